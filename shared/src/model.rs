@@ -1,0 +1,1 @@
+//! The domain: services and upstreams, already validated.

@@ -1,0 +1,136 @@
+//! The lines of `POST /v1/stream`: one JSON object each, named by its only key.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::change::{Epoch, Op, Revision};
+use crate::digest::Digest;
+use crate::time::Time;
+
+/// From a proxy to the control plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Up {
+    Hello(Hello),
+    State(State),
+    /// Said once the listeners are closed and nothing is in flight any more.
+    Goodbye {},
+}
+
+/// From the control plane to a proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Down {
+    Welcome(Welcome),
+    Snapshot(SnapshotOffer),
+    Change(Change),
+    Beat(Beat),
+    /// Connect anew, elsewhere if there is an elsewhere, after so many milliseconds.
+    Goaway { after_ms: u64 },
+}
+
+/// Who speaks, and from where it would go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    pub name: Arc<str>,
+    /// The data directory's identity; with `boot` it tells a restart from an impostor.
+    pub instance: Uuid,
+    /// Counts the starts of this instance.
+    pub boot: u64,
+    /// The store followed so far; none before the first table.
+    pub epoch: Option<Epoch>,
+    /// The configuration revision applied so far; 0 without a table.
+    pub since: Revision,
+    /// Of the configuration at `since`.
+    pub digest: Digest,
+    pub lease_ms: u64,
+    pub build: Arc<str>,
+    #[serde(default)]
+    pub features: Vec<Arc<str>>,
+}
+
+/// A level, never an edge: the whole of it is sent after every hello and at every change. Between changes only `sent`
+/// travels, once a second, and keeps the lease.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// By the proxy's clock; echoed in a beat, and the lease runs from it.
+    pub sent: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    pub applied: Revision,
+    /// Whether the local log holds `applied`.
+    pub persisted: bool,
+    pub refused: Vec<Refused>,
+    pub draining: Vec<Draining>,
+    pub warming: Vec<Warming>,
+}
+
+/// An object that this proxy cannot apply; its last good form stays in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// As `ObjectKey` prints it: `service/web`.
+    pub object: Arc<str>,
+    pub revision: Revision,
+    pub detail: String,
+}
+
+/// A retired identity with something still in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    pub service: Arc<str>,
+    pub id: Arc<str>,
+    pub address: Arc<str>,
+    pub registration: Revision,
+    pub in_flight: u64,
+}
+
+/// A registration that has not passed its health check yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warming {
+    pub service: Arc<str>,
+    pub id: Arc<str>,
+    pub registration: Revision,
+    /// Outcome of the last check, for people.
+    pub last: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    pub epoch: Epoch,
+    pub succeeds: Vec<Epoch>,
+    /// The configuration revision that a starting proxy must have applied before it serves.
+    pub head: Revision,
+}
+
+/// Fetch this by an ordinary GET; changes after `revision` follow on the stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotOffer {
+    pub revision: Revision,
+    pub path: String,
+    pub digest: Digest,
+}
+
+/// The operations of the configuration revision `to`; a receiver must hold at least `from`, the configuration revision
+/// before it. Revisions of the roster alone lie between and are not told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub from: Revision,
+    pub to: Revision,
+    pub ops: Vec<Op>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The configuration revision at the control plane, and its digest.
+    pub head: Revision,
+    pub digest: Digest,
+    /// `sent` of the last state that was read from this proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Time>,
+}

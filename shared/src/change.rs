@@ -126,15 +126,24 @@ pub struct ObjectKey {
 
 impl ObjectKey {
     pub fn service(name: &str) -> ObjectKey {
-        ObjectKey { kind: Kind::Service, key: name.into() }
+        ObjectKey {
+            kind: Kind::Service,
+            key: name.into(),
+        }
     }
 
     pub fn upstream(service: &str, id: &str) -> ObjectKey {
-        ObjectKey { kind: Kind::Upstream, key: format!("{service}/{id}").into() }
+        ObjectKey {
+            kind: Kind::Upstream,
+            key: format!("{service}/{id}").into(),
+        }
     }
 
     pub fn member(name: &str) -> ObjectKey {
-        ObjectKey { kind: Kind::Member, key: name.into() }
+        ObjectKey {
+            kind: Kind::Member,
+            key: name.into(),
+        }
     }
 
     /// Of an upstream: its service and its id.
@@ -165,6 +174,11 @@ impl Body {
 
     pub fn of<T: Serialize>(value: &T) -> Result<Body, serde_json::Error> {
         Ok(Body(serde_json::to_string(value)?.into()))
+    }
+
+    /// A value already in memory always has a text; its keys stand in order.
+    pub fn of_value(value: &serde_json::Value) -> Body {
+        Body(value.to_string().into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -215,7 +229,35 @@ pub struct Op {
 
 impl Op {
     pub fn object(&self) -> ObjectKey {
-        ObjectKey { kind: self.kind.clone(), key: self.key.clone() }
+        ObjectKey {
+            kind: self.kind.clone(),
+            key: self.key.clone(),
+        }
+    }
+
+    /// The operation by which this store may take over the proxies of `from`, and is called `to` from then on: another
+    /// epoch than it was, only where `from` is its own.
+    pub fn succession(from: Epoch, to: Epoch) -> Op {
+        Op {
+            verb: Verb::Put,
+            kind: Kind::Succession,
+            key: from.to_string().into(),
+            body: Some(Body(format!(r#"{{"epoch":"{to}"}}"#).into())),
+            registration: None,
+            before: None,
+        }
+    }
+
+    /// Of a succession: what the store is called from then on.
+    pub fn epoch(&self) -> Option<Epoch> {
+        #[derive(Deserialize)]
+        struct Named {
+            epoch: Epoch,
+        }
+        let body = self.body.as_ref().filter(|_| self.kind == Kind::Succession)?;
+        serde_json::from_str::<Named>(body.as_str())
+            .ok()
+            .map(|named| named.epoch)
     }
 }
 

@@ -1,1 +1,31 @@
-//! The domain: services and upstreams, already validated.
+//! The domain: services and upstreams. A value of these types is valid; the only way to one is to parse it.
+
+mod address;
+mod balance;
+mod duration;
+mod fields;
+pub mod host;
+mod invalid;
+pub mod json;
+mod later;
+mod matching;
+mod name;
+pub mod path;
+mod service;
+mod size;
+mod timeouts;
+mod upstream;
+
+pub use address::Address;
+pub use balance::Balance;
+pub use duration::{format_duration, parse_duration};
+pub use host::HostPattern;
+pub use invalid::{FieldError, Invalid, InvalidKind};
+pub use json::merge_patch;
+pub use matching::{HeaderCondition, Match, Method};
+pub use name::{ServiceName, UpstreamId};
+pub use path::{BadPath, PathPattern, PathPrefix, PathRegex};
+pub use service::{Retries, Service};
+pub use size::{format_size, parse_size};
+pub use timeouts::Timeouts;
+pub use upstream::{Upstream, UpstreamState};

@@ -1,0 +1,63 @@
+//! Fields that belong to capabilities which are not here yet: accepted at their default, which changes nothing, and
+//! refused otherwise, since storing and ignoring them would promise what nobody keeps.
+
+use serde_json::{Value, json};
+
+use super::duration::parse_duration;
+use super::fields::{Fields, Path};
+use super::invalid::Errors;
+
+/// The later fields of a service.
+pub(super) fn service(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) {
+    for (name, default) in [
+        ("authorizer", Value::Null),
+        ("allow", json!([])),
+        ("deny", json!([])),
+        ("health_check", Value::Null),
+        ("open", json!(false)),
+        ("mail", Value::Null),
+    ] {
+        field(fields, name, &default, path, errors);
+    }
+    if let Some(value) = fields.take("upstream_care") {
+        upstream_care(value, &path.field("upstream_care"), errors);
+    }
+}
+
+/// A field that must be absent or stand at `default`.
+pub(super) fn field(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    default: &Value,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
+    if fields.take(name).is_some_and(|value| !same(value, default)) {
+        errors.not_supported(&path.field(name));
+    }
+}
+
+fn upstream_care(value: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let Some(mut fields) = Fields::of(value, path, errors) else {
+        return;
+    };
+    for (name, default) in [
+        ("eject_after", json!(5)),
+        ("eject_for", json!("10s")),
+        ("max_in_flight", Value::Null),
+        ("queue", json!(0)),
+        ("queue_for", json!("1s")),
+        ("slow_start", json!("0s")),
+    ] {
+        field(&mut fields, name, &default, path, errors);
+    }
+    fields.finish(errors);
+}
+
+/// Durations are the same when they last as long, however they are spelled.
+fn same(value: &Value, default: &Value) -> bool {
+    match (value.as_str().map(parse_duration), default.as_str().map(parse_duration)) {
+        (Some(Ok(value)), Some(Ok(default))) => value == default,
+        _ => value == default,
+    }
+}

@@ -1,0 +1,132 @@
+//! A named destination: what requests it matches, and how they are balanced, timed out and retried.
+
+use serde_json::{Map, Value};
+
+use super::balance::Balance;
+use super::fields::{Fields, Path, array, integer};
+use super::invalid::{Errors, Invalid};
+use super::json;
+use super::later;
+use super::matching::Match;
+use super::name::ServiceName;
+use super::size::{format_size, parse_size};
+use super::timeouts::Timeouts;
+use crate::change::Body;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub name: ServiceName,
+    /// None at all: internal, no request is routed to it.
+    pub matches: Vec<Match>,
+    pub balance: Balance,
+    pub timeouts: Timeouts,
+    pub retries: Retries,
+    /// Bytes; a longer request is answered 413.
+    pub max_body: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// Extra tries, 0..=10; 0 also switches off those after a refused connection.
+    pub attempts: u32,
+}
+
+impl Default for Retries {
+    fn default() -> Retries {
+        Retries { attempts: 2 }
+    }
+}
+
+const MATCHES_MAX: usize = 256;
+const ATTEMPTS_MAX: i64 = 10;
+const MAX_BODY: u64 = 50_000_000;
+
+impl Service {
+    pub fn parse(name: &str, json: &str) -> Result<Service, Invalid> {
+        Service::from_value(name, &json::parse(json)?)
+    }
+
+    /// `value` without `name` and `revision`, which a representation carries besides the stored fields.
+    pub fn from_value(name: &str, value: &Value) -> Result<Service, Invalid> {
+        let name = ServiceName::try_from(name).map_err(|rule| Invalid::field("name", rule))?;
+        let mut errors = Errors::default();
+        let service = read(name, value, &mut errors);
+        errors.finish(service)
+    }
+
+    /// What is stored and digested: compact, fields at their defaults left out. Equal services have equal bodies.
+    pub fn body(&self) -> Body {
+        Body::of_value(&self.to_json(false))
+    }
+
+    /// Every field, defaults filled in.
+    pub fn document(&self) -> Value {
+        self.to_json(true)
+    }
+
+    fn to_json(&self, all: bool) -> Value {
+        let mut members = Map::new();
+        let matches = self.matches.iter().map(|matching| matching.to_json(all)).collect();
+        members.insert("match".to_owned(), matches);
+        if all || self.balance != Balance::default() {
+            members.insert("balance".to_owned(), self.balance.as_str().into());
+        }
+        let timeouts = self.timeouts.to_json(all);
+        if !timeouts.is_empty() {
+            members.insert("timeouts".to_owned(), timeouts.into());
+        }
+        if all || self.retries != Retries::default() {
+            members.insert(
+                "retries".to_owned(),
+                serde_json::json!({ "attempts": self.retries.attempts }),
+            );
+        }
+        if all || self.max_body != MAX_BODY {
+            members.insert("max_body".to_owned(), format_size(self.max_body));
+        }
+        Value::Object(members)
+    }
+}
+
+fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service> {
+    let path = &Path::Root;
+    let mut fields = Fields::of(value, path, errors)?;
+    let matches = match fields.take("match") {
+        Some(value) => array(value, &path.field("match"), errors, MATCHES_MAX, Match::read),
+        None => {
+            errors.invalid(
+                &path.field("match"),
+                "the field is required; [] makes the service internal",
+            );
+            None
+        }
+    };
+    let balance = fields.read("balance", errors, Balance::default(), Balance::read);
+    let timeouts = fields.read("timeouts", errors, Timeouts::default(), Timeouts::read);
+    let retries = fields.read("retries", errors, Retries::default(), read_retries);
+    let max_body = fields.read("max_body", errors, MAX_BODY, |value, path, errors| {
+        parse_size(value).map_err(|detail| errors.invalid(path, detail)).ok()
+    });
+    later::service(&mut fields, path, errors);
+    fields.finish(errors);
+    Some(Service {
+        name,
+        matches: matches?,
+        balance: balance?,
+        timeouts: timeouts?,
+        retries: retries?,
+        max_body: max_body?,
+    })
+}
+
+fn read_retries(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Retries> {
+    let mut fields = Fields::of(value, path, errors)?;
+    let default = i64::from(Retries::default().attempts);
+    let attempts = fields.read("attempts", errors, default, |value, path, errors| {
+        integer(value, path, errors, 0, ATTEMPTS_MAX)
+    });
+    fields.finish(errors);
+    Some(Retries {
+        attempts: u32::try_from(attempts?).ok()?,
+    })
+}

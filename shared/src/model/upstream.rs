@@ -1,0 +1,127 @@
+//! One server of a service: what a deployment registers and unregisters.
+
+use serde_json::{Map, Value};
+
+use super::address::Address;
+use super::fields::{Fields, Path, integer, string};
+use super::invalid::{Errors, Invalid};
+use super::json;
+use super::later;
+use super::name::{ServiceName, UpstreamId};
+use crate::change::Body;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub service: ServiceName,
+    pub id: UpstreamId,
+    pub address: Address,
+    /// 0..=1000; 0 takes no new requests.
+    pub weight: u16,
+    pub state: UpstreamState,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamState {
+    #[default]
+    Active,
+    /// Registered, but takes no new requests; what is in flight finishes.
+    Draining,
+}
+
+impl UpstreamState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpstreamState::Active => "active",
+            UpstreamState::Draining => "draining",
+        }
+    }
+}
+
+const WEIGHT: i64 = 1;
+const WEIGHT_MAX: i64 = 1000;
+
+impl Upstream {
+    /// `json` is `{}` where a request had no body.
+    pub fn parse(service: &str, id: &str, json: &str) -> Result<Upstream, Invalid> {
+        Upstream::from_value(service, id, &json::parse(json)?)
+    }
+
+    /// `value` without `service`, `id` and `revision`, which a representation carries besides the stored fields.
+    pub fn from_value(service: &str, id: &str, value: &Value) -> Result<Upstream, Invalid> {
+        let service = ServiceName::try_from(service).map_err(|rule| Invalid::field("service", rule))?;
+        let id = UpstreamId::try_from(id).map_err(|rule| Invalid::field("id", rule))?;
+        let mut errors = Errors::default();
+        let upstream = read(service, id, value, &mut errors);
+        errors.finish(upstream)
+    }
+
+    /// What is stored and digested: compact, fields at their defaults left out. Equal upstreams have equal bodies.
+    pub fn body(&self) -> Body {
+        let mut members = Map::new();
+        if Address::try_from(self.id.as_str()).as_ref() != Ok(&self.address) {
+            members.insert("address".to_owned(), self.address.as_str().into());
+        }
+        if i64::from(self.weight) != WEIGHT {
+            members.insert("weight".to_owned(), self.weight.into());
+        }
+        if self.state != UpstreamState::default() {
+            members.insert("state".to_owned(), self.state.as_str().into());
+        }
+        Body::of_value(&Value::Object(members))
+    }
+
+    /// Every field, defaults filled in.
+    pub fn document(&self) -> Value {
+        serde_json::json!({
+            "address": self.address.as_str(),
+            "weight": self.weight,
+            "state": self.state.as_str(),
+        })
+    }
+}
+
+fn read(service: ServiceName, id: UpstreamId, value: &Value, errors: &mut Errors) -> Option<Upstream> {
+    let path = &Path::Root;
+    let mut fields = Fields::of(value, path, errors)?;
+    let address = read_address(&mut fields, &id, path, errors);
+    let weight = fields.read("weight", errors, WEIGHT, |value, path, errors| {
+        integer(value, path, errors, 0, WEIGHT_MAX)
+    });
+    let state = fields.read("state", errors, UpstreamState::default(), read_state);
+    later::field(&mut fields, "ttl", &Value::Null, path, errors);
+    fields.finish(errors);
+    Some(Upstream {
+        service,
+        id,
+        address: address?,
+        weight: u16::try_from(weight?).ok()?,
+        state: state?,
+    })
+}
+
+fn read_address(fields: &mut Fields<'_>, id: &UpstreamId, path: &Path<'_>, errors: &mut Errors) -> Option<Address> {
+    let path = path.field("address");
+    match fields.take("address") {
+        Some(value) => {
+            let address = Address::try_from(string(value, &path, errors)?);
+            address.map_err(|detail| errors.invalid(&path, detail)).ok()
+        }
+        None => {
+            let address = Address::try_from(id.as_str());
+            let required =
+                |detail| errors.invalid(&path, format_args!("required unless the id is an address: {detail}"));
+            address.map_err(required).ok()
+        }
+    }
+}
+
+fn read_state(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<UpstreamState> {
+    match string(value, path, errors)? {
+        "active" => Some(UpstreamState::Active),
+        "draining" => Some(UpstreamState::Draining),
+        _ => {
+            errors.invalid(path, "one of active, draining is expected");
+            None
+        }
+    }
+}

@@ -1,3 +1,12 @@
 //! How changes reach proxies: the messages, and both ends of the protocol as state machines without any I/O.
+//!
+//! ```text
+//!   control plane                                                        proxy
+//!   log ─▶ Ring ─▶ Publisher (one a connection) ══ NDJSON both ways ══ Subscriber ─▶ disk, table, listeners
+//!    │                 │ levels                                             ▲
+//!    └──▶ Roster ◀─────┴────▶ Wait (one a waiting write)                    └── what is still draining
+//! ```
 
 pub mod message;
+pub mod roster;
+pub mod wait;

@@ -28,7 +28,9 @@ pub enum Down {
     Change(Change),
     Beat(Beat),
     /// Connect anew, elsewhere if there is an elsewhere, after so many milliseconds.
-    Goaway { after_ms: u64 },
+    Goaway {
+        after_ms: u64,
+    },
 }
 
 /// Who speaks, and from where it would go on.

@@ -1,0 +1,453 @@
+//! The proxies of the fleet: who is a member, who is there, and until when an absent one may still serve.
+//!
+//! Membership is what the log says; presence and leases are what this control plane heard. A control plane counts a
+//! lease from when it *received* a state, plus a margin; the proxy counts it from when it *sent* that state. So the
+//! proxy's lease ends first, however the two clocks drift within the margin. After its own start, and after any pause
+//! in which it could not have heard anything, a control plane counts every lease anew.
+//!
+//! ```text
+//!            join                     forget, or another instance took the name
+//!   (none) ───────▶ member ─────────────────────────────────▶ removed, may still serve
+//!                    │  ▲                join                        │
+//!            goodbye │  └────────────────────────────────────────────┤
+//!                    ▼                                               ▼ 5 s + lease + margin
+//!                  (none)                                          (none)
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::change::{Commit, Kind, Op, Revision, Verb};
+use crate::state::State;
+use crate::stream::message::{Hello, Level};
+use crate::time::Time;
+
+pub mod member;
+mod slots;
+
+pub use member::Member;
+pub use slots::{Slot, Slots};
+
+/// By how much a control plane lets a lease run longer than the proxy does.
+pub const MARGIN: Duration = Duration::from_secs(2);
+/// A control plane that was not run for so long may have missed anything that was said to it.
+pub const PAUSE: Duration = Duration::from_secs(1);
+/// A member that was removed may have said hello to a control plane whose read of the log is as old as this.
+pub const TAIL_AGE_MAX: Duration = Duration::from_secs(5);
+/// Leases outside of this are refused.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+pub const LEASE_MAX: Duration = Duration::from_secs(3_600);
+
+/// One connection of a proxy to this control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+/// One instance under one name.
+#[derive(Debug)]
+pub struct Peer {
+    name: Arc<str>,
+    instance: Uuid,
+    lease: Duration,
+    /// A member, or one that may still serve, without a break since this revision.
+    member_since: Revision,
+    /// Removed from the roster; remembered until then.
+    removed_until: Option<Time>,
+    /// That of the last hello; unknown before the first one after a start.
+    boot: Option<u64>,
+    build: Arc<str>,
+    session: Option<SessionId>,
+    /// When the session ended, or this control plane began.
+    absent_since: Time,
+    heard: Time,
+    level: Option<Level>,
+}
+
+impl Peer {
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn instance(&self) -> Uuid {
+        self.instance
+    }
+
+    pub fn build(&self) -> &Arc<str> {
+        &self.build
+    }
+
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    pub fn member_since(&self) -> Revision {
+        self.member_since
+    }
+
+    pub fn is_member(&self) -> bool {
+        self.removed_until.is_none()
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// What it reported last, in this incarnation.
+    pub fn level(&self) -> Option<&Level> {
+        self.level.as_ref()
+    }
+}
+
+/// What becomes of a hello.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// On the roster as it says.
+    Member,
+    /// It must be committed first; `replaces` is the instance whose name it takes, its lease being over.
+    Join { replaces: Option<Uuid> },
+    /// Another instance has the name, and may still serve for so long.
+    Held { wait: Duration },
+    /// A later start of the same instance was here already.
+    OlderBoot { known: u64 },
+}
+
+/// What becomes of the wish to forget a member.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Forget {
+    Absent,
+    Present,
+    /// Its lease still runs, for so long.
+    Within(Duration),
+    Now {
+        instance: Uuid,
+    },
+}
+
+/// What changed for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RosterEvent {
+    /// This connection no longer speaks for a member.
+    Closed(SessionId),
+    /// Nobody remembers this one any more.
+    Gone(Slot),
+}
+
+#[derive(Debug)]
+pub struct Roster {
+    peers: Vec<Option<Peer>>,
+    members: HashMap<Arc<str>, Slot>,
+    removed: Vec<Slot>,
+    free: Vec<Slot>,
+    sessions: u64,
+    /// When this control plane last began to listen: its start, or the end of its last pause.
+    resumed: Time,
+    pulse: Time,
+    events: Vec<RosterEvent>,
+}
+
+impl Roster {
+    /// `state` is the head of the log, `tail` its last commits: who was removed in them may still serve, and is waited
+    /// for until its lease is over for certain.
+    pub fn new<'a>(state: &State, tail: impl IntoIterator<Item = &'a Commit>, now: Time) -> Roster {
+        let mut roster = Roster {
+            peers: Vec::new(),
+            members: HashMap::new(),
+            removed: Vec::new(),
+            free: Vec::new(),
+            sessions: 0,
+            resumed: now,
+            pulse: now,
+            events: Vec::new(),
+        };
+        for commit in tail {
+            roster.committed(commit, now);
+        }
+        for (key, object) in state.objects.iter().filter(|(key, _)| key.kind == Kind::Member) {
+            if let Ok(member) = serde_json::from_str::<Member>(object.body.as_str()) {
+                roster.joined(&key.key, member, object.revision, now);
+            }
+        }
+        roster.events.clear();
+        roster
+    }
+
+    pub fn take_events(&mut self) -> Vec<RosterEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Every call with a time comes through here first: it is how a pause is noticed.
+    pub fn pulse(&mut self, now: Time) {
+        if now.since(self.pulse) > PAUSE {
+            self.resumed = now;
+        }
+        self.pulse = self.pulse.max(now);
+    }
+
+    /// Forgets the removed ones whose time is over.
+    pub fn tick(&mut self, now: Time) {
+        self.pulse(now);
+        let over: Vec<Slot> = self
+            .removed
+            .iter()
+            .copied()
+            .filter(|slot| self.is_over(*slot, now))
+            .collect();
+        over.into_iter().for_each(|slot| self.drop_peer(slot));
+    }
+
+    fn is_over(&self, slot: Slot, now: Time) -> bool {
+        let peer = self.peer(slot);
+        peer.is_none_or(|peer| {
+            let forgotten = peer.removed_until.is_some_and(|until| now >= until);
+            forgotten && self.is_detached(peer, now)
+        })
+    }
+
+    pub fn peer(&self, slot: Slot) -> Option<&Peer> {
+        self.peers.get(slot.index())?.as_ref()
+    }
+
+    pub fn peers(&self) -> impl Iterator<Item = (Slot, &Peer)> {
+        self.peers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, peer)| Some((Slot(index as u32), peer.as_ref()?)))
+    }
+
+    pub fn member(&self, name: &str) -> Option<(Slot, &Peer)> {
+        let slot = *self.members.get(name)?;
+        Some((slot, self.peer(slot)?))
+    }
+
+    /// Members in the order of their names.
+    pub fn members(&self) -> Vec<&Peer> {
+        let mut members: Vec<&Peer> = self.members.values().filter_map(|slot| self.peer(*slot)).collect();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        members
+    }
+
+    /// Beyond its lease: it may serve an older table, and no write waits for it.
+    pub fn is_detached(&self, peer: &Peer, now: Time) -> bool {
+        now >= self.lease_end(peer)
+    }
+
+    fn lease_end(&self, peer: &Peer) -> Time {
+        peer.heard.max(self.resumed) + peer.lease + MARGIN
+    }
+
+    /// Folds in the roster operations of a commit.
+    pub fn committed(&mut self, commit: &Commit, now: Time) {
+        self.pulse(now);
+        for op in commit.ops.iter().filter(|op| op.kind == Kind::Member) {
+            self.recall(op, now);
+            match (op.verb, parse(op)) {
+                (Verb::Put, Some(member)) => self.joined(&op.key, member, commit.revision, now),
+                (Verb::Put, None) => self.left(&op.key, false, now),
+                (Verb::Delete, _) => self.left(&op.key, member::is_goodbye(op), now),
+            }
+        }
+    }
+
+    /// The log's tail may begin after a member joined: what the operation replaced still tells of it.
+    fn recall(&mut self, op: &Op, now: Time) {
+        let Some(before) = op.before.as_ref().filter(|_| !self.members.contains_key(&op.key)) else {
+            return;
+        };
+        if let Ok(member) = serde_json::from_str::<Member>(before.body.as_str()) {
+            self.joined(&op.key, member, before.revision, now);
+        }
+    }
+
+    fn joined(&mut self, name: &Arc<str>, member: Member, revision: Revision, now: Time) {
+        if let Some((slot, peer)) = self.member(name) {
+            if peer.instance == member.instance {
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.lease = member.lease();
+                }
+                return;
+            }
+            self.left(name, false, now);
+        }
+        let returning = self.removed.iter().copied().find(|slot| {
+            self.peer(*slot)
+                .is_some_and(|peer| peer.name == *name && peer.instance == member.instance)
+        });
+        let slot = match returning {
+            Some(slot) => {
+                self.removed.retain(|removed| *removed != slot);
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.removed_until = None;
+                    peer.lease = member.lease().max(peer.lease);
+                }
+                slot
+            }
+            None => self.place(Peer {
+                name: name.clone(),
+                instance: member.instance,
+                lease: member.lease(),
+                member_since: revision,
+                removed_until: None,
+                boot: None,
+                build: "".into(),
+                session: None,
+                absent_since: now,
+                heard: now,
+                level: None,
+            }),
+        };
+        self.members.insert(name.clone(), slot);
+    }
+
+    fn left(&mut self, name: &str, goodbye: bool, now: Time) {
+        let Some(slot) = self.members.remove(name) else { return };
+        let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        self.events.extend(peer.session.take().map(RosterEvent::Closed));
+        match goodbye {
+            true => self.drop_peer(slot),
+            false => {
+                peer.removed_until = Some(now + (TAIL_AGE_MAX + peer.lease + MARGIN));
+                peer.absent_since = now;
+                self.removed.push(slot);
+            }
+        }
+    }
+
+    fn place(&mut self, peer: Peer) -> Slot {
+        match self.free.pop() {
+            Some(slot) => {
+                self.peers[slot.index()] = Some(peer);
+                slot
+            }
+            None => {
+                self.peers.push(Some(peer));
+                Slot(self.peers.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn drop_peer(&mut self, slot: Slot) {
+        self.removed.retain(|removed| *removed != slot);
+        if let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::take) {
+            self.events.extend(peer.session.map(RosterEvent::Closed));
+            self.events.push(RosterEvent::Gone(slot));
+            self.free.push(slot);
+        }
+    }
+
+    fn peer_mut(&mut self, slot: Slot) -> Option<&mut Peer> {
+        self.peers.get_mut(slot.index())?.as_mut()
+    }
+
+    /// What a hello needs before its welcome. Decides by name, instance and boot counter only.
+    pub fn admit(&mut self, hello: &Hello, now: Time) -> Admission {
+        self.pulse(now);
+        let Some((_, peer)) = self.member(&hello.name) else {
+            return Admission::Join { replaces: None };
+        };
+        if peer.instance != hello.instance {
+            return match self.is_detached(peer, now) {
+                true => Admission::Join {
+                    replaces: Some(peer.instance),
+                },
+                false => Admission::Held {
+                    wait: self.lease_end(peer).since(now),
+                },
+            };
+        }
+        match peer.boot {
+            Some(known) if known > hello.boot => Admission::OlderBoot { known },
+            _ if peer.lease != Duration::from_millis(hello.lease_ms) => Admission::Join { replaces: None },
+            _ => Admission::Member,
+        }
+    }
+
+    /// From now on this hello's connection speaks for the member; an older one no longer does. Only for one that
+    /// [`Roster::admit`] calls a member.
+    pub fn attach(&mut self, hello: &Hello, now: Time) -> Option<(Slot, SessionId)> {
+        let (slot, _) = self.member(&hello.name)?;
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        let peer = self.peers.get_mut(slot.index())?.as_mut()?;
+        if peer.boot != Some(hello.boot) {
+            peer.boot = Some(hello.boot);
+            peer.level = None;
+        }
+        peer.build = hello.build.clone();
+        peer.heard = peer.heard.max(now);
+        self.events
+            .extend(peer.session.replace(session).map(RosterEvent::Closed));
+        Some((slot, session))
+    }
+
+    /// Whether this connection still speaks for a member.
+    pub fn holds(&self, slot: Slot, session: SessionId) -> bool {
+        self.peer(slot).is_some_and(|peer| peer.session == Some(session))
+    }
+
+    /// A state came in. Answers the level before, if it brought a new one, or `None` when it no longer counts.
+    pub fn heard(&mut self, slot: Slot, session: SessionId, level: Option<Level>, now: Time) -> Option<Heard> {
+        self.pulse(now);
+        if !self.holds(slot, session) {
+            return None;
+        }
+        let peer = self.peer_mut(slot)?;
+        peer.heard = peer.heard.max(now);
+        Some(match level {
+            Some(level) => Heard::Level {
+                before: peer.level.replace(level),
+            },
+            None => Heard::Bare,
+        })
+    }
+
+    pub fn detach(&mut self, slot: Slot, session: SessionId, now: Time) {
+        self.pulse(now);
+        if self.holds(slot, session)
+            && let Some(peer) = self.peer_mut(slot)
+        {
+            peer.session = None;
+            peer.absent_since = now;
+        }
+    }
+
+    /// Whether `name` may be removed by someone else than itself.
+    pub fn forget(&mut self, name: &str, now: Time) -> Forget {
+        self.pulse(now);
+        match self.member(name) {
+            None => Forget::Absent,
+            Some((_, peer)) if self.is_detached(peer, now) => Forget::Now {
+                instance: peer.instance,
+            },
+            Some((_, peer)) if peer.is_connected() => Forget::Present,
+            Some((_, peer)) => Forget::Within(self.lease_end(peer).since(now)),
+        }
+    }
+
+    /// Members that were away for so long, and are beyond their lease.
+    pub fn forgotten(&self, after: Duration, now: Time) -> Vec<(Arc<str>, Uuid)> {
+        let gone =
+            |peer: &&Peer| !peer.is_connected() && now.since(peer.absent_since) >= after && self.is_detached(peer, now);
+        let members = self.members.values().filter_map(|slot| self.peer(*slot));
+        members
+            .filter(gone)
+            .map(|peer| (peer.name.clone(), peer.instance))
+            .collect()
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Heard {
+    Level { before: Option<Level> },
+    Bare,
+}
+
+fn parse(op: &Op) -> Option<Member> {
+    serde_json::from_str(op.body.as_ref()?.as_str()).ok()
+}
+
+#[cfg(test)]
+mod tests;

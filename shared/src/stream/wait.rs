@@ -1,0 +1,288 @@
+//! What a write waits for: which proxies have it in use, and, of an upstream that it retired, which still have
+//! something in flight. The question is always which proxies, never how many.
+//!
+//! Both "applied ≥ R" and "drained of what was registered before R" stay true once they are, so a member that was
+//! reached is never asked again, and an acknowledgement costs one look per wait. What decides is the level that a proxy
+//! reported last, never the change of it: a wait that begins late, or asks again, sees the same.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::change::{ObjectKey, Revision};
+use crate::stream::message::{Draining, Level};
+use crate::stream::roster::{Peer, Roster, Slot, Slots};
+use crate::time::Time;
+
+pub mod report;
+
+pub use report::Report;
+
+/// What must be true at every member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Applied,
+    /// Applied, and this upstream has passed its health check.
+    Healthy {
+        service: Arc<str>,
+        id: Arc<str>,
+    },
+    /// Applied, and nothing is in flight any more to any of these.
+    Drained(Vec<Target>),
+}
+
+/// Identities that must be free of traffic: those registered before a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    Upstream {
+        service: Arc<str>,
+        id: Arc<str>,
+        before: Revision,
+    },
+    Address {
+        address: Arc<str>,
+        before: Revision,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitSpec {
+    /// A revision of the log; its members are asked, for the last configuration revision at or before it.
+    pub revision: Revision,
+    pub condition: Condition,
+    /// Written at this revision: a proxy that refuses one of them ends the wait at once.
+    pub objects: Vec<ObjectKey>,
+}
+
+/// What happened that a wait may end by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A level was received from this one.
+    Acknowledged(Slot),
+    /// It left after its drain, or is no longer remembered: it serves nothing.
+    Gone(Slot),
+    /// Time passed; leases may have ended.
+    Tick,
+    /// The caller waits no longer.
+    Deadline,
+}
+
+/// One write that waits. Begins with a look at everyone; ends with a [`Report`].
+#[derive(Debug)]
+pub struct Wait {
+    spec: WaitSpec,
+    /// The configuration revision that members must have applied.
+    applied: Revision,
+    targets: Targets,
+    started: Time,
+    members: Slots,
+    pending: Slots,
+    refused: bool,
+}
+
+/// How one member stands to one wait.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Reached,
+    Lagging,
+    Refusing,
+    Warming,
+    Draining,
+}
+
+impl Wait {
+    /// `applied`: the last configuration revision at or before the one waited for. The members asked are those of the
+    /// roster without a break since that revision or before, and those removed that may still serve.
+    pub fn begin(spec: WaitSpec, applied: Revision, roster: &Roster, now: Time) -> Wait {
+        let targets = Targets::of(&spec.condition);
+        let mut wait = Wait {
+            spec,
+            applied,
+            targets,
+            started: now,
+            members: Slots::default(),
+            pending: Slots::default(),
+            refused: false,
+        };
+        for (slot, peer) in roster.peers() {
+            if peer.member_since() <= wait.spec.revision {
+                wait.members.insert(slot);
+                wait.pending.insert(slot);
+                wait.look(slot, peer);
+            }
+        }
+        wait
+    }
+
+    /// The configuration revision that it asks for.
+    pub fn applied(&self) -> Revision {
+        self.applied
+    }
+
+    /// Whether it asks for more than the revision, so that any new level may end it.
+    pub fn asks_beyond_applied(&self) -> bool {
+        self.spec.condition != Condition::Applied
+    }
+
+    pub fn handle(&mut self, progress: Progress, roster: &Roster, now: Time) -> Option<Report> {
+        match progress {
+            Progress::Acknowledged(slot) => {
+                if !self.pending.contains(slot) {
+                    return None;
+                }
+                self.look(slot, roster.peer(slot)?);
+            }
+            Progress::Gone(slot) => {
+                self.members.remove(slot);
+                self.pending.remove(slot);
+            }
+            Progress::Tick => {}
+            Progress::Deadline => return Some(self.report(roster, now)),
+        }
+        self.is_over(roster, now).then(|| self.report(roster, now))
+    }
+
+    /// Whether everyone who is waited for was reached, or one refuses what was written. That nobody was reached is
+    /// never the end while there are members: one that is away may come back before the deadline.
+    fn is_over(&self, roster: &Roster, now: Time) -> bool {
+        if self.refused || self.members.is_empty() {
+            return true;
+        }
+        let reached_one = self.members.len() > self.pending.len();
+        reached_one
+            && self
+                .pending
+                .iter()
+                .all(|slot| roster.peer(slot).is_none_or(|peer| roster.is_detached(peer, now)))
+    }
+
+    fn look(&mut self, slot: Slot, peer: &Peer) {
+        match self.standing(peer.level()) {
+            Standing::Reached => self.pending.remove(slot),
+            Standing::Refusing => self.refused = true,
+            Standing::Lagging | Standing::Warming | Standing::Draining => {}
+        }
+    }
+
+    fn standing(&self, level: Option<&Level>) -> Standing {
+        let Some(level) = level.filter(|level| level.applied >= self.applied) else {
+            return Standing::Lagging;
+        };
+        if !self.spec.objects.is_empty() && self.refusals(level).next().is_some() {
+            return Standing::Refusing;
+        }
+        match &self.spec.condition {
+            Condition::Applied => Standing::Reached,
+            Condition::Healthy { service, id } => {
+                match level.warming.iter().any(|w| w.service == *service && w.id == *id) {
+                    true => Standing::Warming,
+                    false => Standing::Reached,
+                }
+            }
+            Condition::Drained(_) => match level.draining.iter().any(|d| self.targets.hold(d)) {
+                true => Standing::Draining,
+                false => Standing::Reached,
+            },
+        }
+    }
+
+    fn refusals<'a>(&'a self, level: &'a Level) -> impl Iterator<Item = &'a crate::stream::message::Refused> {
+        level.refused.iter().filter(|refused| {
+            let names = |key: &ObjectKey| match refused.object.split_once('/') {
+                Some((kind, rest)) => kind == key.kind.as_str() && rest == &*key.key,
+                None => false,
+            };
+            self.spec.objects.iter().any(names)
+        })
+    }
+
+    /// How things stand now, whether or not the wait is over.
+    pub fn report(&self, roster: &Roster, now: Time) -> Report {
+        let mut report = Report {
+            reached: false,
+            refused_now: self.refused,
+            took: now.since(self.started),
+            members: self.members.len(),
+            reached_count: self.members.len() - self.pending.len(),
+            ..Report::default()
+        };
+        for slot in self.pending.iter() {
+            if let Some(peer) = roster.peer(slot) {
+                self.name(peer, roster.is_detached(peer, now), &mut report);
+            }
+        }
+        report.reached = !self.refused && self.is_over(roster, now);
+        report
+    }
+
+    fn name(&self, peer: &Peer, detached: bool, report: &mut Report) {
+        let name = peer.name();
+        let standing = self.standing(peer.level());
+        match (standing, peer.level()) {
+            (Standing::Refusing, Some(level)) => self.refusals(level).for_each(|r| report.refused(name, r)),
+            _ if detached => report.detached(name),
+            (Standing::Draining, Some(level)) => {
+                level
+                    .draining
+                    .iter()
+                    .filter(|d| self.targets.hold(d))
+                    .for_each(|d| report.draining(name, d));
+            }
+            (Standing::Warming, Some(level)) => {
+                let Condition::Healthy { service, id } = &self.spec.condition else {
+                    return;
+                };
+                level
+                    .warming
+                    .iter()
+                    .filter(|w| w.service == *service && w.id == *id)
+                    .for_each(|w| report.warming(name, w));
+            }
+            (_, level) => report.lagging(name, level.map_or(Revision::ZERO, |level| level.applied)),
+        }
+    }
+}
+
+/// The targets of a wait, found in O(1): deleting a service retires all its upstreams at once.
+#[derive(Debug, Default)]
+struct Targets {
+    upstreams: HashMap<Arc<str>, HashMap<Arc<str>, Revision>>,
+    addresses: HashMap<Arc<str>, Revision>,
+}
+
+impl Targets {
+    fn of(condition: &Condition) -> Targets {
+        let mut targets = Targets::default();
+        let Condition::Drained(list) = condition else {
+            return targets;
+        };
+        for target in list {
+            match target {
+                Target::Upstream { service, id, before } => {
+                    let ids = targets.upstreams.entry(service.clone()).or_default();
+                    let held = ids.entry(id.clone()).or_default();
+                    *held = (*held).max(*before);
+                }
+                Target::Address { address, before } => {
+                    let held = targets.addresses.entry(address.clone()).or_default();
+                    *held = (*held).max(*before);
+                }
+            }
+        }
+        targets
+    }
+
+    fn hold(&self, draining: &Draining) -> bool {
+        let by_name = self
+            .upstreams
+            .get(&draining.service)
+            .and_then(|ids| ids.get(&draining.id));
+        let by_address = self.addresses.get(&draining.address);
+        by_name
+            .into_iter()
+            .chain(by_address)
+            .any(|before| draining.registration < *before)
+    }
+}
+
+#[cfg(test)]
+mod tests;

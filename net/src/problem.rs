@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+pub use shared::model::FieldError;
+use shared::model::{Invalid, InvalidKind};
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -47,14 +49,6 @@ pub const UPSTREAM_FAILED: Type = sort(502, "upstream-failed", "The upstream fai
 pub const NO_UPSTREAM: Type = sort(503, "no-upstream", "No upstream can take the request");
 pub const DRAINING: Type = sort(503, "draining", "The proxy is shutting down");
 pub const UPSTREAM_TIMEOUT: Type = sort(504, "upstream-timeout", "The upstream did not answer in time");
-
-/// Where in a document an error is, and what it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FieldError {
-    /// A path as in `match[0].path_regex`.
-    pub field: String,
-    pub detail: String,
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
@@ -102,16 +96,37 @@ impl Problem {
     }
 }
 
+/// A document that was refused, with its fields.
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Problem {
+        let of = match invalid.kind {
+            InvalidKind::Malformed => MALFORMED,
+            InvalidKind::Invalid => INVALID,
+            InvalidKind::NotSupported => NOT_SUPPORTED,
+        };
+        Problem {
+            errors: invalid.errors.clone(),
+            ..Problem::new(of, invalid.to_string())
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Rendered<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
     detail: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<RenderedField<'a>>,
     #[serde(flatten)]
     extra: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct RenderedField<'a> {
+    field: &'a str,
+    detail: &'a str,
 }
 
 impl Rendered<'_> {
@@ -121,7 +136,11 @@ impl Rendered<'_> {
             title: problem.title,
             status: problem.status,
             detail: &problem.detail,
-            errors: &problem.errors,
+            errors: problem
+                .errors
+                .iter()
+                .map(|FieldError { field, detail }| RenderedField { field, detail })
+                .collect(),
             extra: &problem.extra,
         }
     }
@@ -142,6 +161,14 @@ mod tests {
             r#""errors":[{"field":"match[0].path_regex","detail":"unclosed group"}],"committed":false}"#,
         );
         assert_eq!(String::from_utf8(problem.to_json()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_refused_document_keeps_its_fields() {
+        let problem = Problem::from(Invalid::field("match[0].priority", "too high"));
+        assert_eq!((problem.kind, problem.status), ("invalid", 422));
+        assert_eq!(problem.detail, "match[0].priority: too high");
+        assert_eq!(problem.errors[0].field, "match[0].priority");
     }
 
     #[test]

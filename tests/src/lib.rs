@@ -1,1 +1,27 @@
-//! Vulcan.
+//! The harness of Vulcan's tests: the real binary as processes, origins that can be killed, clients that check
+//! everything they get.
+//!
+//! A harness that cannot go on panics: that is how a test fails.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::{Duration, Instant};
+
+pub mod api;
+pub mod binary;
+pub mod load;
+pub mod node;
+pub mod origin;
+pub mod pattern;
+pub mod process;
+pub mod relay;
+pub mod wire;
+pub mod world;
+
+/// Waits until the condition holds; a test that waits for ever fails instead.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < process::PATIENCE, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}

@@ -1,0 +1,40 @@
+//! `vulcan-origin ID ADDRESS`: an origin for the tests. Reads `mark` and `count` from stdin and answers each with one
+//! line of JSON; ends with its stdin, so that it never outlives the test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use vulcan_tests::origin::{Tally, serve};
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(id), Some(listen)) = (arguments.next(), arguments.next()) else {
+        eprintln!("usage: vulcan-origin ID ADDRESS");
+        std::process::exit(2);
+    };
+    let tally = Arc::new(Tally::default());
+    let counted = tally.clone();
+    std::thread::spawn(move || commands(&counted));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind(&listen).await.expect("the address is free");
+        println!(
+            "listening origin {}",
+            listener.local_addr().expect("a bound listener has an address")
+        );
+        serve(listener, &id, tally).await;
+    });
+}
+
+fn commands(tally: &Tally) {
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let count = if line == "mark" { tally.mark() } else { tally.count() };
+        println!("{}", serde_json::to_string(&count).expect("numbers are JSON"));
+    }
+    std::process::exit(0);
+}

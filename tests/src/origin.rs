@@ -1,0 +1,68 @@
+//! Origins: servers behind the proxy, each a process of its own so that it can be killed as a deployment kills it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::binary;
+use crate::process::Process;
+
+mod answer;
+mod serve;
+
+pub use serve::{Tally, serve};
+
+/// What an origin has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Requests whose head was read.
+    pub received: u64,
+    /// Those not answered whole yet, tunnels included.
+    pub in_flight: u64,
+    /// Requests that came after the mark.
+    pub after: u64,
+    /// Connections that came after the mark.
+    pub connections_after: u64,
+}
+
+pub struct Origin {
+    pub id: String,
+    pub address: SocketAddr,
+    process: Process,
+}
+
+impl Origin {
+    pub async fn start(id: &str, listen: &str, log: &Path) -> Origin {
+        let process = Process::spawn(&format!("origin {id}"), binary::origin().args([id, listen]), log);
+        let address = process
+            .line("its address", 0, |line| {
+                line.strip_prefix("listening origin ")?.parse().ok()
+            })
+            .await;
+        Origin {
+            id: id.to_owned(),
+            address,
+            process,
+        }
+    }
+
+    /// From here on requests count as coming after the unregistration. Answers with the count of this moment.
+    pub async fn mark(&mut self) -> Count {
+        self.command("mark").await
+    }
+
+    pub async fn count(&mut self) -> Count {
+        self.command("count").await
+    }
+
+    async fn command(&mut self, command: &str) -> Count {
+        let line = self.process.tell(command).await;
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("origin {}: {line}: {error}", self.id))
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}

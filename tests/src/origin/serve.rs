@@ -1,0 +1,87 @@
+//! The origin's connections, and what it counts.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use tokio::net::TcpListener;
+
+use super::{Count, answer};
+use crate::wire::Connection;
+
+#[derive(Default)]
+pub struct Tally {
+    received: AtomicU64,
+    in_flight: AtomicU64,
+    marked: AtomicBool,
+    after: AtomicU64,
+    connections_after: AtomicU64,
+}
+
+impl Tally {
+    pub fn mark(&self) -> Count {
+        self.marked.store(true, SeqCst);
+        self.count()
+    }
+
+    pub fn count(&self) -> Count {
+        Count {
+            received: self.received.load(SeqCst),
+            in_flight: self.in_flight.load(SeqCst),
+            after: self.after.load(SeqCst),
+            connections_after: self.connections_after.load(SeqCst),
+        }
+    }
+
+    fn connected(&self) {
+        if self.marked.load(SeqCst) {
+            self.connections_after.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn received(&self) -> InFlight<'_> {
+        self.received.fetch_add(1, SeqCst);
+        self.in_flight.fetch_add(1, SeqCst);
+        if self.marked.load(SeqCst) {
+            self.after.fetch_add(1, SeqCst);
+        }
+        InFlight(self)
+    }
+}
+
+struct InFlight<'a>(&'a Tally);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Serves for ever. A connection stays open until its peer ends it: nothing here ever hides a proxy's slip.
+pub async fn serve(listener: TcpListener, id: &str, tally: Arc<Tally>) {
+    let id: Arc<str> = id.into();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        tally.connected();
+        let (id, tally) = (id.clone(), tally.clone());
+        tokio::spawn(async move {
+            if let Err(error) = connection(Connection::new(stream), &id, &tally).await {
+                eprintln!("{error}");
+            }
+        });
+    }
+}
+
+async fn connection(mut connection: Connection, id: &str, tally: &Tally) -> io::Result<()> {
+    // An idle connection is the proxy's to keep.
+    connection.reader.patience = std::time::Duration::from_secs(600);
+    while let Some((line, fields)) = connection.reader.request().await? {
+        let _in_flight = tally.received();
+        if !answer::answer(&mut connection, id, &line, &fields).await? {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! A child process: its stdout as lines to wait for, its stderr in a file, signals, and its end with the test's.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+
+/// Generous: a debug build on two busy cores. Nothing is measured by it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Default)]
+struct Stdout {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+pub struct Process {
+    pub label: String,
+    child: Child,
+    stdout: watch::Receiver<Stdout>,
+    log: PathBuf,
+}
+
+impl Process {
+    pub fn spawn(label: &str, command: &mut Command, log: &Path) -> Process {
+        let stderr = File::create(log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{label}: cannot start {command:?}: {error}"));
+        let pipe = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let (sender, stdout) = watch::channel(Stdout::default());
+        std::thread::spawn(move || {
+            for line in pipe.lines().map_while(Result::ok) {
+                sender.send_modify(|stdout| stdout.lines.push(line));
+            }
+            sender.send_modify(|stdout| stdout.ended = true);
+        });
+        Process {
+            label: label.to_owned(),
+            child,
+            stdout,
+            log: log.to_owned(),
+        }
+    }
+
+    /// What `find` makes of the first line of stdout that it accepts, waiting for it; the lines before `from` are
+    /// passed over.
+    pub async fn line<T>(&self, what: &str, from: usize, find: impl Fn(&str) -> Option<T>) -> T {
+        let mut stdout = self.stdout.clone();
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let seen = stdout.borrow_and_update().clone();
+                if let Some(found) = seen.lines.iter().skip(from).find_map(|line| find(line)) {
+                    return Some(found);
+                }
+                if seen.ended || stdout.changed().await.is_err() {
+                    return None;
+                }
+            }
+        });
+        match found.await {
+            Ok(Some(found)) => found,
+            Ok(None) => panic!("{} ended without {what}", self.label),
+            Err(_) => panic!("{}: no {what} within {PATIENCE:?}", self.label),
+        }
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.stdout.borrow().lines.clone()
+    }
+
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends a command to a child that reads them and awaits the line that answers it.
+    pub async fn tell(&mut self, command: &str) -> String {
+        let from = self.lines().len();
+        let stdin = self.child.stdin.as_mut().expect("stdin is piped");
+        writeln!(stdin, "{command}").unwrap_or_else(|error| panic!("{}: {command}: {error}", self.label));
+        self.line(command, from, |line| Some(line.to_owned())).await
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.label));
+    }
+
+    /// SIGKILL, and the child is reaped.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for the child to end by itself.
+    pub async fn exit(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} has not ended within {PATIENCE:?}",
+                self.label
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.logged();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("--- {}: stdout {:?}, stderr ends in:", self.label, self.lines());
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What every request goes through, of whatever protocol:
+//!
+//! ```text
+//! RequestMeta → route → Routed → authorize → Authorized → limit → Admitted → pick → Picked
+//! ```
+//!
+//! Each result can be made by its own step only, so that forwarding what was not authorized does not compile. A refusal
+//! is a `Verdict`. An edge builds the `RequestMeta`, forwards what was picked, and renders verdicts; it runs `pick` once
+//! for every attempt, and everything from `route` on again when the verdict is `Stale`.
+
+mod authorize;
+mod balance;
+pub mod dice;
+mod limit;
+mod meta;
+mod pick;
+mod route;
+mod verdict;
+
+pub use authorize::{Authorized, authorize};
+pub use limit::{Admitted, limit};
+pub use meta::{Credentials, Protocol, RequestMeta};
+pub use pick::{Picked, Tried, choose, pick};
+pub use route::{Routed, route};
+pub use verdict::Verdict;

@@ -1,0 +1,32 @@
+use std::net::IpAddr;
+
+use shared::table::Headers;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http,
+    Smtp,
+}
+
+/// Who the client says it is. Not `Debug`: passwords never reach a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+}
+
+/// What decisions are made by: borrowed views of a request's head, or of a mail session and its envelope.
+pub struct RequestMeta<'a> {
+    /// As far as trusted proxies in front of us can tell.
+    pub client: IpAddr,
+    pub protocol: Protocol,
+    pub method: &'a str,
+    /// As sent, with a port if there was one; empty when the request named none.
+    pub host: &'a str,
+    /// As sent, without the query.
+    pub path: &'a str,
+    pub headers: &'a dyn Headers,
+    /// Bytes of the body, where they are known beforehand.
+    pub length: Option<u64>,
+    pub credentials: Option<Credentials>,
+}

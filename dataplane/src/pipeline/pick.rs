@@ -1,0 +1,70 @@
+use std::sync::Arc;
+
+use super::{Admitted, Verdict, balance};
+use crate::upstream::endpoint::{Endpoint, InFlight, Retired};
+use crate::view::{Reader, View};
+
+/// Looks at the table before giving up. Each further one needs another swap between two instructions.
+const LOOKS_MAX: usize = 16;
+
+/// Endpoints that this request has been sent to already.
+#[derive(Default)]
+pub struct Tried(Vec<Arc<Endpoint>>);
+
+impl Tried {
+    pub fn add(&mut self, endpoint: &Arc<Endpoint>) {
+        self.0.push(endpoint.clone());
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.0.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+    }
+}
+
+/// Where to send the request, counted there until this is dropped.
+pub struct Picked {
+    in_flight: InFlight,
+}
+
+impl Picked {
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        self.in_flight.endpoint()
+    }
+
+    /// For whoever goes on with the request after its head: a body, a tunnel.
+    pub fn into_in_flight(self) -> InFlight {
+        self.in_flight
+    }
+}
+
+/// Chooses an upstream on the view of now, at every attempt, and counts the request in: choose, enter, confirm. An
+/// endpoint that was retired in between is left again, and the view of then has others.
+pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
+    for _ in 0..LOOKS_MAX {
+        let chosen = views.with(|view| choose(view, admitted, tried))?;
+        match chosen.enter().confirm() {
+            Ok(in_flight) => return Ok(Picked { in_flight }),
+            Err(Retired) => continue,
+        }
+    }
+    Err(Verdict::NoUpstream {
+        retry_after: balance::RETRY_AFTER,
+    })
+}
+
+/// The first step of the hand-over. Without the other two the endpoint may be retired before anything is sent to it.
+pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
+    let pool = view.pool(&admitted.service().name).ok_or(Verdict::Stale)?;
+    if pool.revision() != admitted.revision() {
+        return Err(Verdict::Stale);
+    }
+    balance::choose(pool, tried)
+}

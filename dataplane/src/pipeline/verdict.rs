@@ -1,0 +1,39 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Why a request goes no further. Edges render it in their protocol: HTTP as a status and a problem, SMTP as a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    BadRequest {
+        detail: Cow<'static, str>,
+    },
+    Unauthorized {
+        realm: String,
+    },
+    Denied,
+    NoRoute,
+    TooLarge {
+        bytes_max: u64,
+    },
+    QuotaExceeded {
+        retry_after: Duration,
+    },
+    RequestTimeout,
+    HeadTooLarge,
+    UpstreamFailed {
+        detail: Cow<'static, str>,
+    },
+    /// Every upstream is marked down, has weight 0, or there is none.
+    NoUpstream {
+        retry_after: Duration,
+    },
+    AuthorizerUnavailable {
+        retry_after: Duration,
+    },
+    /// The proxy is shutting down.
+    Draining,
+    UpstreamTimeout,
+    /// No refusal: the configuration has changed since the request was authorized. It is routed and authorized again; an
+    /// edge that has done so too often answers as for `NoUpstream`.
+    Stale,
+}

@@ -1,0 +1,161 @@
+//! One registration of an upstream as this proxy lives with it: what is in flight there, whether it still may be chosen,
+//! what was seen of its health. An endpoint outlives every swap of the table that leaves its identity as it is.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use shared::change::Revision;
+use shared::model::{Address, ServiceName, UpstreamId};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::health::Health;
+use super::inflight::Lanes;
+use super::resolve::Targets;
+
+/// What drains: a new address or a new registration of the same id is another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    pub service: ServiceName,
+    pub id: UpstreamId,
+    pub address: Address,
+    /// The revision that began this registration.
+    pub registration: Revision,
+}
+
+/// Wakes whoever reports what drains.
+pub(crate) type DrainSignal = watch::Sender<u64>;
+
+pub struct Endpoint {
+    identity: Identity,
+    lanes: Lanes,
+    retired: AtomicBool,
+    tokens: OnceLock<Tokens>,
+    health: Health,
+    targets: Targets,
+    drained: Arc<DrainSignal>,
+}
+
+/// Made when first asked for: most endpoints of a large table never carry a request on this proxy.
+#[derive(Default)]
+struct Tokens {
+    retired: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Endpoint {
+    pub(crate) fn new(identity: Identity, workers: usize, targets: Targets, drained: Arc<DrainSignal>) -> Endpoint {
+        Endpoint {
+            identity,
+            lanes: Lanes::new(workers),
+            retired: AtomicBool::new(false),
+            tokens: OnceLock::new(),
+            health: Health::default(),
+            targets,
+            drained,
+        }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Where to connect now; empty while a name has not been resolved yet.
+    pub fn addresses(&self) -> Arc<[SocketAddr]> {
+        self.targets.now()
+    }
+
+    /// Where to connect, waiting for the first answer to a name if there was none yet. It may take forever: the caller
+    /// sets the deadline.
+    pub async fn resolved(&self) -> Arc<[SocketAddr]> {
+        self.targets.resolved().await
+    }
+
+    /// Requests, tunnels and everything else that holds an `InFlight`, over all workers.
+    pub fn in_flight(&self) -> u64 {
+        self.lanes.sum()
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
+    }
+
+    /// Cancelled when no further request may go there: idle connections close.
+    pub fn retired_token(&self) -> &CancellationToken {
+        &self.tokens.get_or_init(Tokens::default).retired
+    }
+
+    /// Cancelled when the service's `timeouts.drain` has passed since then: what is still in flight ends now.
+    pub fn cut_token(&self) -> &CancellationToken {
+        &self.tokens.get_or_init(Tokens::default).cut
+    }
+
+    /// For good: an endpoint never comes back, since whoever registers again is another identity.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn turn(&self, add: i64) -> i64 {
+        self.lanes.turn(add)
+    }
+
+    /// The second step of the hand-over: counts the caller in, on its own worker's cell.
+    pub fn enter(self: &Arc<Endpoint>) -> Entered {
+        let lane = self.lanes.here();
+        self.lanes.enter(lane);
+        Entered(InFlight {
+            endpoint: self.clone(),
+            lane,
+        })
+    }
+}
+
+/// Counted, but not yet allowed to send anything.
+#[must_use = "dropping it undoes the step"]
+pub struct Entered(InFlight);
+
+/// The endpoint was retired before it was entered: choose again, on the table of now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Retired;
+
+impl Entered {
+    /// The third step. Counting in and setting `retired` are sequentially consistent, and each side looks at the other's
+    /// word only after its own: either this sees `retired`, or whoever retires sees the count. So once an endpoint is
+    /// retired and its sum has been zero, nobody is confirmed on it any more.
+    pub fn confirm(self) -> Result<InFlight, Retired> {
+        match self.0.endpoint.is_retired() {
+            true => Err(Retired),
+            false => Ok(self.0),
+        }
+    }
+}
+
+/// Something is under way at the endpoint until this is dropped, on whatever thread: the cell that was counted up is
+/// the one that is counted down.
+pub struct InFlight {
+    endpoint: Arc<Endpoint>,
+    lane: usize,
+}
+
+impl InFlight {
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.endpoint.lanes.leave(self.lane);
+        // In this order, like `confirm`: whoever retires after this sees the lower count by itself.
+        if self.endpoint.is_retired() && self.endpoint.in_flight() == 0 {
+            self.endpoint
+                .drained
+                .send_modify(|times| *times = times.wrapping_add(1));
+        }
+    }
+}

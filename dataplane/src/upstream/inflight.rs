@@ -1,0 +1,63 @@
+//! What is in flight at an upstream, counted where it happens.
+//!
+//! Every worker has a cell of its own, so that counting moves no cache line between cores; whoever is not on a worker
+//! (probes, spooled mail) shares one more. The counts are summed only when somebody asks.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+thread_local! {
+    static WORKER: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Says that this thread is the worker with that index: it counts in its own cell from now on.
+pub fn count_as_worker(index: usize) {
+    WORKER.set(Some(index));
+}
+
+/// Two lines of 64 bytes: the prefetcher of common processors takes lines in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Lane {
+    in_flight: AtomicU64,
+    /// The worker's place in a smooth round robin; here because it lives as long as the endpoint and needs no sharing.
+    turn: AtomicI64,
+}
+
+/// One lane for every worker, and the last for everybody else.
+pub(super) struct Lanes(Box<[Lane]>);
+
+impl Lanes {
+    pub(super) fn new(workers: usize) -> Lanes {
+        Lanes((0..=workers).map(|_| Lane::default()).collect())
+    }
+
+    /// Where the calling thread counts. A thread that belongs to no worker of these lanes counts in the last.
+    pub(super) fn here(&self) -> usize {
+        let last = self.0.len() - 1;
+        WORKER.get().map_or(last, |index| index.min(last))
+    }
+
+    /// Sequentially consistent, as is every access that the hand-over rests on: see `Entered::confirm`.
+    pub(super) fn enter(&self, lane: usize) {
+        self.0[lane].in_flight.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn leave(&self, lane: usize) {
+        self.0[lane].in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Not one instant for all lanes. Once nobody can enter any more every lane only falls, so that a sum of zero is final.
+    pub(super) fn sum(&self) -> u64 {
+        self.0.iter().map(|lane| lane.in_flight.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Adds to this thread's place in the round robin and gives the new one. Threads that share a lane may lose an
+    /// addition to one another, which costs evenness only.
+    pub(super) fn turn(&self, add: i64) -> i64 {
+        let turn = &self.0[self.here()].turn;
+        let now = turn.load(Ordering::Relaxed).saturating_add(add);
+        turn.store(now, Ordering::Relaxed);
+        now
+    }
+}

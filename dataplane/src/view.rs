@@ -1,0 +1,181 @@
+//! What a worker decides by: the routing table and the endpoints behind it, swapped as one.
+//!
+//! A change comes in two steps. `Views::swap` makes the new table the one that every later decision reads; only then
+//! `Views::retire` forbids what it left out, so that a pick which meets a retired endpoint finds another table to look at.
+
+mod draining;
+mod pool;
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Cache};
+use imbl::HashMap;
+use shared::model::ServiceName;
+use shared::stream::message;
+use shared::table::Table;
+use tokio::sync::watch;
+
+use self::draining::DrainingSet;
+pub use self::pool::{Candidate, Pool};
+use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
+use crate::upstream::resolve::Names;
+
+/// One state of the configuration, whole. Persistent maps: the next one shares what did not change.
+#[derive(Clone, Default)]
+pub struct View {
+    table: Table,
+    pools: HashMap<ServiceName, Arc<Pool>>,
+}
+
+impl View {
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub fn pool(&self, service: &ServiceName) -> Option<&Arc<Pool>> {
+        self.pools.get(service)
+    }
+
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.values()
+    }
+}
+
+/// The endpoints that a swap left without a place in the table, each with the time that its requests are given.
+#[must_use = "they keep their requests coming until they are retired"]
+#[derive(Default)]
+pub struct LeftOut(Vec<(Arc<Endpoint>, Duration)>);
+
+impl LeftOut {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.0.iter().map(|(endpoint, _)| endpoint.identity())
+    }
+}
+
+pub struct Views {
+    current: Arc<ArcSwap<View>>,
+    workers: usize,
+    names: Arc<Names>,
+    draining: DrainingSet,
+    drained: Arc<DrainSignal>,
+}
+
+impl Views {
+    pub fn new(workers: usize) -> Arc<Views> {
+        Arc::new(Views {
+            current: Arc::default(),
+            workers,
+            names: Arc::default(),
+            draining: DrainingSet::default(),
+            drained: Arc::default(),
+        })
+    }
+
+    /// Makes `table` the one of now, whatever lies between the two: for a snapshot. Looks at every service.
+    pub fn swap(&self, table: Table) -> LeftOut {
+        let before = self.now();
+        let all = table.entries().chain(before.table.entries());
+        let names: HashSet<&ServiceName> = all
+            .filter(|entry| {
+                let name = entry.service.name.as_str();
+                let (old, new) = (before.table.entry(name), table.entry(name));
+                !matches!((old, new), (Some(old), Some(new)) if Arc::ptr_eq(old, new))
+            })
+            .map(|entry| &entry.service.name)
+            .collect();
+        let names: Vec<ServiceName> = names.into_iter().cloned().collect();
+        self.swap_touched(table, &names)
+    }
+
+    /// Makes `table` the one of now, which differs from that before it in the services `touched` only. Costs what changed,
+    /// not what the table holds. Endpoints whose identity is in both tables stay as they are, with what is in flight,
+    /// their health and their connections.
+    ///
+    /// One caller swaps; readers may be many.
+    pub fn swap_touched(&self, table: Table, touched: &[ServiceName]) -> LeftOut {
+        let mut pools = self.now().pools.clone();
+        let mut left = Vec::new();
+        for name in touched {
+            let old = pools.get(name).cloned();
+            let new = table
+                .entry(name.as_str())
+                .map(|entry| Arc::new(Pool::of(entry, old.as_deref(), |identity| self.endpoint(identity))));
+            if let Some(old) = old {
+                let drain = new.as_deref().unwrap_or(&old).service().timeouts.drain;
+                left.extend(old.left_out(new.as_deref()).map(|endpoint| (endpoint, drain)));
+            }
+            match new {
+                Some(pool) => pools.insert(name.clone(), pool),
+                None => pools.remove(name),
+            };
+        }
+        self.current.store(Arc::new(View { table, pools }));
+        LeftOut(left)
+    }
+
+    /// No request is sent to them from now on. Their idle connections close, what is in flight goes on until it ends or
+    /// the time for draining is over, and until then they are in `draining`.
+    pub fn retire(&self, left: LeftOut) {
+        for (endpoint, _) in &left.0 {
+            endpoint.retire();
+        }
+        let now = Instant::now();
+        for (endpoint, drain) in left.0 {
+            endpoint.retired_token().cancel();
+            if endpoint.in_flight() > 0 {
+                self.draining.add(endpoint, now.checked_add(drain));
+                self.drained.send_modify(|times| *times = times.wrapping_add(1));
+            }
+        }
+    }
+
+    /// Every retired identity that still has something in flight: a level, true at this moment.
+    pub fn draining(&self) -> Vec<message::Draining> {
+        self.draining.level()
+    }
+
+    /// Sees a new value whenever the set of what drains may have changed; counts alone are no change.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.drained.subscribe()
+    }
+
+    /// Cuts what has been draining for too long; says when the next is due.
+    pub fn cut_overdue(&self, now: Instant) -> Option<Instant> {
+        self.draining.cut_overdue(now)
+    }
+
+    /// The view of now, for whoever looks rarely. Workers have a `Reader`.
+    pub fn now(&self) -> Arc<View> {
+        self.current.load_full()
+    }
+
+    pub fn reader(&self) -> Reader {
+        Reader(RefCell::new(Cache::new(self.current.clone())))
+    }
+
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    fn endpoint(&self, identity: Identity) -> Arc<Endpoint> {
+        let targets = self.names.targets(&identity.address);
+        Arc::new(Endpoint::new(identity, self.workers, targets, self.drained.clone()))
+    }
+}
+
+/// A worker's own way to the view of now: a look costs one load, unless it has been swapped since the last.
+pub struct Reader(RefCell<Cache<Arc<ArcSwap<View>>, Arc<View>>>);
+
+impl Reader {
+    /// Hands over the view of now. `look` decides at once and keeps nothing; it must not call `with` itself.
+    pub fn with<R>(&self, look: impl FnOnce(&View) -> R) -> R {
+        look(self.0.borrow_mut().load())
+    }
+}

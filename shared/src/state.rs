@@ -65,7 +65,10 @@ impl State {
     /// Folds in the next commit of the log; anything but the next one is a gap and changes nothing.
     pub fn apply(&mut self, commit: &Commit) -> Result<(), Gap> {
         if commit.revision != self.revision.next() {
-            return Err(Gap { held: self.revision, offered: commit.revision });
+            return Err(Gap {
+                held: self.revision,
+                offered: commit.revision,
+            });
         }
         commit.ops.iter().for_each(|op| self.apply_op(op, commit.revision));
         self.revision = commit.revision;
@@ -78,13 +81,20 @@ impl State {
     /// Folds in one operation of `revision`. The caller vouches for the order and sets the revision afterwards.
     pub fn apply_op(&mut self, op: &Op, revision: Revision) {
         let key = op.object();
+        if let Some(epoch) = op.epoch() {
+            self.epoch = epoch;
+        }
         let object = match (op.verb, &op.body) {
             (Verb::Put, Some(body)) => {
                 let registration = match op.kind {
                     Kind::Upstream => Some(op.registration.unwrap_or(revision)),
                     _ => None,
                 };
-                Some(Object { revision, registration, body: body.clone() })
+                Some(Object {
+                    revision,
+                    registration,
+                    body: body.clone(),
+                })
             }
             _ => None,
         };
@@ -114,7 +124,10 @@ impl State {
 
     /// The epochs that an operator let this store succeed.
     pub fn succeeds(&self) -> Vec<Epoch> {
-        let from = ObjectKey { kind: Kind::Succession, key: "".into() };
+        let from = ObjectKey {
+            kind: Kind::Succession,
+            key: "".into(),
+        };
         self.objects
             .range(from..)
             .take_while(|(key, _)| key.kind == Kind::Succession)

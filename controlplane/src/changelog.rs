@@ -1,0 +1,185 @@
+//! The log as the control plane lives by it: one writer that packs what is submitted into revisions, the head as
+//! everybody reads it, and the recent past.
+
+pub mod committer;
+mod head;
+mod history;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use net::problem::Problem;
+use shared::change::{Commit, OpId, Op, Revision};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::store::{Log, ReadError};
+
+pub use head::Head;
+pub use history::{COMMITS_KEPT, History};
+
+use committer::{Committer, Stamp};
+use writer::{Submission, Writer};
+
+/// What a use case makes of a head. Deciding is pure: it is run again whenever the head turns out to be another one.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    Append(Vec<Op>),
+    /// It stands already.
+    Nothing,
+    Refuse(Box<Problem>),
+}
+
+pub type Decide = Arc<dyn Fn(&Head) -> Decision + Send + Sync>;
+
+/// A write that stands.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Of the commit; of the true head when nothing had to be appended.
+    pub revision: Revision,
+    pub appended: bool,
+    /// The head at that revision.
+    pub head: Arc<Head>,
+    pub op_id: Option<OpId>,
+    /// This write's own operations, also when others share its revision.
+    pub ops: Vec<Op>,
+}
+
+#[derive(Clone, Debug)]
+pub enum WriteError {
+    Refused(Box<Problem>),
+    /// The store did not take it in time; it is not committed.
+    Unavailable,
+    /// It may be committed, now or later; history finds it by this id once it is.
+    OutcomeUnknown { op_id: OpId },
+    /// Too many writes are waiting; it is not committed.
+    Overloaded,
+}
+
+/// Called for every commit, in order, before the write it came from is answered. Must not block.
+pub type Observer = Box<dyn Fn(&Arc<Commit>, &Arc<Head>) + Send + Sync>;
+
+/// What an observer starts from; every commit after it is handed to it.
+pub struct Observing {
+    pub head: Arc<Head>,
+    /// The commits up to the head that are in memory, oldest first and without a hole.
+    pub recent: Vec<Arc<Commit>>,
+}
+
+pub struct Changelog {
+    log: Arc<dyn Log>,
+    shared: Arc<Shared>,
+    submissions: mpsc::Sender<Submission>,
+}
+
+/// What the writer publishes and everybody reads.
+struct Shared {
+    head: ArcSwap<Head>,
+    /// Taken for the whole of a commit's publication, so that an observer registers between two commits.
+    observers: Mutex<Vec<Observer>>,
+    history: Mutex<History>,
+    moved: watch::Sender<Revision>,
+}
+
+impl Changelog {
+    /// Loads the fold and the recent past, and starts the writer. The writer ends when the changelog is dropped and
+    /// nothing is in flight.
+    pub async fn start(log: Arc<dyn Log>) -> Result<(Arc<Changelog>, JoinHandle<()>), ReadError> {
+        let head = Arc::new(Head::of(log.load().await?));
+        let history = history::warm(&*log, head.state.revision).await?;
+        let shared = Arc::new(Shared {
+            moved: watch::Sender::new(head.state.revision),
+            head: ArcSwap::new(head.clone()),
+            observers: Mutex::default(),
+            history: Mutex::new(history),
+        });
+        let (submissions, queue) = mpsc::channel(committer::QUEUE_MAX);
+        let writer = Writer::new(Committer::new(head, Box::new(stamp)), log.clone(), shared.clone());
+        let writing = tokio::spawn(writer.run(queue));
+        Ok((Arc::new(Changelog { log, shared, submissions }), writing))
+    }
+
+    pub fn head(&self) -> Arc<Head> {
+        self.shared.head.load_full()
+    }
+
+    /// The head's revision, as it moves.
+    pub fn moves(&self) -> watch::Receiver<Revision> {
+        self.shared.moved.subscribe()
+    }
+
+    /// Registers an observer, atomically with the head that it starts from.
+    pub fn observe(&self, observer: Observer) -> Observing {
+        let mut observers = self.shared.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        observers.push(observer);
+        let recent = self.shared.history().recent();
+        Observing { head: self.head(), recent }
+    }
+
+    /// Commits what `decide` makes of the head, in one revision, perhaps together with other writes of this actor.
+    /// Answers within the committer's bound of 3 s.
+    pub async fn submit(&self, actor: Arc<str>, decide: Decide) -> Result<Committed, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        let submission = Submission { actor, decide, answer };
+        self.submissions.try_send(submission).map_err(|_| WriteError::Overloaded)?;
+        // Without an answer the writer is gone: it ends only when nobody could still submit, or by a defect.
+        answered.await.unwrap_or(Err(WriteError::Unavailable))
+    }
+
+    /// A head that is no older than this call, by the strongest read.
+    pub async fn true_head(&self, actor: Arc<str>) -> Result<Arc<Head>, WriteError> {
+        Ok(self.submit(actor, Arc::new(|_| Decision::Nothing)).await?.head)
+    }
+
+    /// The commits after `since`, oldest first, at most `limit`.
+    pub async fn read(&self, since: Revision, limit: usize) -> Result<Vec<Arc<Commit>>, ReadError> {
+        if let Some(commits) = self.shared.history().after(since, limit) {
+            return Ok(commits);
+        }
+        Ok(self.log.read(since, limit).await?.into_iter().map(Arc::new).collect())
+    }
+
+    /// The commits after `since` if memory reaches back so far.
+    pub fn recent(&self, since: Revision, limit: usize) -> Option<Vec<Arc<Commit>>> {
+        self.shared.history().after(since, limit)
+    }
+
+    pub async fn find(&self, op_id: OpId) -> Result<Option<Arc<Commit>>, ReadError> {
+        let (found, oldest) = {
+            let history = self.shared.history();
+            (history.find(op_id), history.oldest())
+        };
+        match found {
+            Some(commit) => Ok(Some(commit)),
+            None => history::search(&*self.log, op_id, oldest).await,
+        }
+    }
+
+    /// The last commit in memory for which `wanted` holds, newest first and at most `depth` of them.
+    pub fn last(&self, depth: usize, wanted: impl Fn(&Commit) -> bool) -> Option<Arc<Commit>> {
+        self.shared.history().last(depth, wanted)
+    }
+}
+
+impl Shared {
+    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, commit: &Arc<Commit>, head: &Arc<Head>) {
+        let observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.history().push(commit.clone());
+        self.head.store(head.clone());
+        observers.iter().for_each(|observer| observer(commit, head));
+        drop(observers);
+        self.moved.send_replace(commit.revision);
+    }
+}
+
+fn stamp() -> Stamp {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp { op_id: OpId(Uuid::new_v4()), at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX) }
+}

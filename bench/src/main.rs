@@ -1,0 +1,120 @@
+//! Measurements of Vulcan beside its goals and its rivals. Each prints Markdown; `run` beside this crate builds and
+//! calls them. The hidden commands are the processes that a measurement starts for itself.
+
+mod histogram;
+mod http;
+mod machine;
+mod process;
+mod report;
+mod rest;
+mod vulcan;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use http::load::{Load, Mode};
+use vulcan::Vulcan;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The `vulcan` to measure; by default the one beside this program.
+    #[arg(long, global = true)]
+    vulcan: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// CPU per request beside nginx and HAProxy.
+    Http(http::compare::Options),
+    /// Loads one address and prints what came of it.
+    Load {
+        target: SocketAddr,
+        #[arg(long, value_enum, default_value_t = Mode::Small)]
+        mode: Mode,
+        #[arg(long, default_value_t = 64)]
+        connections: usize,
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+        #[arg(long, default_value = "s0.bench.test")]
+        host: String,
+    },
+    #[command(hide = true)]
+    Origin {
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
+    #[command(hide = true)]
+    Relay {
+        #[arg(long)]
+        origin: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> io::Result<()> {
+    process::raise_descriptor_limit()?;
+    let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("vulcan"));
+    let vulcan = Vulcan(arguments.vulcan.map_or_else(beside, Ok)?);
+    match arguments.command {
+        Task::Http(options) => measured(|scratch| http::compare::run(&vulcan, &options, scratch)),
+        Task::Load {
+            target,
+            mode,
+            connections,
+            seconds,
+            host,
+        } => load(target, mode, connections, seconds, &host),
+        Task::Origin { listen } => {
+            let origin = http::origin::Origin::bind(listen)?;
+            println!("listening origin {}", origin.address()?);
+            origin.run()
+        }
+        Task::Relay { origin } => {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            println!("listening relay {}", listener.local_addr()?);
+            http::relay::run(listener, origin)
+        }
+    }
+}
+
+fn measured(work: impl FnOnce(&std::path::Path) -> io::Result<()>) -> io::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    println!("{}", machine::conditions());
+    work(scratch.path())?;
+    println!("\nAfterwards: {}", machine::conditions());
+    Ok(())
+}
+
+fn load(target: SocketAddr, mode: Mode, connections: usize, seconds: f64, host: &str) -> io::Result<()> {
+    let mut load = Load::new(target, host, mode, connections)?;
+    let before = process::usage(std::process::id())?;
+    let outcome = load.run(Duration::from_secs_f64(seconds))?;
+    let cpu = process::usage(std::process::id())?.cpu - before.cpu;
+    let requests = outcome.latencies.count();
+    println!(
+        "{requests} answers of {}, {:.0}/s, p50 {} µs, p99 {} µs, {} failed, {} µs of own CPU per request",
+        mode.name(),
+        requests as f64 / outcome.elapsed.as_secs_f64(),
+        report::micros(outcome.latencies.quantile(0.5)),
+        report::micros(outcome.latencies.quantile(0.99)),
+        outcome.failures,
+        report::micros(cpu.div_f64(requests.max(1) as f64)),
+    );
+    outcome.failure.map_or(Ok(()), |failure| Err(io::Error::other(failure)))
+}

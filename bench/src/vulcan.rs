@@ -1,0 +1,104 @@
+//! The `vulcan` under measurement, as two kinds of processes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::Server;
+use crate::rest::Client;
+
+/// Where the binary is.
+#[derive(Clone, Debug)]
+pub struct Vulcan(pub PathBuf);
+
+pub struct ControlPlane {
+    pub server: Server,
+    pub admin: SocketAddr,
+}
+
+pub struct Proxy {
+    pub server: Server,
+    pub http: SocketAddr,
+}
+
+impl Vulcan {
+    pub fn control_plane(&self, scratch: &Path, core: Option<usize>) -> io::Result<ControlPlane> {
+        let mut command = Command::new(&self.0);
+        command.args(["--log", "warn", "controlplane", "--admin", "127.0.0.1:0", "--store"]);
+        command.arg(format!("redb:{}", scratch.join("store.redb").display()));
+        let mut server = Server::start("controlplane", command, core, scratch)?;
+        let admin = server.listening("admin")?;
+        server.ready()?;
+        Ok(ControlPlane { server, admin })
+    }
+
+    /// One worker, so that one core is what it needs.
+    pub fn proxy(&self, scratch: &Path, core: Option<usize>, name: &str, admin: SocketAddr) -> io::Result<Proxy> {
+        let mut command = Command::new(&self.0);
+        command.args(["--log", "warn", "dataplane", "--workers", "1", "--http", "127.0.0.1:0"]);
+        command.args([
+            "--status",
+            "127.0.0.1:0",
+            "--name",
+            name,
+            "--controlplane",
+            &format!("http://{admin}"),
+        ]);
+        command.arg("--data").arg(scratch.join(name));
+        let mut server = Server::start(name, command, core, scratch)?;
+        let http = server.listening("http")?;
+        server.ready()?;
+        Ok(Proxy { server, http })
+    }
+}
+
+/// Registers services `s0`…, each for its own host, each with one upstream `a`; they are live when this returns.
+///
+/// Only the last write waits: revisions apply in order, so it speaks for all before it.
+pub fn seed(
+    admin: SocketAddr,
+    services: std::ops::Range<usize>,
+    upstream: impl Fn(usize) -> SocketAddr + Sync,
+) -> io::Result<()> {
+    let Some(last) = services.end.checked_sub(1).filter(|last| *last >= services.start) else {
+        return Ok(());
+    };
+    let next = std::sync::atomic::AtomicUsize::new(services.start);
+    let work = || -> io::Result<()> {
+        let mut client = Client::new(admin);
+        loop {
+            let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if n >= services.end {
+                return Ok(());
+            }
+            let path = format!("/v1/services/s{n}");
+            client.put(&format!("{path}?wait=none"), &service(n))?.success()?;
+            client
+                .put(&format!("{path}/upstreams/a?wait=none"), &address(upstream(n), 1))?
+                .success()?;
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..64).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| io::Error::other("a writer panicked"))?)
+    })?;
+    Client::new(admin)
+        .put(&format!("/v1/services/s{last}?timeout=60s"), &service(last))?
+        .success()
+        .map(drop)
+}
+
+pub fn host(service: usize) -> String {
+    format!("s{service}.bench.test")
+}
+
+pub fn service(n: usize) -> String {
+    format!(r#"{{"match":[{{"hosts":["{}"]}}]}}"#, host(n))
+}
+
+pub fn address(address: SocketAddr, weight: u16) -> String {
+    format!(r#"{{"address":"{address}","weight":{weight}}}"#)
+}

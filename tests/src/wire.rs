@@ -168,7 +168,7 @@ impl Reader {
             .line()
             .await?
             .ok_or_else(|| invalid("the connection ended before an answer"))?;
-        Ok(Head::new(&line, self.fields().await?)?)
+        Head::new(&line, self.fields().await?)
     }
 
     /// The next head that is neither 100 nor 103.

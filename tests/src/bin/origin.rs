@@ -22,13 +22,26 @@ fn main() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let listener = TcpListener::bind(&listen).await.expect("the address is free");
+        let listener = bind(&listen).await;
         println!(
             "listening origin {}",
             listener.local_addr().expect("a bound listener has an address")
         );
         serve(listener, &id, tally).await;
     });
+}
+
+/// An address that another origin has just left may be some connection's own for a moment.
+async fn bind(listen: &str) -> TcpListener {
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => return listener,
+            Err(error) => assert!(tries < 50, "{listen}: {error}"),
+        }
+        tries += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
 
 fn commands(tally: &Tally) {

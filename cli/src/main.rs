@@ -1,1 +1,39 @@
-fn main() {}
+//! The `vulcan` binary: the command line, and the only place where the parts are put together.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use failure::Failure;
+
+mod args;
+mod client;
+mod columns;
+mod command;
+mod config;
+mod failure;
+mod process;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let cli = match config::parse(&args) {
+        Ok(cli) => cli,
+        // Help and version come this way too; clap knows which stream and which status each has.
+        Err(error) => error.exit(),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Up(args) => command::up::run(*args),
+        Command::Controlplane(args) => command::controlplane::run(*args),
+        Command::Dataplane(args) => command::dataplane::run(*args),
+        Command::Leave(args) => command::leave::run(args),
+        Command::Fleet(args) => command::fleet::run(args),
+        Command::Revisions(args) => command::revisions::run(args),
+    }
+}

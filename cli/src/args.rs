@@ -1,0 +1,76 @@
+//! The command line: every flag, its variable and its default. `config` adds the file.
+
+use clap::{Parser, Subcommand};
+
+mod control;
+mod people;
+mod process;
+mod proxy;
+mod value;
+
+pub use control::Control;
+pub use people::{Fleet, Leave, Output, Remote, Revisions};
+pub use process::{LogFormat, Process};
+pub use proxy::{Proxy, Uplink};
+pub use value::{Url, proxy_name};
+
+/// A reverse proxy fleet in which a change is live everywhere when the call that made it returns.
+///
+/// `vulcan up` runs everything in one process. A fleet is one `vulcan controlplane` and any number of `vulcan dataplane`.
+#[derive(Debug, Parser)]
+#[command(name = "vulcan", version, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Up(Box<Up>),
+    Controlplane(Box<Controlplane>),
+    Dataplane(Box<Dataplane>),
+    Leave(Leave),
+    Fleet(Fleet),
+    Revisions(Revisions),
+}
+
+const SERVICE_HELP: &str = "\
+Every flag can be set by its variable or by a key of its name in the file of --config; the flag wins over the variable, \
+the variable over the file. SIGTERM or SIGINT closes the listeners, lets what is in flight finish and exits with 0; a \
+second one exits at once.
+
+Each listener is one line on stdout once it is bound, `listening <kind> <address>`; `ready` follows when all is ready.";
+
+/// Run the control plane and one proxy in this process
+#[derive(Debug, clap::Args)]
+#[command(after_help = SERVICE_HELP)]
+pub struct Up {
+    #[command(flatten)]
+    pub control: Control,
+    #[command(flatten)]
+    pub proxy: Proxy,
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// Run the control plane: the log of the configuration, its API, and the stream to the proxies
+#[derive(Debug, clap::Args)]
+#[command(after_help = SERVICE_HELP)]
+pub struct Controlplane {
+    #[command(flatten)]
+    pub control: Control,
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// Run one proxy
+#[derive(Debug, clap::Args)]
+#[command(after_help = SERVICE_HELP)]
+pub struct Dataplane {
+    #[command(flatten)]
+    pub uplink: Uplink,
+    #[command(flatten)]
+    pub proxy: Proxy,
+    #[command(flatten)]
+    pub process: Process,
+}

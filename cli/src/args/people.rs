@@ -1,0 +1,62 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::value::{self, Url};
+
+/// What every command for people takes.
+#[derive(Debug, clap::Args)]
+pub struct Remote {
+    /// The control plane
+    #[arg(long, env = "VULCAN_URL", default_value = "http://127.0.0.1:8182")]
+    pub url: Url,
+    /// A file that holds the token to present; else VULCAN_TOKEN is the token itself
+    #[arg(long, value_name = "FILE", env = "VULCAN_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// `json` prints the body of the API's answer
+    #[arg(long, value_name = "FORMAT", env = "VULCAN_OUTPUT", default_value = "table")]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+}
+
+/// Unregister an address everywhere, and return when no proxy sends it anything any more
+///
+/// All registrations of the address go in one revision, whatever service they are of. Exit status 0 means that nothing is
+/// in flight to it on any proxy and nothing will be: it is safe to stop. Repeating the command waits again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  vulcan leave 10.0.0.5:3001 && kill $PID")]
+pub struct Leave {
+    /// host:port as it was registered
+    pub address: String,
+    /// How long to wait [default: the longest drain of the services concerned and 5 s]
+    #[arg(long, value_name = "DURATION", env = "VULCAN_TIMEOUT", value_parser = value::wait)]
+    pub timeout: Option<Duration>,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// List the proxies: who is present, what they have applied, what still drains
+#[derive(Debug, clap::Args)]
+pub struct Fleet {
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// List what was changed, when and by whom, the newest last
+#[derive(Debug, clap::Args)]
+pub struct Revisions {
+    /// Start after this revision [default: so that the newest are shown]
+    #[arg(long, value_name = "REVISION", env = "VULCAN_SINCE")]
+    pub since: Option<u64>,
+    /// How many
+    #[arg(long, value_name = "N", env = "VULCAN_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub limit: u64,
+    #[command(flatten)]
+    pub remote: Remote,
+}

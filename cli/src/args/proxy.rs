@@ -1,0 +1,78 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use ipnet::IpNet;
+
+use super::value::{self, Url};
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Proxy")]
+pub struct Proxy {
+    /// The folder that holds what this process must not forget; one process at a time
+    #[arg(long, value_name = "DIR", env = "VULCAN_DATA", default_value = "./vulcan-data")]
+    pub data: PathBuf,
+    /// The name in the fleet, unique in it [default: the host name]
+    #[arg(long, env = "VULCAN_NAME", value_parser = value::proxy_name)]
+    pub name: Option<String>,
+    /// Where HTTP is proxied
+    #[arg(long, value_name = "ADDR", env = "VULCAN_HTTP", default_value = "127.0.0.1:8080", value_parser = value::address)]
+    pub http: SocketAddr,
+    /// Reserved for mail: accepted, and nothing is opened yet
+    #[arg(long, value_name = "ADDR", env = "VULCAN_SMTP", value_parser = value::address)]
+    pub smtp: Option<SocketAddr>,
+    /// Where /healthz and /readyz of the proxy answer [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "VULCAN_STATUS", value_parser = value::address)]
+    pub status: Option<SocketAddr>,
+    /// Without contact for so long, the proxy counts as detached: writes no longer wait for it
+    #[arg(long, value_name = "DURATION", env = "VULCAN_LEASE", default_value = "10s", value_parser = value::lease)]
+    pub lease: Duration,
+    /// What the proxy does then
+    #[arg(long, value_name = "WHAT", env = "VULCAN_ON_LEASE_END", default_value = "serve")]
+    pub on_lease_end: OnLeaseEnd,
+    /// How long a shutdown waits for what is in flight before it is cut
+    #[arg(long, value_name = "DURATION", env = "VULCAN_DRAIN_TIMEOUT", default_value = "30s", value_parser = value::drain)]
+    pub drain_timeout: Duration,
+    /// Networks whose Forwarded and X-Forwarded-* headers are believed [default: none]
+    #[arg(long, value_name = "CIDR,...", env = "VULCAN_TRUSTED", value_delimiter = ',', value_parser = value::network)]
+    pub trusted: Vec<IpNet>,
+    /// Take a client's end of stream as a half-close, not as its leaving
+    #[arg(long, env = "VULCAN_HALF_CLOSE")]
+    pub half_close: bool,
+    /// Threads that proxy [default: one per core]
+    #[arg(long, value_name = "N", env = "VULCAN_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+    /// A file that holds the token to present to the control plane; else VULCAN_TOKEN is the token itself
+    #[arg(long, value_name = "FILE", env = "VULCAN_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// How a proxy that runs on its own reaches its control plane.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Proxy")]
+pub struct Uplink {
+    /// The control plane, or several of one fleet: http://host:port
+    #[arg(long, value_name = "URL,...", env = "VULCAN_CONTROLPLANE", value_delimiter = ',')]
+    pub controlplane: Vec<Url>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnLeaseEnd {
+    /// Go on with the last table, marked as stale
+    Serve,
+    /// Go on, and answer 503 to /readyz
+    Unready,
+    /// Close the listeners and cut what is in flight
+    Stop,
+}
+
+impl From<OnLeaseEnd> for dataplane::OnLeaseEnd {
+    fn from(what: OnLeaseEnd) -> dataplane::OnLeaseEnd {
+        match what {
+            OnLeaseEnd::Serve => dataplane::OnLeaseEnd::Serve,
+            OnLeaseEnd::Unready => dataplane::OnLeaseEnd::Unready,
+            OnLeaseEnd::Stop => dataplane::OnLeaseEnd::Stop,
+        }
+    }
+}

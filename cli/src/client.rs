@@ -1,0 +1,209 @@
+//! The API as the commands for people call it: one request, one answer, every step with a deadline.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::args::{Output, Remote, Url};
+use crate::command::token;
+use crate::failure::Failure;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// The fleet of 10,000 proxies is a few MiB.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+pub struct Client {
+    url: Url,
+    token: Option<String>,
+    output: Output,
+}
+
+/// An answer of success.
+pub struct Answer {
+    /// As it came.
+    pub text: String,
+    pub body: Value,
+}
+
+impl Client {
+    pub fn new(remote: &Remote) -> Result<Client, Failure> {
+        let token = token(remote.token_file.as_deref())?;
+        Ok(Client {
+            url: remote.url.clone(),
+            token,
+            output: remote.output,
+        })
+    }
+
+    /// Asks, and waits for the whole answer for `patience`. An answer that is no success is a failure that explains it.
+    pub fn call(&self, method: Method, path: &str, patience: Duration) -> Result<Answer, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::refused)?;
+        let (status, bytes) = runtime
+            .block_on(async { timeout(patience, self.exchange(method, path)).await })
+            .map_err(|_| self.failed(format!("no answer within {patience:?}")))??;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        match (status.is_success(), self.output) {
+            (true, _) if body.is_object() => Ok(Answer { text, body }),
+            (true, _) => Err(self.failed("the answer is not that of a control plane")),
+            (false, Output::Json) => Err(Failure::Body(text)),
+            (false, Output::Table) => Err(Failure::refused(explain(status, &body))),
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
+        let address = (self.url.host.as_str(), self.url.port);
+        let connected = timeout(CONNECT, TcpStream::connect(address)).await;
+        let stream = connected
+            .map_err(|_| self.failed(format!("no connection within {CONNECT:?}")))?
+            .map_err(|error| self.failed(error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.failed(error))?;
+        // It ends with the runtime of this one call.
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.url.authority);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| self.failed(error))?;
+        let answer = sender.send_request(request).await.map_err(|error| self.failed(error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
+    }
+
+    fn failed(&self, error: impl std::fmt::Display) -> Failure {
+        Failure::refused(format!("{}: {error}", self.url))
+    }
+}
+
+/// A problem (RFC 9457) in words: what it is, which fields, and which proxies are behind it.
+fn explain(status: StatusCode, body: &Value) -> String {
+    let member = |name: &str| body[name].as_str().filter(|text| !text.is_empty());
+    let mut lines = match (member("title"), member("detail")) {
+        (Some(title), Some(detail)) => vec![format!("{title}: {detail}")],
+        (Some(text), None) | (None, Some(text)) => vec![text.to_owned()],
+        (None, None) => vec![format!("the control plane answered {status}")],
+    };
+    for error in items(&body["errors"]) {
+        lines.push(format!("  {}: {}", plain(&error["field"]), plain(&error["detail"])));
+    }
+    lines.extend(holdouts(&body["fleet"]));
+    lines.join("\n")
+}
+
+/// A line for each proxy that a write has not reached, or does not wait for.
+pub fn holdouts(fleet: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for of in items(&fleet["lagging"]) {
+        lines.push(format!(
+            "  {} lags: applied {}",
+            plain(&of["proxy"]),
+            plain(&of["applied"])
+        ));
+    }
+    for of in items(&fleet["draining"]) {
+        let (proxy, upstream, count) = (plain(&of["proxy"]), plain(&of["upstream"]), plain(&of["in_flight"]));
+        lines.push(format!("  {proxy} drains {upstream}: {count} in flight"));
+    }
+    for of in items(&fleet["warming"]) {
+        let (proxy, upstream, last) = (plain(&of["proxy"]), plain(&of["upstream"]), plain(&of["last"]));
+        lines.push(format!("  {proxy} warms {upstream}: {last}"));
+    }
+    for of in items(&fleet["refused"]) {
+        lines.push(format!(
+            "  {} refuses {}: {}",
+            plain(&of["proxy"]),
+            plain(&of["object"]),
+            plain(&of["detail"])
+        ));
+    }
+    for name in items(&fleet["detached"]) {
+        lines.push(format!(
+            "  {} is detached: beyond its lease, not waited for",
+            plain(name)
+        ));
+    }
+    lines
+}
+
+pub fn items(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A value as a person reads it, on one line and without anything that a terminal would obey.
+pub fn plain(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        other => other.to_string(),
+    };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `text` as the value of a query parameter: everything but unreserved characters encoded (RFC 3986, 2.3).
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_names_fields_and_proxies() {
+        let problem = json!({
+            "type": "urn:vulcan:wait-not-reached", "title": "Committed, but not yet true on every proxy", "status": 504,
+            "detail": "1 of 2 proxies", "errors": [{"field": "match[0].hosts[0]", "detail": "empty"}],
+            "fleet": {"members": 2, "reached": 1, "lagging": [{"proxy": "edge-1", "applied": 7}],
+                "draining": [{"proxy": "edge-2", "upstream": "web/a", "in_flight": 3}], "detached": ["edge-3"]}
+        });
+        assert_eq!(
+            explain(StatusCode::GATEWAY_TIMEOUT, &problem),
+            "Committed, but not yet true on every proxy: 1 of 2 proxies\n  match[0].hosts[0]: empty\n  edge-1 lags: applied 7\n  \
+             edge-2 drains web/a: 3 in flight\n  edge-3 is detached: beyond its lease, not waited for"
+        );
+        assert_eq!(
+            explain(StatusCode::BAD_GATEWAY, &Value::Null),
+            "the control plane answered 502 Bad Gateway"
+        );
+    }
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_text() {
+        assert_eq!(plain(&json!("a\u{1b}[2Jb\nc")), "a [2Jb c");
+    }
+
+    #[test]
+    fn an_address_survives_a_query() {
+        assert_eq!(encode("[::1]:80&x=/"), "%5B%3A%3A1%5D%3A80%26x%3D%2F");
+    }
+}

@@ -1,0 +1,95 @@
+//! One file per command: each puts its parts together. What two of them share is here.
+
+use std::io::Write;
+use std::path::Path;
+
+use ::controlplane::StoreUrl;
+
+use crate::args::{Control, Proxy};
+use crate::failure::Failure;
+
+pub mod controlplane;
+pub mod dataplane;
+pub mod fleet;
+pub mod leave;
+pub mod revisions;
+pub mod up;
+
+/// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
+const TOKEN: &str = "VULCAN_TOKEN";
+
+fn control_config(control: &Control, store: StoreUrl) -> Result<::controlplane::Config, Failure> {
+    if control.tokens.is_none() && !control.admin.ip().is_loopback() {
+        let admin = control.admin;
+        return Err(Failure::usage(format!(
+            "--admin {admin} can be reached from outside: it needs --tokens FILE"
+        )));
+    }
+    Ok(::controlplane::Config {
+        store,
+        admin: control.admin,
+        forget_after: control.forget_after,
+        tokens: control.tokens.clone(),
+    })
+}
+
+fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Result<::dataplane::Config, Failure> {
+    Ok(::dataplane::Config {
+        controlplanes,
+        name: name(proxy)?,
+        data: data.to_owned(),
+        http: proxy.http,
+        status: proxy.status,
+        lease: proxy.lease,
+        on_lease_end: proxy.on_lease_end.into(),
+        drain_timeout: proxy.drain_timeout,
+        trusted: proxy.trusted.clone(),
+        half_close: proxy.half_close,
+        workers: workers(proxy),
+        token: token(proxy.token_file.as_deref())?,
+    })
+}
+
+fn name(proxy: &Proxy) -> Result<String, Failure> {
+    if let Some(name) = &proxy.name {
+        return Ok(name.clone());
+    }
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    crate::args::proxy_name(&host).map_err(|detail| {
+        Failure::usage(format!(
+            "the host name `{host}` cannot name a proxy ({detail}): give --name"
+        ))
+    })
+}
+
+fn workers(proxy: &Proxy) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    proxy.workers.map_or_else(cores, usize::from)
+}
+
+pub fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let (source, text) = match (file, std::env::var(TOKEN)) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file);
+            let source = format!("--token-file {}", file.display());
+            let text = text.map_err(|error| Failure::usage(format!("{source}: {error}")))?;
+            (source, text)
+        }
+        (None, Ok(text)) => (TOKEN.to_owned(), text),
+        (None, Err(_)) => return Ok(None),
+    };
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::usage(format!(
+            "{source}: a token is one word of visible ASCII"
+        )));
+    }
+    Ok(Some(token.to_owned()))
+}
+
+/// A reader that closed the pipe has seen enough.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end());
+}

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod phase;
 pub mod pipeline;
+pub mod status;
 pub mod upstream;
 pub mod view;
 pub mod worker;

@@ -1,10 +1,26 @@
 //! A worker: one thread with a runtime of its own, on which a connection lives from its accept to its end.
 
+mod accept;
+mod supervisor;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::time::Instant;
+
+pub use self::supervisor::{Connections, Listening, Workers, WorkersError};
+
+use self::accept::Acceptor;
 use crate::Config;
 use crate::phase::PhaseReceiver;
+use crate::upstream::inflight;
 use crate::view::Reader;
 
 /// What the connections of one worker share. Nothing in it is for other threads.
@@ -17,4 +33,117 @@ pub struct WorkerContext {
     pub phase: PhaseReceiver,
 }
 
-pub type SharedContext = Rc<WorkerContext>;
+/// What a worker is told by the supervisor.
+enum Command {
+    /// Accept here from now on. What is under way goes on, also if it was about to be cut.
+    Open(std::net::TcpListener),
+    /// Accept what the kernel has queued, close the listener, say so, and cut what is left at that time.
+    Close {
+        cut_at: Instant,
+        closed: oneshot::Sender<()>,
+    },
+    /// As `Close`, and the worker ends with its last connection.
+    Drain {
+        cut_at: Instant,
+        closed: oneshot::Sender<()>,
+    },
+}
+
+struct Worker<H> {
+    context: Rc<WorkerContext>,
+    acceptor: Acceptor,
+    connections: JoinSet<()>,
+    connections_max: usize,
+    counted: Arc<Connections>,
+    handler: H,
+}
+
+/// Runs on the calling thread until it is drained or the supervisor has gone. Whatever was spawned on the worker ends
+/// with it.
+fn run<H, F>(make: impl FnOnce() -> Worker<H>, mut commands: mpsc::Receiver<Command>) -> io::Result<()>
+where
+    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F,
+    F: Future<Output = ()> + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut worker = make();
+        inflight::count_as_worker(worker.context.index);
+        worker.serve(&mut commands).await;
+    });
+    Ok(())
+}
+
+impl<H, F> Worker<H>
+where
+    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F,
+    F: Future<Output = ()> + 'static,
+{
+    async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) {
+        let mut draining = false;
+        let mut cut_at = None;
+        while !(draining && self.connections.is_empty()) {
+            let room = self.connections.len() < self.connections_max;
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Open(listener)) => {
+                        cut_at = None;
+                        self.acceptor.open(listener);
+                    }
+                    Some(Command::Close { cut_at: at, closed }) => {
+                        cut_at = Some(at);
+                        self.close(closed);
+                    }
+                    Some(Command::Drain { cut_at: at, closed }) => {
+                        cut_at = Some(at);
+                        draining = true;
+                        self.close(closed);
+                    }
+                    None => return,
+                },
+                (stream, peer) = self.acceptor.next(), if room => self.begin(stream, peer),
+                Some(ended) = self.connections.join_next() => self.end(ended),
+                () = sleep_until(cut_at) => {
+                    cut_at = None;
+                    tracing::warn!(worker = self.context.index, left = self.connections.len(), "connections are cut");
+                    self.connections.abort_all();
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, stream: TcpStream, peer: SocketAddr) {
+        self.counted.opened();
+        self.connections
+            .spawn_local((self.handler)(stream, peer, self.context.clone()));
+    }
+
+    fn end(&self, ended: Result<(), JoinError>) {
+        self.counted.closed();
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a connection's task panicked");
+        }
+    }
+
+    /// Those who were queued did reach us: closing the socket on them would be a reset.
+    fn close(&mut self, closed: oneshot::Sender<()>) {
+        for (stream, peer) in self.acceptor.close() {
+            self.begin(stream, peer);
+        }
+        // Nobody listens when the supervisor has stopped waiting.
+        let _ = closed.send(());
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a proxy that stopped at its lease's end still grants requests under way. The control plane gives up on it a
+/// margin of two seconds after that end; nothing may be in flight by then.
+const STOP_GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,71 @@
+//! The Prometheus text format, version 0.0.4.
+
+use std::fmt::Write;
+
+use super::Status;
+
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
+
+/// Endpoints listed at most; only those with something in flight are.
+const ENDPOINTS_MAX: usize = 10_000;
+
+pub(super) fn render(status: &Status) -> String {
+    let mut text = String::new();
+    let draining = status.views.draining();
+    metric(
+        &mut text,
+        "vulcan_ready",
+        "gauge",
+        u64::from(status.readiness().is_ok()),
+    );
+    metric(
+        &mut text,
+        "vulcan_client_connections",
+        "gauge",
+        status.connections.now(),
+    );
+    metric(
+        &mut text,
+        "vulcan_client_connections_total",
+        "counter",
+        status.connections.total(),
+    );
+    metric(&mut text, "vulcan_draining", "gauge", draining.len() as u64);
+
+    let view = status.views.now();
+    let endpoints = view.pools().flat_map(|pool| pool.candidates());
+    let selectable = endpoints.map(|candidate| {
+        let identity = candidate.endpoint.identity();
+        (
+            identity.service.shared(),
+            identity.id.shared(),
+            candidate.endpoint.in_flight(),
+        )
+    });
+    let retired = draining
+        .into_iter()
+        .map(|entry| (entry.service, entry.id, entry.in_flight));
+    // An id that was registered again while it drains is two identities, and one line.
+    let mut in_flight = std::collections::BTreeMap::new();
+    for (service, id, count) in selectable
+        .chain(retired)
+        .filter(|(_, _, count)| *count > 0)
+        .take(ENDPOINTS_MAX)
+    {
+        *in_flight.entry((service, id)).or_insert(0) += count;
+    }
+    text.push_str("# TYPE vulcan_upstream_in_flight gauge\n");
+    for ((service, id), count) in in_flight {
+        // Neither name can hold what would have to be escaped.
+        let _ = writeln!(
+            text,
+            "vulcan_upstream_in_flight{{service=\"{service}\",upstream=\"{id}\"}} {count}"
+        );
+    }
+    text
+}
+
+fn metric(text: &mut String, name: &str, kind: &str, value: u64) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");
+}

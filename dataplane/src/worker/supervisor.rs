@@ -1,0 +1,256 @@
+//! Starts the workers, and opens and closes their listeners as the phase says.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use net::announce::Announce;
+use rustix::process::{Resource, getrlimit};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::accept::Acceptor;
+use super::{Command, STOP_GRACE, Worker, WorkerContext, run};
+use crate::Config;
+use crate::phase::{Phase, PhaseReceiver};
+use crate::view::Views;
+
+/// Of one worker, whatever the limit on descriptors is.
+const CONNECTIONS_MAX: u64 = 100_000;
+/// Descriptors that are no connections of clients or upstreams.
+const DESCRIPTORS_KEPT: u64 = 128;
+const COMMANDS_MAX: usize = 8;
+/// For a worker to answer a command, and to end once its last connection has.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+
+/// Whether the data listeners are open.
+pub type Listening = watch::Receiver<bool>;
+
+/// Client connections of all workers.
+#[derive(Default)]
+pub struct Connections {
+    opened: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl Connections {
+    pub(super) fn opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Since the start.
+    pub fn total(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    pub fn now(&self) -> u64 {
+        let closed = self.closed.load(Ordering::Relaxed);
+        self.total().saturating_sub(closed)
+    }
+}
+
+#[derive(Debug)]
+pub enum WorkersError {
+    Bind {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    Start(io::Error),
+    /// A worker's thread ended by itself.
+    Lost,
+}
+
+impl std::fmt::Display for WorkersError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            WorkersError::Bind { address, error } => write!(f, "cannot listen at {address}: {error}"),
+            WorkersError::Start(error) => write!(f, "a worker cannot be started: {error}"),
+            WorkersError::Lost => f.write_str("a worker has ended unexpectedly"),
+        }
+    }
+}
+
+impl std::error::Error for WorkersError {}
+
+pub struct Workers {
+    config: Arc<Config>,
+    commands: Vec<mpsc::Sender<Command>>,
+    /// Each ends when its thread has.
+    threads: JoinSet<()>,
+    counted: Arc<Connections>,
+    listening: watch::Sender<bool>,
+    /// As configured, and after the first bind with the port that it gave.
+    address: SocketAddr,
+    announced: bool,
+}
+
+impl Workers {
+    /// Starts one thread for each worker; nothing is accepted yet. `handler` lives on the worker's thread: its future
+    /// ends when the connection and all that came of it have, and dropping that future cuts them.
+    pub fn start<H, F>(
+        config: &Arc<Config>,
+        views: &Arc<Views>,
+        phase: &PhaseReceiver,
+        handler: H,
+    ) -> Result<Workers, WorkersError>
+    where
+        H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let counted = Arc::<Connections>::default();
+        let connections_max = connections_max(config.workers);
+        let mut commands = Vec::new();
+        let mut threads = JoinSet::new();
+        for index in 0..config.workers {
+            let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+            let (ended, end) = oneshot::channel::<()>();
+            let (config, views, phase) = (config.clone(), views.clone(), phase.clone());
+            let (handler, counted) = (handler.clone(), counted.clone());
+            let make = move || Worker {
+                context: Rc::new(WorkerContext {
+                    index,
+                    views: views.reader(),
+                    config,
+                    phase,
+                }),
+                acceptor: Acceptor::default(),
+                connections: Default::default(),
+                connections_max,
+                counted,
+                handler,
+            };
+            let body = move || {
+                let _ended = ended;
+                if let Err(error) = run(make, receiver) {
+                    tracing::error!(%error, index, "a worker has no runtime");
+                }
+            };
+            let named = std::thread::Builder::new().name(format!("worker-{index}"));
+            named.spawn(body).map_err(WorkersError::Start)?;
+            commands.push(sender);
+            threads.spawn(async move { drop(end.await) });
+        }
+        Ok(Workers {
+            config: config.clone(),
+            commands,
+            threads,
+            counted,
+            listening: watch::Sender::new(false),
+            address: config.http,
+            announced: false,
+        })
+    }
+
+    pub fn connections(&self) -> &Arc<Connections> {
+        &self.counted
+    }
+
+    pub fn listening(&self) -> Listening {
+        self.listening.subscribe()
+    }
+
+    /// Follows the phase. Returns once it is `Draining`, the listeners are closed, and nothing is in flight any more or
+    /// it was cut.
+    pub async fn follow(mut self, mut phase: PhaseReceiver, announce: Announce) -> Result<(), WorkersError> {
+        loop {
+            let now = *phase.borrow_and_update();
+            let open = *self.listening.borrow();
+            let mut retry = None;
+            match now {
+                Phase::Draining => return self.drain().await,
+                _ if now.is_open() && !open => retry = self.open(&announce).await?,
+                Phase::Stopped if open => self.close().await,
+                _ => {}
+            }
+            tokio::select! {
+                changed = phase.changed() => if changed.is_err() {
+                    return self.drain().await;
+                },
+                Some(_) = self.threads.join_next() => return Err(WorkersError::Lost),
+                () = super::sleep_until(retry) => {}
+            }
+        }
+    }
+
+    /// The first bind must succeed. After a stop somebody else may hold the port for a while: says when to try again.
+    async fn open(&mut self, announce: &Announce) -> Result<Option<Instant>, WorkersError> {
+        let listeners = match net::listen::bind_workers(self.address, self.commands.len()) {
+            Ok(listeners) => listeners,
+            Err(error) if self.announced => {
+                tracing::error!(%error, address = %self.address, "cannot listen again yet");
+                return Ok(Some(Instant::now() + REOPEN_PAUSE));
+            }
+            Err(error) => return Err(self.cannot_bind(error)),
+        };
+        if let Some(first) = listeners.first() {
+            self.address = first.local_addr().map_err(|error| self.cannot_bind(error))?;
+        }
+        for (commands, listener) in self.commands.iter().zip(listeners) {
+            let told = commands.send(Command::Open(listener)).await;
+            told.map_err(|_| WorkersError::Lost)?;
+        }
+        self.listening.send_replace(true);
+        if !std::mem::replace(&mut self.announced, true) {
+            announce.listening("http", self.address);
+        }
+        Ok(None)
+    }
+
+    fn cannot_bind(&self, error: io::Error) -> WorkersError {
+        let address = self.address;
+        WorkersError::Bind { address, error }
+    }
+
+    async fn close(&mut self) {
+        let cut_at = Instant::now() + STOP_GRACE;
+        self.all(|closed| Command::Close { cut_at, closed }).await;
+    }
+
+    async fn drain(mut self) -> Result<(), WorkersError> {
+        let cut_at = Instant::now() + self.config.drain_timeout;
+        self.all(|closed| Command::Drain { cut_at, closed }).await;
+        let ends = async { while self.threads.join_next().await.is_some() {} };
+        let within = self.config.drain_timeout + ANSWER_WITHIN;
+        timeout(within, ends).await.map_err(|_| WorkersError::Lost)
+    }
+
+    /// Tells all workers, then waits until each has closed its listener.
+    async fn all(&mut self, command: impl Fn(oneshot::Sender<()>) -> Command) {
+        let mut answers = Vec::new();
+        for commands in &self.commands {
+            let (closed, answer) = oneshot::channel();
+            let told = timeout(ANSWER_WITHIN, commands.send(command(closed))).await;
+            if let Ok(Ok(())) = told {
+                answers.push(answer);
+            }
+        }
+        let answered = async {
+            for answer in answers {
+                let _ = answer.await;
+            }
+        };
+        if timeout(ANSWER_WITHIN, answered).await.is_err() {
+            tracing::error!("a worker does not close its listener");
+        }
+        self.listening.send_replace(false);
+    }
+}
+
+/// Each client's connection may need one more to an upstream.
+fn connections_max(workers: usize) -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let pairs = descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2;
+    let share = (pairs / workers.max(1) as u64).clamp(1, CONNECTIONS_MAX);
+    usize::try_from(share).unwrap_or(usize::MAX)
+}

@@ -38,6 +38,11 @@ pub enum Target {
         id: Arc<str>,
         before: Revision,
     },
+    /// Whatever was registered with it; its upstreams need not be known any more.
+    Service {
+        service: Arc<str>,
+        before: Revision,
+    },
     Address {
         address: Arc<str>,
         before: Revision,
@@ -246,6 +251,7 @@ impl Wait {
 #[derive(Debug, Default)]
 struct Targets {
     upstreams: HashMap<Arc<str>, HashMap<Arc<str>, Revision>>,
+    services: HashMap<Arc<str>, Revision>,
     addresses: HashMap<Arc<str>, Revision>,
 }
 
@@ -262,6 +268,10 @@ impl Targets {
                     let held = ids.entry(id.clone()).or_default();
                     *held = (*held).max(*before);
                 }
+                Target::Service { service, before } => {
+                    let held = targets.services.entry(service.clone()).or_default();
+                    *held = (*held).max(*before);
+                }
                 Target::Address { address, before } => {
                     let held = targets.addresses.entry(address.clone()).or_default();
                     *held = (*held).max(*before);
@@ -276,9 +286,11 @@ impl Targets {
             .upstreams
             .get(&draining.service)
             .and_then(|ids| ids.get(&draining.id));
+        let by_service = self.services.get(&draining.service);
         let by_address = self.addresses.get(&draining.address);
         by_name
             .into_iter()
+            .chain(by_service)
             .chain(by_address)
             .any(|before| draining.registration < *before)
     }

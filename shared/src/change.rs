@@ -215,7 +215,7 @@ pub struct Op {
     pub verb: Verb,
     pub kind: Kind,
     pub key: Arc<str>,
-    /// Present for `Put` only.
+    /// What is put. Of a member that is deleted: how it left. Absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
     /// Of an upstream that stays the registration it was: the revision that began it. Absent for an upstream: this

@@ -7,6 +7,9 @@
 //!    └──▶ Roster ◀─────┴────▶ Wait (one a waiting write)                    └── what is still draining
 //! ```
 
+pub mod hub;
 pub mod message;
+pub mod publisher;
+pub mod ring;
 pub mod roster;
 pub mod wait;

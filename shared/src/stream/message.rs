@@ -48,6 +48,10 @@ pub struct Hello {
     /// Of the configuration at `since`.
     pub digest: Digest,
     pub lease_ms: u64,
+    /// The fold at `since` did not have the digest that was announced (then `digest` is the announced one): a snapshot
+    /// must follow, and no resumption.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
     pub build: Arc<str>,
     #[serde(default)]
     pub features: Vec<Arc<str>>,
@@ -129,7 +133,8 @@ pub struct Change {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beat {
-    /// The configuration revision at the control plane, and its digest.
+    /// The last configuration revision sent on this connection, and its digest: a receiver that has applied less has
+    /// missed something.
     pub head: Revision,
     pub digest: Digest,
     /// `sent` of the last state that was read from this proxy.

@@ -414,6 +414,21 @@ impl Roster {
         }
     }
 
+    /// Every connection must begin anew.
+    pub fn close_all(&mut self, now: Time) {
+        for peer in self.peers.iter_mut().flatten() {
+            if let Some(session) = peer.session.take() {
+                peer.absent_since = now;
+                self.events.push(RosterEvent::Closed(session));
+            }
+        }
+    }
+
+    /// When this control plane last began to listen: its start, or the end of its last pause.
+    pub fn resumed(&self) -> Time {
+        self.resumed
+    }
+
     /// Whether `name` may be removed by someone else than itself.
     pub fn forget(&mut self, name: &str, now: Time) -> Forget {
         self.pulse(now);

@@ -3,13 +3,23 @@
 //! Everything is a persistent map: a clone is O(1) and a change copies a path through a tree, never the table.
 
 mod apply;
+mod claims;
+mod conditions;
 mod entry;
+mod hosts;
+mod index;
+mod paths;
 mod query;
 mod refusal;
+mod rule;
+mod services;
+#[cfg(test)]
+mod tests;
+mod upstreams;
 
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap};
+use imbl::OrdMap;
 
 pub use apply::Applied;
 pub use entry::{Entry, Registered};
@@ -17,22 +27,34 @@ pub use query::{Headers, Query};
 pub use refusal::{Cause, Refusal};
 
 use crate::change::ObjectKey;
-use crate::model::{Address, ServiceName, UpstreamId};
+use crate::model::{Address, ServiceName, host, path};
+use claims::Claims;
+use hosts::Hosts;
+use index::HashMap;
+use upstreams::Upstreams;
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     services: HashMap<ServiceName, Arc<Entry>>,
-    /// Every registration by its address: one ordered map, since most addresses have a single one.
-    addresses: OrdMap<(Address, ServiceName, UpstreamId), ()>,
-    /// Objects whose last operation was refused, until one that is accepted or their deletion.
+    hosts: Hosts,
+    claims: Claims,
+    upstreams: Upstreams,
     refused: OrdMap<ObjectKey, Refusal>,
 }
 
 impl Table {
-    /// The service that a request goes to, by the order of matches; none for a path that `path::normalise` refuses.
+    /// The service that a request goes to. Which match wins, over all matches of all services: exact host before the
+    /// longest wildcard before any; then higher priority; regex before prefix; longer prefix; more headers; named
+    /// methods before any; then the service's name. None also for a path that `path::normalise` refuses.
+    ///
+    /// Allocates nothing for a host in lower case and a path without escapes. The cost grows with the depth of the path,
+    /// with the regexes of the hosts that match, and with the names of headers that matches at the path ask for, not
+    /// with the number of services.
     pub fn route(&self, query: &Query<'_>) -> Option<&Arc<Entry>> {
-        let _ = query;
-        None
+        let path = path::normalise(query.path).ok()?;
+        let host = host::canonical(query.host);
+        let rule = self.hosts.find(&host, &path, query)?;
+        self.services.get(rule.service())
     }
 
     pub fn entry(&self, service: &str) -> Option<&Arc<Entry>> {
@@ -45,14 +67,11 @@ impl Table {
     }
 
     /// Every registration of an address, ordered by service and id.
-    pub fn at<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = (&'a ServiceName, &'a UpstreamId)> {
-        self.addresses
-            .keys()
-            .filter(move |(at, _, _)| at == address)
-            .map(|(_, service, id)| (service, id))
+    pub fn at(&self, address: &Address) -> impl Iterator<Item = (&ServiceName, &crate::model::UpstreamId)> {
+        self.upstreams.at(address)
     }
 
-    /// What stands refused now, with the revision that was refused.
+    /// What stands refused now: objects whose last operation was refused, until one that is accepted, or their deletion.
     pub fn refused(&self) -> impl Iterator<Item = &Refusal> {
         self.refused.values()
     }

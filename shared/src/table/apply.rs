@@ -1,33 +1,176 @@
-//! Folding operations into a table.
+//! Folding operations into a table: what an operation means, and what becomes of one that cannot be applied.
 
-use super::{Refusal, Table};
-use crate::change::{Op, Revision};
-use crate::model::ServiceName;
+use std::collections::BTreeSet;
+
+use super::{Cause, Refusal, Table};
+use crate::change::{Body, Kind, ObjectKey, Op, Revision, Verb};
+use crate::model::{Service, ServiceName, Upstream};
 use crate::state::State;
 
 /// What applying operations led to. The table before it is untouched.
+#[derive(Clone, Debug)]
 pub struct Applied {
     pub table: Table,
-    /// Those of the given operations that were refused.
+    /// What came to stand refused by these operations.
     pub refused: Vec<Refusal>,
-    /// Services whose entry is another than before, or gone; each once.
+    /// Services whose entry is another than before, or gone; each once, ordered.
     pub touched: Vec<ServiceName>,
 }
 
 impl Table {
-    /// The table of a whole state, with everything in it that was refused.
+    /// The table of a whole state, with everything in it that was refused. Of two services that conflict, the one whose
+    /// name stands first is in.
     pub fn of(state: &State) -> (Table, Vec<Refusal>) {
-        let _ = state;
-        (Table::default(), Vec::new())
+        let steps = state.objects.iter().map(|(key, object)| Step {
+            object: key.clone(),
+            revision: object.revision,
+            put: Some(Put {
+                body: &object.body,
+                registration: object.registration.unwrap_or(object.revision),
+            }),
+        });
+        let applied = Table::default().fold(steps);
+        (applied.table, applied.refused)
     }
 
-    /// Folds in the operations of one revision, O(change). Operations of the roster are no business of the table.
+    /// Folds in the operations of one revision, all at once and in O(change): their order within it means nothing.
+    /// Operations of the roster are none of the table's business.
+    ///
+    /// What is refused keeps its last good form. An upstream without a service is refused, too, but kept: it comes to
+    /// life with its service, as it would in a table made of the whole state.
     pub fn apply(&self, ops: &[Op], revision: Revision) -> Applied {
-        let _ = (ops, revision);
-        Applied {
+        let steps = ops.iter().map(|op| Step {
+            object: op.object(),
+            revision,
+            put: match op.verb {
+                Verb::Put => op.body.as_ref(),
+                Verb::Delete => None,
+            }
+            .map(|body| Put {
+                body,
+                registration: op.registration.unwrap_or(revision),
+            }),
+        });
+        self.fold(steps)
+    }
+
+    fn fold<'a>(&self, steps: impl Iterator<Item = Step<'a>>) -> Applied {
+        let mut edit = Edit {
             table: self.clone(),
-            refused: Vec::new(),
-            touched: Vec::new(),
+            refused: BTreeSet::new(),
+            touched: BTreeSet::new(),
+        };
+        let mut services = Vec::new();
+        let mut upstreams = Vec::new();
+        for step in steps {
+            match step.object.kind {
+                Kind::Service => services.extend(edit.service(step)),
+                Kind::Upstream => upstreams.push(step),
+                Kind::Unknown(_) => edit.unknown(step),
+                Kind::Member | Kind::Succession => {}
+            }
+        }
+        edit.settle(services);
+        upstreams.into_iter().for_each(|step| edit.upstream(step));
+        edit.finish()
+    }
+}
+
+/// One operation, or one object of a state.
+struct Step<'a> {
+    object: ObjectKey,
+    revision: Revision,
+    /// None deletes it.
+    put: Option<Put<'a>>,
+}
+
+struct Put<'a> {
+    body: &'a Body,
+    registration: Revision,
+}
+
+/// A table on its way to the next one.
+pub(super) struct Edit {
+    pub table: Table,
+    /// Objects that were refused on the way; their refusals are in the table.
+    refused: BTreeSet<ObjectKey>,
+    pub touched: BTreeSet<ServiceName>,
+}
+
+/// A service that is valid by itself; whether it conflicts shows when all of its revision are known.
+pub(super) struct Candidate {
+    pub service: std::sync::Arc<Service>,
+    pub revision: Revision,
+}
+
+impl Edit {
+    /// Deletes at once; what is put is tried when all deletions are done.
+    fn service(&mut self, step: Step<'_>) -> Option<Candidate> {
+        self.accept(&step.object);
+        let Some(put) = step.put else {
+            self.delete_service(&step.object.key);
+            return None;
+        };
+        match Service::parse(&step.object.key, put.body.as_str()) {
+            Ok(service) => Some(Candidate {
+                service: service.into(),
+                revision: step.revision,
+            }),
+            Err(invalid) => {
+                self.refuse(step.object, step.revision, Cause::Invalid(invalid));
+                None
+            }
+        }
+    }
+
+    fn upstream(&mut self, step: Step<'_>) {
+        self.accept(&step.object);
+        let (service, id) = step.object.key.split_once('/').unwrap_or((&step.object.key, ""));
+        let Some(put) = step.put else {
+            self.delete_upstream(service, id);
+            return;
+        };
+        match Upstream::parse(service, id, put.body.as_str()) {
+            Ok(upstream) => self.put_upstream(upstream, step.revision, put.registration),
+            Err(invalid) => self.refuse(step.object, step.revision, Cause::Invalid(invalid)),
+        }
+    }
+
+    fn unknown(&mut self, step: Step<'_>) {
+        match step.put {
+            Some(_) => self.refuse(step.object, step.revision, Cause::UnknownKind),
+            None => self.accept(&step.object),
+        }
+    }
+
+    /// Nothing stands against this object any more, so far.
+    pub fn accept(&mut self, object: &ObjectKey) {
+        self.table.refused.remove(object);
+        self.refused.remove(object);
+    }
+
+    pub fn refuse(&mut self, object: ObjectKey, revision: Revision, cause: Cause) {
+        self.refused.insert(object.clone());
+        self.table.refused.insert(
+            object.clone(),
+            Refusal {
+                object,
+                revision,
+                cause,
+            },
+        );
+    }
+
+    fn finish(self) -> Applied {
+        let refused = self
+            .refused
+            .iter()
+            .filter_map(|object| self.table.refused.get(object).cloned())
+            .collect();
+        Applied {
+            refused,
+            touched: self.touched.into_iter().collect(),
+            table: self.table,
         }
     }
 }

@@ -1,0 +1,113 @@
+//! One match of one service as the table holds it, and the order in which rules win.
+
+use std::cmp::{Ordering, Reverse};
+use std::sync::Arc;
+
+use super::query::Query;
+use crate::model::{Match, PathPattern, Service, ServiceName};
+
+#[derive(Debug)]
+pub(super) struct Rule {
+    rank: Rank,
+    service: Arc<Service>,
+    index: usize,
+}
+
+/// Which of two rules for the same host wins: the lesser one. What then remains is decided by the service's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    priority: Reverse<i16>,
+    /// Bytes of the prefix; a regex stands before every prefix.
+    path: Reverse<usize>,
+    headers: Reverse<usize>,
+    any_method: bool,
+}
+
+impl Rule {
+    pub fn all(service: &Arc<Service>) -> impl Iterator<Item = Arc<Rule>> {
+        service.matches.iter().enumerate().map(|(index, matching)| {
+            let rank = Rank {
+                priority: Reverse(matching.priority),
+                path: Reverse(match &matching.path {
+                    PathPattern::Any => 0,
+                    PathPattern::Prefix(prefix) => prefix.compared().len(),
+                    PathPattern::Regex(_) => usize::MAX,
+                }),
+                headers: Reverse(matching.headers.len()),
+                any_method: matching.methods.is_empty(),
+            };
+            Arc::new(Rule {
+                rank,
+                service: service.clone(),
+                index,
+            })
+        })
+    }
+
+    pub fn matching(&self) -> &Match {
+        &self.service.matches[self.index]
+    }
+
+    pub fn service(&self) -> &ServiceName {
+        &self.service.name
+    }
+
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    pub fn accepts_method(&self, query: &Query<'_>) -> bool {
+        let methods = &self.matching().methods;
+        methods.is_empty() || methods.iter().any(|method| method.as_str() == query.method)
+    }
+
+    pub fn accepts_headers(&self, query: &Query<'_>) -> bool {
+        let mut conditions = self.matching().headers.iter();
+        conditions.all(|condition| query.headers.header(&condition.name) == Some(&*condition.value))
+    }
+}
+
+impl Ord for Rule {
+    fn cmp(&self, other: &Rule) -> Ordering {
+        let key = |rule: &Rule| (rule.rank, rule.index);
+        let (rank, index) = key(self);
+        let (other_rank, other_index) = key(other);
+        rank.cmp(&other_rank)
+            .then_with(|| self.service().cmp(other.service()))
+            .then(index.cmp(&other_index))
+    }
+}
+
+impl PartialOrd for Rule {
+    fn partial_cmp(&self, other: &Rule) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Rule {}
+
+/// The best rule found so far.
+#[derive(Default)]
+pub(super) struct Best<'t>(Option<&'t Rule>);
+
+impl<'t> Best<'t> {
+    pub fn offer(&mut self, rule: &'t Rule) {
+        if self.would_take(rule) {
+            self.0 = Some(rule);
+        }
+    }
+
+    pub fn would_take(&self, rule: &Rule) -> bool {
+        self.0.is_none_or(|best| rule < best)
+    }
+
+    pub fn rule(self) -> Option<&'t Rule> {
+        self.0
+    }
+}

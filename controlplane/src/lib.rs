@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub mod changelog;
+pub mod registry;
 pub mod store;
 
 pub use store::StoreUrl;

@@ -1,0 +1,246 @@
+//! What a write waits for, and how long, when its caller did not say.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use shared::change::{Kind, ObjectKey, Op, Revision, Verb};
+use shared::model::{Address, Service, ServiceName, Timeouts, Upstream, UpstreamId, UpstreamState};
+use shared::stream::wait::{Condition, Target, WaitSpec};
+
+use super::address;
+use crate::changelog::{Changelog, Committed, Head};
+
+/// What a write is about.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    Service(ServiceName),
+    ServiceGone(ServiceName),
+    Upstream(ServiceName, UpstreamId),
+    UpstreamGone(ServiceName, UpstreamId),
+    AddressGone(Address),
+    Succession,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    None,
+    Applied,
+    Healthy,
+    Drained,
+}
+
+impl Goal {
+    pub const NAMES: [(&'static str, Goal); 4] =
+        [("none", Goal::None), ("applied", Goal::Applied), ("healthy", Goal::Healthy), ("drained", Goal::Drained)];
+
+    pub fn as_str(self) -> &'static str {
+        Goal::NAMES.iter().find(|(_, goal)| *goal == self).map_or("", |(name, _)| name)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub goal: Goal,
+    pub spec: WaitSpec,
+    pub timeout: Duration,
+    /// `service/id` of what is still registered at the addresses that the write was about.
+    pub also_in: Vec<String>,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a drain may take beyond the deadline at which proxies cut it.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// How far back the last form of something absent is looked for.
+const PAST_DEPTH: usize = 10_000;
+
+/// Entries of `also_in`; that it is not empty is what matters.
+const ALSO_IN_MAX: usize = 100;
+
+impl Plan {
+    pub fn of(
+        subject: &Subject,
+        committed: &Committed,
+        changelog: &Changelog,
+        goal: Option<Goal>,
+        timeout: Option<Duration>,
+    ) -> Plan {
+        let past = Past { changelog, committed };
+        let retired = past.retired(subject);
+        let goal = goal.unwrap_or(if retired.is_empty() { Goal::Applied } else { Goal::Drained });
+        let timeout = timeout.unwrap_or_else(|| match goal {
+            Goal::Drained => past.drain(subject) + DRAIN_MARGIN,
+            _ => TIMEOUT,
+        });
+        let condition = match (goal, subject) {
+            (Goal::Healthy, Subject::Upstream(service, id)) => {
+                Condition::Healthy { service: service.shared(), id: id.shared() }
+            }
+            (Goal::Drained, _) => Condition::Drained(match retired.is_empty() {
+                true => past.older(subject),
+                false => retired,
+            }),
+            _ => Condition::Applied,
+        };
+        let spec = WaitSpec { revision: committed.revision, condition, objects: past.objects(subject) };
+        Plan { goal, spec, timeout, also_in: past.also_in(subject) }
+    }
+}
+
+/// A write that stands, and what history tells about its subject.
+struct Past<'a> {
+    changelog: &'a Changelog,
+    committed: &'a Committed,
+}
+
+impl Past<'_> {
+    fn head(&self) -> &Head {
+        &self.committed.head
+    }
+
+    /// The identities that the write retired; of a repeated one, those that the first one did. A repetition asks the
+    /// same, so it never answers over something that is still in flight.
+    fn retired(&self, subject: &Subject) -> Vec<Target> {
+        let before = self.committed.revision;
+        match subject {
+            Subject::ServiceGone(service) => vec![Target::Service { service: service.shared(), before }],
+            Subject::UpstreamGone(service, id) => vec![upstream(service, id, before)],
+            Subject::AddressGone(address) => vec![Target::Address { address: address.shared(), before }],
+            Subject::Upstream(service, id) => match self.committed.ops.first() {
+                Some(op) if retires(op) => vec![upstream(service, id, before)],
+                Some(_) => Vec::new(),
+                None => self.retired_earlier(service, id),
+            },
+            Subject::Service(_) | Subject::Succession => Vec::new(),
+        }
+    }
+
+    /// By the change that an identical PUT repeats.
+    fn retired_earlier(&self, service: &ServiceName, id: &UpstreamId) -> Vec<Target> {
+        let entry = self.head().table.entry(service.as_str()).and_then(|entry| entry.upstreams.get(id));
+        let Some(registered) = entry else { return Vec::new() };
+        let key = ObjectKey::upstream(service.as_str(), id.as_str());
+        let since = Revision(registered.revision.0.saturating_sub(1));
+        let commits = self.changelog.recent(since, 1).unwrap_or_default();
+        let op = commits.iter().flat_map(|commit| &commit.ops).find(|op| op.object() == key);
+        match op {
+            Some(op) if retires(op) => vec![upstream(service, id, registered.revision)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a drain can be about where nothing was retired: earlier registrations of the same name.
+    fn older(&self, subject: &Subject) -> Vec<Target> {
+        match subject {
+            Subject::Upstream(service, id) => vec![upstream(service, id, self.committed.revision)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The longest time that proxies give what was retired.
+    fn drain(&self, subject: &Subject) -> Duration {
+        let of = |service: &ServiceName| self.drain_of(service.as_str());
+        match subject {
+            Subject::Service(service) | Subject::ServiceGone(service) => of(service),
+            Subject::Upstream(service, _) | Subject::UpstreamGone(service, _) => of(service),
+            Subject::AddressGone(_) => {
+                let services = self.committed.ops.iter().filter_map(|op| op.key.split_once('/'));
+                let drains = services.map(|(service, _)| self.drain_of(service));
+                drains.max().unwrap_or_else(|| Timeouts::default().drain)
+            }
+            Subject::Succession => Timeouts::default().drain,
+        }
+    }
+
+    fn drain_of(&self, service: &str) -> Duration {
+        if let Some(entry) = self.head().table.entry(service) {
+            return entry.service.timeouts.drain;
+        }
+        let last = self.last_body(&ObjectKey::service(service));
+        let parsed = last.and_then(|body| Service::parse(service, &body).ok());
+        parsed.map_or_else(|| Timeouts::default().drain, |service| service.timeouts.drain)
+    }
+
+    fn objects(&self, subject: &Subject) -> Vec<ObjectKey> {
+        match subject {
+            Subject::Service(name) => vec![ObjectKey::service(name.as_str())],
+            Subject::Upstream(service, id) => vec![ObjectKey::upstream(service.as_str(), id.as_str())],
+            _ => self.committed.ops.iter().map(Op::object).collect(),
+        }
+    }
+
+    fn also_in(&self, subject: &Subject) -> Vec<String> {
+        let own = match subject {
+            Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
+            _ => None,
+        };
+        let active = |key: &&ObjectKey| {
+            let registered = key.upstream_parts().and_then(|(service, id)| {
+                self.head().table.entry(service).and_then(|entry| entry.upstreams.get(id))
+            });
+            registered.is_some_and(|registered| registered.upstream.state == UpstreamState::Active)
+        };
+        let mut others = BTreeSet::new();
+        for address in self.addresses(subject) {
+            let keys = address::registrations(self.head(), &address);
+            let keys = keys.iter().filter(|key| Some(*key) != own.as_ref()).filter(active);
+            others.extend(keys.map(|key| key.key.to_string()).take(ALSO_IN_MAX));
+            if others.len() >= ALSO_IN_MAX {
+                break;
+            }
+        }
+        others.into_iter().take(ALSO_IN_MAX).collect()
+    }
+
+    /// The addresses that the write took out of use; of a registration that retired nothing, its own.
+    fn addresses(&self, subject: &Subject) -> BTreeSet<Address> {
+        let address = |service: &str, id: &str, body: &str| Upstream::parse(service, id, body).ok().map(|u| u.address);
+        let retired = self.committed.ops.iter().filter(|op| retires(op)).filter_map(|op| {
+            let (service, id) = op.key.split_once('/')?;
+            address(service, id, op.before.as_ref()?.body.as_str())
+        });
+        let mut addresses: BTreeSet<Address> = retired.collect();
+        match subject {
+            Subject::AddressGone(address) => drop(addresses.insert(address.clone())),
+            Subject::Upstream(service, id) if addresses.is_empty() => {
+                let entry = self.head().table.entry(service.as_str()).and_then(|entry| entry.upstreams.get(id));
+                addresses.extend(entry.map(|entry| entry.upstream.address.clone()));
+            }
+            Subject::UpstreamGone(service, id) if addresses.is_empty() => {
+                let key = ObjectKey::upstream(service.as_str(), id.as_str());
+                let last = self.last_body(&key);
+                let body = last.as_deref().unwrap_or("{}");
+                addresses.extend(address(service.as_str(), id.as_str(), body));
+            }
+            _ => {}
+        }
+        addresses
+    }
+
+    /// The body that an object had when it was deleted, if that was not long ago.
+    fn last_body(&self, key: &ObjectKey) -> Option<String> {
+        let deleted = |op: &Op| op.verb == Verb::Delete && op.kind == key.kind && op.key == key.key;
+        let commit = self.changelog.last(PAST_DEPTH, |commit| commit.ops.iter().any(deleted))?;
+        let op = commit.ops.iter().find(|op| deleted(op))?;
+        Some(op.before.as_ref()?.body.as_str().to_owned())
+    }
+}
+
+fn upstream(service: &ServiceName, id: &UpstreamId, before: Revision) -> Target {
+    Target::Upstream { service: service.shared(), id: id.shared(), before }
+}
+
+/// Whether an operation took an identity out of use: deleted it, replaced it by another, or told it to drain.
+fn retires(op: &Op) -> bool {
+    if op.kind != Kind::Upstream || op.before.is_none() {
+        return false;
+    }
+    let draining = || {
+        let parsed = op.key.split_once('/').zip(op.body.as_ref());
+        let parsed = parsed.and_then(|((service, id), body)| Upstream::parse(service, id, body.as_str()).ok());
+        parsed.is_some_and(|upstream| upstream.state == UpstreamState::Draining)
+    };
+    op.verb == Verb::Delete || op.registration.is_none() || draining()
+}
+

@@ -8,4 +8,7 @@ pub mod upstream;
 pub mod view;
 pub mod worker;
 
+#[cfg(test)]
+mod fixture;
+
 pub use config::{Config, OnLeaseEnd};

@@ -23,3 +23,6 @@ pub use meta::{Credentials, Protocol, RequestMeta};
 pub use pick::{Picked, Tried, choose, pick};
 pub use route::{Routed, route};
 pub use verdict::Verdict;
+
+#[cfg(test)]
+mod tests;

@@ -179,3 +179,6 @@ impl Reader {
         look(self.0.borrow_mut().load())
     }
 }
+
+#[cfg(test)]
+mod tests;

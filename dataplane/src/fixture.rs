@@ -1,0 +1,91 @@
+//! Configurations for tests: a log without a store.
+
+use futures_util::FutureExt;
+use shared::change::{Body, Kind, Op, Revision, Verb};
+use shared::model::ServiceName;
+use shared::table::Table;
+
+use crate::pipeline::{Admitted, Protocol, RequestMeta, Verdict, authorize, limit, route};
+use crate::view::{LeftOut, View, Views};
+
+#[derive(Default)]
+pub struct Registry {
+    table: Table,
+    revision: Revision,
+    touched: Vec<ServiceName>,
+}
+
+impl Registry {
+    /// With one service `web` that takes everything.
+    pub fn web(balance: &str) -> Registry {
+        let mut registry = Registry::default();
+        registry.service("web", &format!(r#"{{"match":[{{}}],"balance":"{balance}"}}"#));
+        registry
+    }
+
+    pub fn service(&mut self, name: &str, body: &str) {
+        self.apply(Kind::Service, name, Some(body), None);
+    }
+
+    pub fn upstream(&mut self, id: &str, body: &str) -> Revision {
+        self.apply(Kind::Upstream, &format!("web/{id}"), Some(body), None);
+        self.revision
+    }
+
+    /// A change that leaves the registration as it is.
+    pub fn change(&mut self, id: &str, registration: Revision, body: &str) {
+        self.apply(Kind::Upstream, &format!("web/{id}"), Some(body), Some(registration));
+    }
+
+    pub fn delete(&mut self, kind: Kind, key: &str) {
+        self.apply(kind, key, None, None);
+    }
+
+    fn apply(&mut self, kind: Kind, key: &str, body: Option<&str>, registration: Option<Revision>) {
+        self.revision = self.revision.next();
+        let op = Op {
+            verb: if body.is_some() { Verb::Put } else { Verb::Delete },
+            kind,
+            key: key.into(),
+            body: body.map(|body| Body::from_json(body).unwrap()),
+            registration,
+            before: None,
+        };
+        let applied = self.table.apply(&[op], self.revision);
+        assert!(applied.refused.is_empty(), "{:?}", applied.refused);
+        self.table = applied.table;
+        self.touched.extend(applied.touched);
+    }
+
+    pub fn table(&self) -> Table {
+        self.table.clone()
+    }
+
+    /// Swaps in everything changed since the last call.
+    pub fn swap(&mut self, views: &Views) -> LeftOut {
+        views.swap_touched(self.table.clone(), &std::mem::take(&mut self.touched))
+    }
+
+    pub fn deploy(&mut self, views: &Views) {
+        views.retire(self.swap(views));
+    }
+}
+
+pub fn meta(path: &str) -> RequestMeta<'_> {
+    RequestMeta {
+        client: [127, 0, 0, 1].into(),
+        protocol: Protocol::Http,
+        method: "GET",
+        host: "example.com",
+        path,
+        headers: &(),
+        length: None,
+        credentials: None,
+    }
+}
+
+/// Everything before the pick.
+pub fn admit(view: &View, meta: &RequestMeta<'_>) -> Result<Admitted, Verdict> {
+    let authorized = authorize(route(view, meta)?, meta).now_or_never().unwrap()?;
+    limit(authorized, meta).now_or_never().unwrap()
+}

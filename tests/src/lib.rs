@@ -15,6 +15,7 @@ pub mod origin;
 pub mod pattern;
 pub mod process;
 pub mod relay;
+pub mod script;
 pub mod wire;
 pub mod world;
 

@@ -13,6 +13,17 @@ mod serve;
 
 pub use serve::{Tally, serve};
 
+/// An origin in the test's own process, for as long as the test runs; told by its address.
+pub async fn inside(id: &str) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has a free port");
+    let address = listener.local_addr().expect("a bound listener has an address");
+    let id = id.to_owned();
+    tokio::spawn(async move { serve(listener, &id, std::sync::Arc::default()).await });
+    address
+}
+
 /// What an origin has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {

@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn every_value_is_within_its_bucket_and_the_bucket_within_a_percent() {
-        for shift in 0..64 {
-            for offset in [0, 1, 77] {
+        for shift in 0..64u32 {
+            for offset in [0u64, 1, 77] {
                 let value = (1u64 << shift).saturating_add(offset << shift.saturating_sub(8));
                 let top = upper(bucket(value));
                 assert!(

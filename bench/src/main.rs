@@ -1,12 +1,14 @@
 //! Measurements of Vulcan beside its goals and its rivals. Each prints Markdown; `run` beside this crate builds and
 //! calls them. The hidden commands are the processes that a measurement starts for itself.
 
+mod fleet;
 mod histogram;
 mod http;
 mod machine;
 mod process;
 mod report;
 mod rest;
+mod swap;
 mod vulcan;
 
 use std::io;
@@ -33,6 +35,8 @@ struct Arguments {
 enum Task {
     /// CPU per request beside nginx and HAProxy.
     Http(http::compare::Options),
+    /// What one change and one look-up cost in the routing table.
+    Swap(swap::Options),
     /// Loads one address and prints what came of it.
     Load {
         target: SocketAddr,
@@ -50,6 +54,8 @@ enum Task {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
+    #[command(hide = true)]
+    Proxies(fleet::simulated::Options),
     #[command(hide = true)]
     Relay {
         #[arg(long)]
@@ -73,6 +79,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
     let vulcan = Vulcan(arguments.vulcan.map_or_else(beside, Ok)?);
     match arguments.command {
         Task::Http(options) => measured(|scratch| http::compare::run(&vulcan, &options, scratch)),
+        Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Load {
             target,
             mode,
@@ -85,6 +92,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
             println!("listening origin {}", origin.address()?);
             origin.run()
         }
+        Task::Proxies(options) => fleet::simulated::run(&options),
         Task::Relay { origin } => {
             let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
             println!("listening relay {}", listener.local_addr()?);

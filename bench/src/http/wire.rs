@@ -98,7 +98,7 @@ mod tests {
         let whole = answer(b"HTTP/1.1 204 No Content\r\ncontent-length: 7\r\n\r\nbody")
             .unwrap()
             .unwrap();
-        assert_eq!((whole.status, whole.length, whole.head), (204, 7, 44));
+        assert_eq!((whole.status, whole.length, whole.head), (204, 7, 46));
         assert!(answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
         let asked = request(b"POST /upload HTTP/1.1\r\nContent-Length: 10240\r\n\r\n")
             .unwrap()

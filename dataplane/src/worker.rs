@@ -147,3 +147,6 @@ async fn sleep_until(at: Option<Instant>) {
 /// What a proxy that stopped at its lease's end still grants requests under way. The control plane gives up on it a
 /// margin of two seconds after that end; nothing may be in flight by then.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

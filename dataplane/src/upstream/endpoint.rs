@@ -105,13 +105,10 @@ impl Endpoint {
     }
 
     /// The second step of the hand-over: counts the caller in, on its own worker's cell.
-    pub fn enter(self: &Arc<Endpoint>) -> Entered {
+    pub fn enter(self: Arc<Endpoint>) -> Entered {
         let lane = self.lanes.here();
         self.lanes.enter(lane);
-        Entered(InFlight {
-            endpoint: self.clone(),
-            lane,
-        })
+        Entered(InFlight { endpoint: self, lane })
     }
 }
 

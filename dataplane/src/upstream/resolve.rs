@@ -172,3 +172,6 @@ async fn ask(address: Address, lookup: Arc<Lookup>, permits: Arc<Semaphore>) -> 
     let answer = answer.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     (address, answer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,8 +97,8 @@ fn an_identity_drains_until_the_last_guard_is_dropped() {
     let registration = registry.upstream("a", r#"{"address":"127.0.0.1:1"}"#);
     registry.deploy(&views);
     let endpoint = endpoint(&views, "a").unwrap();
-    let one = endpoint.enter().confirm().ok().unwrap();
-    let two = endpoint.enter().confirm().ok().unwrap();
+    let one = endpoint.clone().enter().confirm().ok().unwrap();
+    let two = endpoint.clone().enter().confirm().ok().unwrap();
     assert!(views.draining().is_empty());
 
     let mut changed = views.changed();
@@ -116,7 +116,7 @@ fn an_identity_drains_until_the_last_guard_is_dropped() {
         (&*level[0].service, &*level[0].id, &*level[0].address),
         ("web", "a", "127.0.0.1:1")
     );
-    assert!(endpoint.enter().confirm().is_err(), "nobody enters any more");
+    assert!(endpoint.clone().enter().confirm().is_err(), "nobody enters any more");
 
     drop(one);
     assert!(!changed.has_changed().unwrap(), "the set is the same");
@@ -146,7 +146,7 @@ fn what_drains_for_too_long_is_cut() {
     registry.upstream("a", r#"{"address":"127.0.0.1:1"}"#);
     registry.deploy(&views);
     let endpoint = endpoint(&views, "a").unwrap();
-    let guard = endpoint.enter().confirm().ok().unwrap();
+    let guard = endpoint.clone().enter().confirm().ok().unwrap();
     assert_eq!(views.cut_overdue(Instant::now()), None);
     registry.delete(Kind::Upstream, "web/a");
     registry.deploy(&views);

@@ -22,7 +22,7 @@ fn a_swap_between_the_steps_is_noticed_by_the_last() {
     registry.upstream("a", r#"{"address":"127.0.0.1:2"}"#);
     registry.deploy(&views);
     assert!(views.draining().is_empty(), "safe to kill");
-    let entered = chosen.enter();
+    let entered = chosen.clone().enter();
     assert!(entered.confirm().is_err());
     assert_eq!(chosen.in_flight(), 0, "the step is undone");
     let picked = pick(&views.reader(), &admitted, &Tried::default()).ok().unwrap();
@@ -139,7 +139,7 @@ fn without_the_last_step_requests_do_reach_it() {
     let world = churn(|views, admitted, world| {
         let chosen = choose(&views.now(), admitted, &Tried::default()).ok().unwrap();
         thread::yield_now();
-        let _entered = chosen.enter();
+        let _entered = chosen.clone().enter();
         world.request(&chosen);
     });
     assert!(

@@ -1,0 +1,213 @@
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use net::announce::Announce;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::OnLeaseEnd;
+use crate::phase::{self, Phase, PhaseSender};
+use crate::view::Views;
+
+/// Long enough for any machine; nothing waits for it to pass.
+const AMPLE: Duration = Duration::from_secs(60);
+
+struct Proxy {
+    phase: PhaseSender,
+    announce: Announce,
+    listening: Listening,
+    counted: Arc<Connections>,
+    followed: JoinHandle<Result<(), WorkersError>>,
+}
+
+fn config(drain_timeout: Duration) -> Config {
+    Config {
+        controlplanes: Vec::new(),
+        name: "proxy".into(),
+        data: "unused".into(),
+        http: "127.0.0.1:0".parse().unwrap(),
+        status: None,
+        lease: AMPLE,
+        on_lease_end: OnLeaseEnd::Serve,
+        drain_timeout,
+        trusted: Vec::new(),
+        half_close: false,
+        workers: 2,
+        token: None,
+    }
+}
+
+/// Echoes until the client's end.
+async fn echo(mut stream: TcpStream, _: SocketAddr, _: Rc<WorkerContext>) {
+    let mut buffer = [0; 64];
+    while let Ok(count) = stream.read(&mut buffer).await
+        && count > 0
+        && stream.write_all(&buffer[..count]).await.is_ok()
+    {}
+}
+
+fn start<H, F>(drain_timeout: Duration, handler: H) -> Proxy
+where
+    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let (phase, receiver) = phase::channel();
+    let config = Arc::new(config(drain_timeout));
+    let views = Views::new(config.workers);
+    let workers = Workers::start(&config, &views, &receiver, handler).unwrap();
+    let announce = Announce::to(std::io::sink());
+    Proxy {
+        phase,
+        listening: workers.listening(),
+        counted: workers.connections().clone(),
+        followed: tokio::spawn(workers.follow(receiver, announce.clone())),
+        announce,
+    }
+}
+
+impl Proxy {
+    async fn listens(&mut self, wanted: bool) {
+        let changed = self.listening.wait_for(|listening| *listening == wanted);
+        timeout(AMPLE, changed).await.unwrap().unwrap();
+    }
+
+    async fn serve(&mut self) -> SocketAddr {
+        self.phase.set(Phase::Serving { stale: false });
+        self.listens(true).await;
+        timeout(AMPLE, self.announce.bound("http")).await.unwrap()
+    }
+
+    async fn end(self) {
+        timeout(AMPLE, self.followed).await.unwrap().unwrap().unwrap();
+    }
+}
+
+async fn said(stream: &mut TcpStream, word: &[u8; 4]) -> std::io::Result<bool> {
+    stream.write_all(word).await?;
+    let mut back = [0; 4];
+    timeout(AMPLE, stream.read_exact(&mut back)).await??;
+    Ok(back == *word)
+}
+
+#[tokio::test]
+async fn listeners_follow_the_phase_and_keep_their_port() {
+    let mut proxy = start(AMPLE, echo);
+    assert!(
+        !*proxy.listening.borrow(),
+        "nothing listens before the table has caught up"
+    );
+    let address = proxy.serve().await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert!(said(&mut stream, b"ping").await.unwrap());
+        held.push(stream);
+    }
+    assert_eq!(proxy.counted.now(), 8);
+
+    proxy.phase.set(Phase::Unready);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    assert!(
+        said(&mut stream, b"ping").await.unwrap(),
+        "unready serves whoever comes"
+    );
+
+    proxy.phase.set(Phase::Stopped);
+    proxy.listens(false).await;
+    let refused = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+
+    assert_eq!(proxy.serve().await, address);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    assert!(said(&mut stream, b"ping").await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_left_at_a_stop_is_cut() {
+    let mut proxy = start(AMPLE, echo);
+    let address = proxy.serve().await;
+    let mut held = TcpStream::connect(address).await.unwrap();
+    assert!(said(&mut held, b"ping").await.unwrap());
+    proxy.phase.set(Phase::Stopped);
+    let read = timeout(AMPLE, held.read(&mut [0; 1])).await.unwrap();
+    assert!(!matches!(read, Ok(1..)), "the connection has ended");
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_what_is_under_way() {
+    let mut proxy = start(AMPLE, echo);
+    let address = proxy.serve().await;
+    let mut held = TcpStream::connect(address).await.unwrap();
+    assert!(said(&mut held, b"ping").await.unwrap());
+    proxy.phase.set(Phase::Draining);
+    proxy.listens(false).await;
+    assert_eq!(
+        TcpStream::connect(address).await.unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    assert!(said(&mut held, b"pong").await.unwrap(), "it goes on");
+    assert!(!proxy.followed.is_finished());
+    drop(held);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_that_takes_too_long_is_cut() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    struct Counted(Arc<AtomicUsize>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let seen = dropped.clone();
+    let mut proxy = start(Duration::from_millis(1), move |stream, peer, context| {
+        let counted = Counted(seen.clone());
+        async move {
+            let _counted = counted;
+            echo(stream, peer, context).await;
+            std::future::pending::<()>().await;
+        }
+    });
+    let address = proxy.serve().await;
+    let mut held = TcpStream::connect(address).await.unwrap();
+    assert!(said(&mut held, b"ping").await.unwrap());
+    proxy.phase.set(Phase::Draining);
+    proxy.end().await;
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    assert!(!matches!(held.read(&mut [0; 1]).await, Ok(1..)));
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config(AMPLE);
+    config.http = taken.local_addr().unwrap();
+    let (phase, receiver) = phase::channel();
+    let workers = Workers::start(&Arc::new(config), &Views::new(2), &receiver, echo).unwrap();
+    phase.set(Phase::Serving { stale: false });
+    let followed = workers.follow(receiver, Announce::to(std::io::sink()));
+    let error = timeout(AMPLE, followed).await.unwrap().unwrap_err();
+    assert!(matches!(error, WorkersError::Bind { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_queued_at_a_close_is_not_lost() {
+    let listener = net::listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut acceptor = Acceptor::default();
+    acceptor.open(listener);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(TcpStream::connect(address).await.unwrap());
+    }
+    let queued = acceptor.close();
+    assert_eq!(queued.len(), 3);
+    assert!(TcpStream::connect(address).await.is_err());
+    for ((mut stream, _), client) in queued.into_iter().zip(&mut clients) {
+        stream.write_all(b"x").await.unwrap();
+        client.read_exact(&mut [0; 1]).await.unwrap();
+    }
+}

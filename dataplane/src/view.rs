@@ -17,6 +17,7 @@ use shared::model::ServiceName;
 use shared::stream::message;
 use shared::table::Table;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use self::draining::DrainingSet;
 pub use self::pool::{Candidate, Pool};
@@ -127,12 +128,16 @@ impl Views {
             endpoint.retire();
         }
         let now = Instant::now();
+        let mut busy = Vec::new();
         for (endpoint, drain) in left.0 {
             endpoint.retired_token().cancel();
             if endpoint.in_flight() > 0 {
-                self.draining.add(endpoint, now.checked_add(drain));
-                self.drained.send_modify(|times| *times = times.wrapping_add(1));
+                busy.push((endpoint, now.checked_add(drain)));
             }
+        }
+        if !busy.is_empty() {
+            self.draining.add(busy.into_iter());
+            self.drained.send_modify(|times| *times = times.wrapping_add(1));
         }
     }
 
@@ -149,6 +154,26 @@ impl Views {
     /// Cuts what has been draining for too long; says when the next is due.
     pub fn cut_overdue(&self, now: Instant) -> Option<Instant> {
         self.draining.cut_overdue(now)
+    }
+
+    /// Does so whenever it is due, until `stop`.
+    pub async fn keep_cutting(self: Arc<Views>, stop: CancellationToken) {
+        let mut changed = self.changed();
+        loop {
+            changed.borrow_and_update();
+            let due = self.cut_overdue(Instant::now());
+            let due = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = changed.changed() => {}
+                () = due => {}
+            }
+        }
     }
 
     /// The view of now, for whoever looks rarely. Workers have a `Reader`.

@@ -18,34 +18,30 @@ struct Retiree {
 }
 
 impl DrainingSet {
-    pub(super) fn add(&self, endpoint: Arc<Endpoint>, cut_at: Option<Instant>) {
-        self.lock().push(Retiree { endpoint, cut_at });
+    pub(super) fn add(&self, retired: impl Iterator<Item = (Arc<Endpoint>, Option<Instant>)>) {
+        let retired = retired.map(|(endpoint, cut_at)| Retiree { endpoint, cut_at });
+        self.pruned().extend(retired);
     }
 
-    /// Whoever was seen with nothing in flight is out for good, whatever undone steps make of the count afterwards.
     pub(super) fn level(&self) -> Vec<message::Draining> {
-        let mut level = Vec::new();
-        self.lock().retain(|Retiree { endpoint, .. }| {
-            let in_flight = endpoint.in_flight();
-            if in_flight > 0 {
-                let identity = endpoint.identity();
-                level.push(message::Draining {
-                    service: identity.service.shared(),
-                    id: identity.id.shared(),
-                    address: identity.address.shared(),
-                    registration: identity.registration,
-                    in_flight,
-                });
+        let level = self.pruned();
+        let level = level.iter().map(|Retiree { endpoint, .. }| {
+            let identity = endpoint.identity();
+            message::Draining {
+                service: identity.service.shared(),
+                id: identity.id.shared(),
+                address: identity.address.shared(),
+                registration: identity.registration,
+                in_flight: endpoint.in_flight(),
             }
-            in_flight > 0
         });
-        level
+        // Who ended since the look above.
+        level.filter(|draining| draining.in_flight > 0).collect()
     }
 
     pub(super) fn cut_overdue(&self, now: Instant) -> Option<Instant> {
-        let set = self.lock();
         let mut next = None;
-        for Retiree { endpoint, cut_at } in set.iter() {
+        for Retiree { endpoint, cut_at } in self.pruned().iter() {
             match cut_at {
                 Some(at) if *at <= now => endpoint.cut_token().cancel(),
                 Some(at) => next = Some(next.map_or(*at, |next: Instant| next.min(*at))),
@@ -55,7 +51,10 @@ impl DrainingSet {
         next
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Retiree>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whoever was seen with nothing in flight is out for good, whatever undone steps make of the count afterwards.
+    fn pruned(&self) -> MutexGuard<'_, Vec<Retiree>> {
+        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        set.retain(|retiree| retiree.endpoint.in_flight() > 0);
+        set
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use net::announce::Announce;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -249,8 +249,22 @@ impl Workers {
 
 /// Each client's connection may need one more to an upstream.
 fn connections_max(workers: usize) -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let pairs = descriptors.saturating_sub(DESCRIPTORS_KEPT) / 2;
+    let pairs = descriptors().saturating_sub(DESCRIPTORS_KEPT) / 2;
     let share = (pairs / workers.max(1) as u64).clamp(1, CONNECTIONS_MAX);
     usize::try_from(share).unwrap_or(usize::MAX)
+}
+
+/// How many this process may open, raised as far as it may by itself.
+fn descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit on descriptors stays as it is");
+        }
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

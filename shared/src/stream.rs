@@ -12,4 +12,5 @@ pub mod message;
 pub mod publisher;
 pub mod ring;
 pub mod roster;
+pub mod subscriber;
 pub mod wait;

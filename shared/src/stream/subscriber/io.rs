@@ -1,0 +1,171 @@
+//! What goes into a subscriber and what comes out of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::change::{Epoch, Revision};
+use crate::model::ServiceName;
+use crate::state::State;
+use crate::stream::message::{Change, Down, Draining, Up};
+use crate::table::Table;
+
+/// What happened. The answers to outputs are fed back in the order of the outputs.
+#[derive(Debug)]
+pub enum Input {
+    /// At least every 250 ms.
+    Tick,
+    /// The connection that was asked for takes lines.
+    Connected,
+    /// What was read at once: its changes are applied together.
+    Lines(Vec<Down>),
+    /// There is no connection any more, or none came about.
+    Disconnected(Disconnected),
+    /// What the offered snapshot came to.
+    Fetched(Result<State, String>),
+    /// A `Save` or `Write` is done.
+    Stored(Result<(), String>),
+    /// An `Unlink` is done.
+    Unlinked(Result<(), String>),
+    /// A `Swap` is done.
+    Swapped,
+    /// A `Retire` is done; with what is draining since.
+    Retired(Vec<Draining>),
+    /// What is draining at this moment. Only ever read and handed in at once: a level that was read before a `Retire`
+    /// and handed in after it would hide what that retired.
+    Draining(Vec<Draining>),
+    /// The process ends: the listeners close.
+    Stopping,
+    /// The listeners are closed, and nothing is in flight any more.
+    Drained,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disconnected {
+    Lost(String),
+    /// The control plane answered something else than a stream.
+    Refused {
+        status: u16,
+        detail: String,
+    },
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Open a connection to this one of the addresses. At most one is open at a time.
+    Connect {
+        url: usize,
+    },
+    Send(Up),
+    /// Drop the connection. Nothing of it is handed in any more.
+    Close,
+    /// Get the snapshot from the address connected to; at most one at a time. Dropped with the connection.
+    Fetch {
+        path: String,
+    },
+    /// Hold this instead of all that is stored.
+    Save(State),
+    /// Store these behind what is stored already, so that the process may be killed at any moment after it.
+    Write(Vec<Change>),
+    /// Forget all that is stored.
+    Unlink,
+    /// Make this the table of now. `touched`: it differs in these services only; none: anywhere.
+    Swap {
+        table: Table,
+        touched: Option<Vec<ServiceName>>,
+    },
+    /// Forbid what the last swap left out.
+    Retire,
+    Phase(Phase),
+    Alarm(Alarm),
+    /// The proxy has left, or has waited long enough for it.
+    Finished,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No table that may be served: the listeners are not bound yet.
+    Starting,
+    Serving {
+        stale: bool,
+    },
+    /// The lease is over: serves, and asks not to be chosen.
+    Unready,
+    /// The lease is over: serves nothing.
+    Stopped,
+    Draining,
+}
+
+/// What a proxy does once its lease is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLeaseEnd {
+    #[default]
+    Serve,
+    Unready,
+    Stop,
+}
+
+/// What an operator must look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    OtherEpoch {
+        followed: Epoch,
+        offered: Epoch,
+    },
+    /// The store holds less than this proxy: it went back.
+    WentBack {
+        applied: Revision,
+        offered: Revision,
+    },
+    Refused {
+        status: u16,
+        detail: String,
+    },
+    /// The fold has another digest than announced: a defect, healed by a snapshot.
+    DigestMismatch {
+        revision: Revision,
+    },
+    /// The local state is gone and the proxy goes on without; a restart begins with nothing.
+    DiskLost(String),
+    /// The local state cannot be written, nor removed: nothing is acknowledged until it can.
+    DiskStuck(String),
+    LeaseOver {
+        after: Duration,
+    },
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Alarm::OtherEpoch { followed, offered } => {
+                write!(
+                    f,
+                    "the control plane serves the store {offered}, and this proxy follows {followed}"
+                )
+            }
+            Alarm::WentBack { applied, offered } => {
+                write!(
+                    f,
+                    "the control plane offers revision {offered}, and this proxy holds {applied}"
+                )
+            }
+            Alarm::Refused { status, detail } => write!(f, "the control plane refuses this proxy: {status} {detail}"),
+            Alarm::DigestMismatch { revision } => {
+                write!(
+                    f,
+                    "the configuration at revision {revision} is not what the control plane has"
+                )
+            }
+            Alarm::DiskLost(why) => write!(f, "the local state cannot be written, and was removed: {why}"),
+            Alarm::DiskStuck(why) => {
+                write!(
+                    f,
+                    "the local state can neither be written nor removed; nothing is acknowledged: {why}"
+                )
+            }
+            Alarm::LeaseOver { after } => {
+                write!(f, "no control plane has been heard for {:.1} s", after.as_secs_f64())
+            }
+        }
+    }
+}

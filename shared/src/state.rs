@@ -135,3 +135,167 @@ impl State {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::OpId;
+
+    fn put(kind: Kind, key: &str, json: &str) -> Op {
+        let body = Some(Body::from_json(json).unwrap());
+        Op {
+            verb: Verb::Put,
+            kind,
+            key: key.into(),
+            body,
+            registration: None,
+            before: None,
+        }
+    }
+
+    fn delete(kind: Kind, key: &str) -> Op {
+        Op {
+            verb: Verb::Delete,
+            kind,
+            key: key.into(),
+            body: None,
+            registration: None,
+            before: None,
+        }
+    }
+
+    fn commit(revision: u64, ops: Vec<Op>) -> Commit {
+        let op_id = OpId(uuid::Uuid::nil());
+        Commit {
+            revision: Revision(revision),
+            at_ms: 0,
+            actor: "test".into(),
+            op_id,
+            ops,
+        }
+    }
+
+    fn empty() -> State {
+        State::empty(Epoch(uuid::Uuid::nil()))
+    }
+
+    fn recomputed(state: &State) -> Digest {
+        let configuration = state.objects.iter().filter(|(key, _)| key.kind.is_configuration());
+        configuration.fold(Digest::default(), |mut digest, (key, object)| {
+            digest.add(object.digest(key));
+            digest
+        })
+    }
+
+    #[test]
+    fn only_the_next_commit_is_folded_in() {
+        let mut state = empty();
+        state.apply(&commit(1, vec![put(Kind::Service, "web", "{}")])).unwrap();
+        let before = state.clone();
+        for offered in [0, 1, 3] {
+            let gap = state
+                .apply(&commit(offered, vec![put(Kind::Service, "api", "{}")]))
+                .unwrap_err();
+            assert_eq!(
+                gap,
+                Gap {
+                    held: Revision(1),
+                    offered: Revision(offered)
+                }
+            );
+            assert_eq!(
+                (state.revision, state.digest, &state.objects),
+                (before.revision, before.digest, &before.objects)
+            );
+        }
+        state.apply(&commit(2, vec![delete(Kind::Service, "web")])).unwrap();
+        assert_eq!((state.revision, state.digest), (Revision(2), Digest::default()));
+    }
+
+    #[test]
+    fn the_incremental_digest_is_the_recomputed_one() {
+        let mut state = empty();
+        let mut digests = std::collections::HashSet::new();
+        for revision in 1..=200_u64 {
+            let name = format!("s{}", revision * 7 % 11);
+            let upstream = format!("{name}/127.0.0.1:{}", 1 + revision * 5 % 3);
+            let ops = match revision % 6 {
+                0 => vec![delete(Kind::Service, &name), delete(Kind::Upstream, &upstream)],
+                1 => vec![delete(Kind::from("limit"), &name), put(Kind::Member, &name, "{}")],
+                2 => vec![
+                    put(Kind::from("limit"), &name, "{}"),
+                    put(Kind::Upstream, &upstream, "{}"),
+                ],
+                3 => vec![put(Kind::Succession, &name, "{}"), delete(Kind::Member, &name)],
+                _ => vec![
+                    put(Kind::Service, &name, "{}"),
+                    put(Kind::Upstream, &upstream, r#"{"weight":2}"#),
+                ],
+            };
+            state.apply(&commit(revision, ops)).unwrap();
+            assert_eq!(state.digest, recomputed(&state), "revision {revision}");
+            digests.insert(state.digest);
+        }
+        assert!(digests.len() > 100);
+        let keys: Vec<ObjectKey> = state.objects.keys().cloned().collect();
+        state
+            .apply(&commit(
+                201,
+                keys.iter().map(|key| delete(key.kind.clone(), &key.key)).collect(),
+            ))
+            .unwrap();
+        assert_eq!((state.digest, state.objects.len()), (Digest::default(), 0));
+    }
+
+    #[test]
+    fn the_roster_moves_the_head_but_not_the_configuration() {
+        let mut state = empty();
+        state.apply(&commit(1, vec![put(Kind::Service, "web", "{}")])).unwrap();
+        let digest = state.digest;
+        let epoch = Epoch(uuid::Uuid::from_u128(9));
+        state
+            .apply(&commit(2, vec![put(Kind::Member, "proxy-1", "{}")]))
+            .unwrap();
+        state
+            .apply(&commit(3, vec![put(Kind::Succession, &epoch.to_string(), "{}")]))
+            .unwrap();
+        assert_eq!(
+            (state.revision, state.configured, state.digest),
+            (Revision(3), Revision(1), digest)
+        );
+        assert_eq!(state.succeeds(), [epoch]);
+        state
+            .apply(&commit(
+                4,
+                vec![put(Kind::Member, "proxy-2", "{}"), put(Kind::from("limit"), "l", "{}")],
+            ))
+            .unwrap();
+        assert_eq!(state.configured, Revision(4));
+        assert_ne!(state.digest, digest);
+    }
+
+    #[test]
+    fn a_registration_is_begun_by_its_revision_or_kept() {
+        let mut state = empty();
+        let key = ObjectKey::upstream("web", "a:1");
+        state
+            .apply(&commit(
+                1,
+                vec![put(Kind::Upstream, "web/a:1", "{}"), put(Kind::Service, "web", "{}")],
+            ))
+            .unwrap();
+        let begun = state.digest;
+        assert_eq!(state.get(&key).unwrap().registration, Some(Revision(1)));
+        assert_eq!(state.get(&ObjectKey::service("web")).unwrap().registration, None);
+        let mut kept = put(Kind::Upstream, "web/a:1", "{}");
+        kept.registration = Some(Revision(1));
+        state.apply(&commit(2, vec![kept])).unwrap();
+        let object = state.get(&key).unwrap();
+        assert_eq!((object.revision, object.registration), (Revision(2), Some(Revision(1))));
+        assert_ne!(state.digest, begun);
+        state
+            .apply(&commit(3, vec![put(Kind::Upstream, "web/a:1", "{}")]))
+            .unwrap();
+        assert_eq!(state.get(&key).unwrap().registration, Some(Revision(3)));
+    }
+}

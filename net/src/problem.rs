@@ -27,6 +27,7 @@ pub const FORBIDDEN: Type = sort(403, "forbidden", "This is not allowed");
 pub const NOT_FOUND: Type = sort(404, "not-found", "There is no such thing");
 pub const METHOD_NOT_ALLOWED: Type = sort(405, "method-not-allowed", "This path does not take that method");
 pub const CONFLICT: Type = sort(409, "conflict", "This contradicts what is there");
+pub const GONE: Type = sort(410, "gone", "History no longer reaches so far");
 pub const PRECONDITION_FAILED: Type = sort(412, "precondition-failed", "The object is not in the state asked for");
 pub const UNSUPPORTED_MEDIA_TYPE: Type = sort(415, "unsupported-media-type", "The body must be JSON, and say so");
 pub const INVALID: Type = sort(422, "invalid", "The content is not valid");

@@ -127,6 +127,39 @@ fn an_identity_drains_until_the_last_guard_is_dropped() {
     assert!(views.draining().is_empty());
 }
 
+#[tokio::test]
+async fn the_end_of_the_last_request_is_never_missed() {
+    const THREADS: usize = 3;
+    let views = Views::new(THREADS - 1);
+    let mut registry = Registry::web("least_request");
+    for round in 0..300 {
+        registry.upstream("a", &format!(r#"{{"address":"127.0.0.1:{}"}}"#, 1 + round % 2));
+        registry.deploy(&views);
+        let endpoint = endpoint(&views, "a").unwrap();
+        let threads: Vec<_> = (0..THREADS)
+            .map(|index| {
+                let guards: Vec<_> = (0..4)
+                    .map(|_| endpoint.clone().enter().confirm().ok().unwrap())
+                    .collect();
+                std::thread::spawn(move || {
+                    crate::upstream::inflight::count_as_worker(index);
+                    guards.into_iter().for_each(drop);
+                })
+            })
+            .collect();
+        // Some end before the retirement, some while it goes on, some after it.
+        let mut changed = views.changed();
+        registry.delete(Kind::Upstream, "web/a");
+        registry.deploy(&views);
+        while !views.draining().is_empty() {
+            let told = tokio::time::timeout(Duration::from_secs(60), changed.changed());
+            told.await.expect("the signal was missed").unwrap();
+        }
+        assert_eq!(endpoint.in_flight(), 0);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
 #[test]
 fn nothing_in_flight_never_drains() {
     let views = Views::new(1);

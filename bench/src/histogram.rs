@@ -80,7 +80,7 @@ fn upper(index: usize) -> u64 {
     }
     let doublings = (index - FINE) / (FINE / 2) + 1;
     let within = (index - FINE) % (FINE / 2) + FINE / 2;
-    ((u128::from(within) + 1 << doublings) - 1).min(u128::from(u64::MAX)) as u64
+    (((u128::from(within) + 1) << doublings) - 1).min(u128::from(u64::MAX)) as u64
 }
 
 #[cfg(test)]

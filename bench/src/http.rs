@@ -6,3 +6,6 @@ pub mod origin;
 pub mod relay;
 pub mod rivals;
 mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Measurements of Vulcan beside its goals and its rivals. Each prints Markdown; `run` beside this crate builds and
 //! calls them. The hidden commands are the processes that a measurement starts for itself.
 
+mod deploys;
 mod fleet;
 mod histogram;
 mod http;
@@ -35,6 +36,10 @@ struct Arguments {
 enum Task {
     /// CPU per request beside nginx and HAProxy.
     Http(http::compare::Options),
+    /// From a write to its 200 on simulated fleets.
+    Fleet(fleet::changes::Options),
+    /// Register, unregister and new services, with real proxies.
+    Deploys(deploys::Options),
     /// What one change and one look-up cost in the routing table.
     Swap(swap::Options),
     /// Loads one address and prints what came of it.
@@ -79,6 +84,8 @@ fn run(arguments: Arguments) -> io::Result<()> {
     let vulcan = Vulcan(arguments.vulcan.map_or_else(beside, Ok)?);
     match arguments.command {
         Task::Http(options) => measured(|scratch| http::compare::run(&vulcan, &options, scratch)),
+        Task::Fleet(options) => measured(|scratch| fleet::changes::run(&vulcan, &options, scratch)),
+        Task::Deploys(options) => measured(|scratch| deploys::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Load {
             target,

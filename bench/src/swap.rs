@@ -21,6 +21,9 @@ const LOOKUPS: usize = 1_000_000;
 /// p99 of one changed upstream in the largest table.
 const GOAL: Duration = Duration::from_micros(50);
 
+/// The operation for a service, at a turn.
+type Change<'a> = &'a dyn Fn(usize, usize) -> io::Result<Op>;
+
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Sizes of the table: services, each with this many upstreams.
@@ -70,7 +73,7 @@ fn measure(services: usize, upstreams: usize, report: &mut Report) -> io::Result
     let memory = usage(std::process::id())?.memory.saturating_sub(before);
     let (near, far) = (route(&table, 1)?, route(&table, services)?);
     let mut revision = state.revision;
-    let kinds: [(&str, &dyn Fn(usize, usize) -> io::Result<Op>); 4] = [
+    let kinds: [(&str, Change<'_>); 4] = [
         ("weight of an upstream", &|n, turn| {
             let weight = 2 + (turn % 2) as u16;
             upstream(n, turn % upstreams, weight, Some(Revision(1)))

@@ -1,7 +1,7 @@
 //! The `vulcan` under measurement, as two kinds of processes.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,7 +25,7 @@ pub struct Proxy {
 impl Vulcan {
     pub fn control_plane(&self, scratch: &Path, core: Option<usize>) -> io::Result<ControlPlane> {
         let mut command = Command::new(&self.0);
-        command.args(["--log", "warn", "controlplane", "--admin", "127.0.0.1:0", "--store"]);
+        command.args(["controlplane", "--log", "warn", "--admin", "127.0.0.1:0", "--store"]);
         command.arg(format!("redb:{}", scratch.join("store.redb").display()));
         let mut server = Server::start("controlplane", command, core, scratch)?;
         let admin = server.listening("admin")?;
@@ -36,7 +36,7 @@ impl Vulcan {
     /// One worker, so that one core is what it needs.
     pub fn proxy(&self, scratch: &Path, core: Option<usize>, name: &str, admin: SocketAddr) -> io::Result<Proxy> {
         let mut command = Command::new(&self.0);
-        command.args(["--log", "warn", "dataplane", "--workers", "1", "--http", "127.0.0.1:0"]);
+        command.args(["dataplane", "--log", "warn", "--workers", "1", "--http", "127.0.0.1:0"]);
         command.args([
             "--status",
             "127.0.0.1:0",
@@ -93,6 +93,12 @@ pub fn seed(
 
 pub fn host(service: usize) -> String {
     format!("s{service}.bench.test")
+}
+
+/// An address of its own for each service, at which nothing listens and nothing is asked: upstreams that share one would
+/// all be named in every answer about it.
+pub fn nowhere(service: usize) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::from(0x7f40_0000 + service as u32), 9))
 }
 
 pub fn service(n: usize) -> String {

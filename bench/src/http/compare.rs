@@ -123,8 +123,9 @@ fn fleet_of_one(
     scratch: &Path,
 ) -> io::Result<(ControlPlane, Proxy)> {
     let plane = vulcan.control_plane(scratch, Some(LOAD_CORE))?;
+    let upstream = |n| if n == 0 { origin } else { vulcan::nowhere(n) };
+    vulcan::seed(plane.admin, 0..services.max(1), upstream)?;
     let proxy = vulcan.proxy(scratch, Some(PROXY_CORE), "bench", plane.admin)?;
-    vulcan::seed(plane.admin, 0..services.max(1), |_| origin)?;
     Ok((plane, proxy))
 }
 

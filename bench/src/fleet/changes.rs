@@ -1,0 +1,371 @@
+//! From a write to its 200: acknowledged by every proxy of a simulated fleet.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::histogram::Histogram;
+use crate::process::{Server, Usage};
+use crate::report::{Table, against, megabytes, micros, millis};
+use crate::rest::Client;
+use crate::vulcan::{self, ControlPlane, Vulcan};
+
+const JOIN_WITHIN: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_secs(5);
+/// As many services change during a reconnect, each once.
+const SERVICES: usize = 1_000;
+/// Writers that wait for their answers at one time.
+const WRITERS: usize = 512;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Sizes of the fleet.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1_000])]
+    proxies: Vec<usize>,
+    /// Writes one after another, in each size.
+    #[arg(long, default_value_t = 200)]
+    writes: usize,
+    /// Writes per second of the sustained part.
+    #[arg(long, default_value_t = 1_000)]
+    rate: usize,
+    /// How long it lasts; 0 leaves it out.
+    #[arg(long, default_value_t = 60)]
+    seconds: usize,
+    /// The size of the fleet that the sustained part runs against.
+    #[arg(long, default_value_t = 1_000)]
+    sustained: usize,
+    /// Cuts all connections at the largest size, changes 1,000 services, and measures the catching up.
+    #[arg(long)]
+    reconnect: bool,
+}
+
+pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
+    println!(
+        "\n## Fleet\n\nSimulated proxies in one other process, one connection each; they acknowledge revisions and hold \
+         no table. A write is a PUT of an upstream's weight among {SERVICES} services; it answers 200 when all have \
+         acknowledged it. redb, with fsync.\n"
+    );
+    let mut report = Table::new([
+        "proxies",
+        "joined in s",
+        "200 p50 ms",
+        "p99 ms",
+        "goal p99 ms",
+        "",
+        "CPU µs/proxy/change",
+        "goal",
+        "",
+        "idle CPU µs/proxy/s",
+        "KB/proxy",
+        "goal",
+        "",
+    ]);
+    let mut more = Vec::new();
+    for (index, proxies) in options.proxies.iter().enumerate() {
+        let mut world = World::start(vulcan, *proxies, &scratch.join(proxies.to_string()))?;
+        world.sequential(options.writes, &mut report)?;
+        if *proxies == options.sustained && options.seconds > 0 {
+            more.push(world.sustained(options.rate, options.seconds)?);
+        }
+        if options.reconnect && index + 1 == options.proxies.len() {
+            more.push(world.reconnect()?);
+        }
+        more.extend(world.defects()?);
+    }
+    println!("{report}\n{}", more.join("\n"));
+    Ok(())
+}
+
+/// A control plane with its proxies.
+struct World {
+    fleet: Fleet,
+    plane: ControlPlane,
+    proxies: usize,
+    joined: Duration,
+    memory_alone: u64,
+    turn: usize,
+}
+
+impl World {
+    fn start(vulcan: &Vulcan, proxies: usize, scratch: &Path) -> io::Result<World> {
+        std::fs::create_dir_all(scratch)?;
+        let plane = vulcan.control_plane(scratch, None)?;
+        vulcan::seed(plane.admin, 0..SERVICES, vulcan::nowhere)?;
+        let memory_alone = plane.server.usage()?.memory;
+        let began = Instant::now();
+        let mut fleet = Fleet::start(plane.admin, proxies, scratch)?;
+        fleet.caught_up(proxies, 0)?;
+        Ok(World {
+            fleet,
+            plane,
+            proxies,
+            joined: began.elapsed(),
+            memory_alone,
+            turn: 0,
+        })
+    }
+
+    fn sequential(&mut self, writes: usize, report: &mut Table) -> io::Result<()> {
+        let before = self.usage()?;
+        std::thread::sleep(IDLE);
+        let idle = self.usage()?;
+        let mut client = Client::new(self.plane.admin);
+        let mut latencies = Histogram::default();
+        for _ in 0..writes {
+            self.turn += 1;
+            let began = Instant::now();
+            write(&mut client, self.turn, "")?;
+            latencies.record(began.elapsed());
+        }
+        let after = self.usage()?;
+        let each = (after.cpu - idle.cpu).div_f64((writes * self.proxies) as f64);
+        let resting = (idle.cpu - before.cpu).div_f64(self.proxies as f64 * IDLE.as_secs_f64());
+        let memory = idle.memory.saturating_sub(self.memory_alone) as f64 / self.proxies as f64 / 1e3;
+        let goal = Duration::from_millis(if self.proxies > 1_000 { 500 } else { 100 });
+        let p99 = latencies.quantile(0.99);
+        // What is not divided among many is the write's own cost, not a proxy's.
+        let among_many = |text: String| if self.proxies >= 100 { text } else { "–".into() };
+        report.row([
+            self.proxies.to_string(),
+            format!("{:.1}", self.joined.as_secs_f64()),
+            millis(latencies.quantile(0.5)),
+            millis(p99),
+            millis(goal),
+            against(p99.as_secs_f64(), goal.as_secs_f64()),
+            micros(each),
+            "20".into(),
+            among_many(against(each.as_secs_f64(), 20e-6)),
+            micros(resting),
+            among_many(format!("{memory:.1}")),
+            "30".into(),
+            among_many(against(memory, 30.0)),
+        ]);
+        Ok(())
+    }
+
+    /// So many writes are begun every second, whether or not earlier ones have been answered; the latency of each runs
+    /// from when it was due.
+    fn sustained(&mut self, rate: usize, seconds: usize) -> io::Result<String> {
+        let (levels, before) = (self.fleet.stats()?.levels, self.usage()?);
+        let (writes, base) = (rate * seconds, self.turn);
+        self.turn += writes;
+        let next = AtomicUsize::new(0);
+        let (began, admin) = (Instant::now(), self.plane.admin);
+        let writer = || {
+            let mut client = Client::new(admin);
+            let (mut latencies, mut failures) = (Histogram::default(), Vec::new());
+            loop {
+                let turn = next.fetch_add(1, Ordering::Relaxed);
+                if turn >= writes {
+                    return (latencies, failures);
+                }
+                let due = began + Duration::from_secs(1).mul_f64(turn as f64 / rate as f64);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                match write(&mut client, base + 1 + turn, "") {
+                    Ok(()) => latencies.record(due.elapsed()),
+                    Err(error) => failures.push(error.to_string()),
+                }
+            }
+        };
+        let mut memory = vec![before.memory];
+        let (latencies, failures) = std::thread::scope(|scope| -> io::Result<_> {
+            let writers: Vec<_> = (0..WRITERS.min(writes)).map(|_| scope.spawn(writer)).collect();
+            for quarter in 1..=4 {
+                let at = began + Duration::from_secs_f64(seconds as f64 / 4.0 * f64::from(quarter));
+                std::thread::sleep(at.saturating_duration_since(Instant::now()));
+                memory.push(self.usage()?.memory);
+            }
+            let (mut latencies, mut failures) = (Histogram::default(), Vec::new());
+            for writer in writers {
+                let (mine, failed) = writer.join().map_err(|_| io::Error::other("a writer panicked"))?;
+                latencies.merge(&mine);
+                failures.extend(failed);
+            }
+            Ok((latencies, failures))
+        })?;
+        let elapsed = began.elapsed();
+        let (levels, cpu) = (self.fleet.stats()?.levels - levels, self.usage()?.cpu - before.cpu);
+        let p99 = latencies.quantile(0.99);
+        let mut table = Table::new(["sustained, to all proxies", "measured", "goal", ""]);
+        let mut row = |what: &str, measured: String, goal: &str, verdict: String| {
+            table.row([what.into(), measured, goal.into(), verdict]);
+        };
+        let answered = latencies.count() as f64 / elapsed.as_secs_f64();
+        let asked = format!("{rate} for {seconds} s");
+        row(
+            "writes answered per second",
+            format!("{answered:.0}"),
+            &asked,
+            against(rate as f64 * 0.99, answered),
+        );
+        row("due → 200, p50 ms", millis(latencies.quantile(0.5)), "", String::new());
+        row(
+            "due → 200, p99 ms",
+            millis(p99),
+            "250",
+            against(p99.as_secs_f64(), 0.25),
+        );
+        row("due → 200, max ms", millis(latencies.max()), "", String::new());
+        row(
+            "failed",
+            failures.len().to_string(),
+            "0",
+            against(failures.len() as f64, 0.5),
+        );
+        let memory: Vec<String> = memory.into_iter().map(megabytes).collect();
+        row(
+            "control plane MB, at the start and each quarter",
+            memory.join(" → "),
+            "flat",
+            String::new(),
+        );
+        let load = cpu.as_secs_f64() / elapsed.as_secs_f64();
+        row("control plane, cores", format!("{load:.2}"), "", String::new());
+        let each = micros(cpu.div_f64(levels.max(1) as f64));
+        row(
+            "CPU µs per acknowledged message",
+            each,
+            "20",
+            against(cpu.as_secs_f64() / levels.max(1) as f64, 20e-6),
+        );
+        row(
+            "changes per message",
+            format!("{:.1}", (writes * self.proxies) as f64 / levels.max(1) as f64),
+            "",
+            String::new(),
+        );
+        let first = failures
+            .first()
+            .map(|failure| format!("\nFirst failure: {failure}\n"))
+            .unwrap_or_default();
+        Ok(format!("{} proxies:\n\n{table}{first}", self.proxies))
+    }
+
+    /// All connections are lost, 1,000 services change, all come back at once.
+    fn reconnect(&mut self) -> io::Result<String> {
+        let before = self.fleet.stats()?;
+        self.fleet.server.tell("cut")?;
+        let mut client = Client::new(self.plane.admin);
+        for _ in 0..SERVICES {
+            self.turn += 1;
+            write(&mut client, self.turn, "?wait=none")?;
+        }
+        let head = client.get("/v1/fleet?limit=1")?.success()?.json()?["head"]
+            .as_u64()
+            .unwrap_or(u64::MAX);
+        let began = Instant::now();
+        self.fleet.server.tell("rejoin")?;
+        self.fleet.caught_up(self.proxies, head)?;
+        let took = began.elapsed();
+        let snapshots = self.fleet.stats()?.snapshots - before.snapshots;
+        let mut table = Table::new(["reconnect after 1,000 changes", "measured", "goal", ""]);
+        table.row([
+            "all caught up, s".into(),
+            format!("{:.1}", took.as_secs_f64()),
+            "15".into(),
+            against(took.as_secs_f64(), 15.0),
+        ]);
+        table.row([
+            "snapshots fetched".into(),
+            snapshots.to_string(),
+            "0".into(),
+            against(snapshots as f64, 0.5),
+        ]);
+        Ok(format!("{} proxies:\n\n{table}", self.proxies))
+    }
+
+    /// What should not have happened.
+    fn defects(&mut self) -> io::Result<Option<String>> {
+        let stats = self.fleet.stats()?;
+        let loss = stats.last_loss.unwrap_or_default();
+        Ok((stats.gaps + stats.lost > 0).then(|| {
+            format!(
+                "{} proxies: {} gaps, {} connections lost; the last: {loss}",
+                self.proxies, stats.gaps, stats.lost
+            )
+        }))
+    }
+
+    fn usage(&self) -> io::Result<Usage> {
+        self.plane.server.usage()
+    }
+}
+
+/// One write that changes something: the weight of the only upstream of a service, another one every time.
+fn write(client: &mut Client, turn: usize, query: &str) -> io::Result<()> {
+    let service = turn % SERVICES;
+    let weight = 2 + (turn / SERVICES % 900) as u16;
+    let path = format!("/v1/services/s{service}/upstreams/a{query}");
+    client
+        .put(&path, &vulcan::address(vulcan::nowhere(service), weight))?
+        .success()
+        .map(drop)
+}
+
+/// The process of the simulated proxies.
+struct Fleet {
+    server: Server,
+}
+
+struct Stats {
+    caught_up: u64,
+    applied_min: u64,
+    levels: u64,
+    snapshots: u64,
+    gaps: u64,
+    lost: u64,
+    last_loss: Option<String>,
+}
+
+impl Fleet {
+    fn start(admin: SocketAddr, proxies: usize, scratch: &Path) -> io::Result<Fleet> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([
+            "proxies",
+            "--controlplane",
+            &admin.to_string(),
+            "--proxies",
+            &proxies.to_string(),
+        ]);
+        Ok(Fleet {
+            server: Server::start("proxies", command, None, scratch)?,
+        })
+    }
+
+    fn stats(&mut self) -> io::Result<Stats> {
+        self.server.tell("stats")?;
+        let stats: serde_json::Value = serde_json::from_str(&self.server.line(Duration::from_secs(60))?)?;
+        let number = |name: &str| stats[name].as_u64().unwrap_or_default();
+        Ok(Stats {
+            caught_up: number("caught_up"),
+            applied_min: number("applied_min"),
+            levels: number("levels"),
+            snapshots: number("snapshots"),
+            gaps: number("gaps"),
+            lost: number("lost"),
+            last_loss: stats["last_loss"].as_str().map(Into::into),
+        })
+    }
+
+    /// Until all are connected and have applied `head`.
+    fn caught_up(&mut self, proxies: usize, head: u64) -> io::Result<()> {
+        let deadline = Instant::now() + JOIN_WITHIN;
+        loop {
+            let stats = self.stats()?;
+            if stats.caught_up == proxies as u64 && stats.applied_min >= head {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let loss = stats.last_loss.unwrap_or_default();
+                return Err(io::Error::other(format!(
+                    "{} of {proxies} proxies caught up; {loss}",
+                    stats.caught_up
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

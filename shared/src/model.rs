@@ -13,6 +13,8 @@ mod name;
 pub mod path;
 mod service;
 mod size;
+#[cfg(test)]
+mod tests;
 mod timeouts;
 mod upstream;
 

@@ -1,0 +1,146 @@
+//! Defaults, and the canonical body.
+
+use std::time::Duration;
+
+use super::{json, service, upstream};
+use crate::model::{Balance, Service, Timeouts, Upstream, UpstreamState, merge_patch};
+
+#[test]
+fn a_service_shows_its_defaults_and_stores_none() {
+    let service = service(r#"{"match":[{}]}"#);
+    assert_eq!(
+        service.document(),
+        json(
+            r#"{
+            "match": [{"hosts": [], "path_prefix": null, "path_regex": null, "methods": [], "headers": {}, "priority": 0}],
+            "balance": "least_request",
+            "timeouts": {"connect": "1s", "response": "60s", "idle": "60s", "drain": "60s"},
+            "retries": {"attempts": 2},
+            "max_body": "50MB"}"#
+        )
+    );
+    assert_eq!(service.body().as_str(), r#"{"match":[{}]}"#);
+}
+
+#[test]
+fn an_upstream_shows_its_defaults_and_stores_none() {
+    let upstream = upstream("{}");
+    assert_eq!(
+        upstream.document(),
+        json(r#"{"address": "127.0.0.1:3000", "weight": 1, "state": "active"}"#)
+    );
+    assert_eq!(upstream.body().as_str(), "{}");
+}
+
+#[test]
+fn everything_that_can_be_said_of_a_service_is_kept() {
+    let text = r#"{
+        "match": [
+            {"hosts": ["API.example.com.", "*.Example.org", "*", "api.example.com"], "path_prefix": "/v2/",
+             "methods": ["PUT", "GET", "PUT"], "headers": {"X-Tenant": "Blue", "a": ""}, "priority": -1000},
+            {"hosts": "*", "path_regex": "/[0-9]+"},
+            {"path_prefix": null, "path_regex": null, "recipients": []}],
+        "balance": "round_robin",
+        "timeouts": {"connect": "1500ms", "response": "120s", "idle": "3600s", "drain": "0s"},
+        "retries": {"attempts": 0},
+        "max_body": "10MiB"}"#;
+    let parsed = service(text);
+    assert_eq!(parsed.balance, Balance::RoundRobin);
+    assert_eq!(parsed.max_body, 10_485_760);
+    assert_eq!(
+        parsed.body().as_str(),
+        concat!(
+            r#"{"balance":"round_robin","match":[{"headers":{"a":"","x-tenant":"Blue"},"#,
+            r#""hosts":["api.example.com","*.example.org","*"],"methods":["GET","PUT"],"path_prefix":"/v2/","#,
+            r#""priority":-1000},{"hosts":["*"],"path_regex":"/[0-9]+"},{}],"max_body":"10MiB","retries":{"attempts":0},"#,
+            r#""timeouts":{"connect":"1500ms","drain":"0s","idle":"1h","response":"2m"}}"#
+        )
+    );
+    for again in [parsed.body().as_str(), &parsed.document().to_string()] {
+        assert_eq!(service(again), parsed, "{again}");
+        assert_eq!(service(again).body(), parsed.body());
+    }
+}
+
+#[test]
+fn everything_that_can_be_said_of_an_upstream_is_kept() {
+    let parsed = upstream(r#"{"address": "Backend.internal.:80", "weight": 0, "state": "draining", "ttl": null}"#);
+    assert_eq!(parsed.state, UpstreamState::Draining);
+    assert_eq!(
+        parsed.body().as_str(),
+        r#"{"address":"backend.internal:80","state":"draining","weight":0}"#
+    );
+    assert_eq!(upstream(parsed.body().as_str()), parsed);
+    let named = Upstream::parse("web", "[0:0::1]:80", "{}").unwrap();
+    assert_eq!((named.address.as_str(), named.body().as_str()), ("[::1]:80", "{}"));
+}
+
+#[test]
+fn the_drain_follows_the_response_unless_it_is_given() {
+    let drain = |timeouts: &str| {
+        service(&format!(r#"{{"match":[],"timeouts":{timeouts}}}"#))
+            .timeouts
+            .drain
+    };
+    assert_eq!(drain("{}"), Timeouts::default().drain);
+    assert_eq!(drain(r#"{"response":"5s"}"#), Duration::from_secs(30));
+    assert_eq!(drain(r#"{"response":"5m"}"#), Duration::from_secs(300));
+    assert_eq!(drain(r#"{"response":"5m","drain":"1s"}"#), Duration::from_secs(1));
+}
+
+#[test]
+fn later_fields_are_accepted_at_their_defaults() {
+    let service = service(
+        r#"{"match": [{"recipients": []}], "authorizer": null, "allow": [], "deny": [], "health_check": null,
+            "open": false, "mail": null, "balance": "random",
+            "upstream_care": {"eject_after": 5, "eject_for": "10000ms", "max_in_flight": null, "queue": 0,
+                              "queue_for": "1s", "slow_start": "0ms"}}"#,
+    );
+    assert_eq!(service.body().as_str(), r#"{"balance":"random","match":[{}]}"#);
+}
+
+#[test]
+fn the_bounds_are_inclusive() {
+    for json in [
+        r#"{"match":[{"priority":1000},{"priority":-1000}]}"#,
+        r#"{"match":[],"retries":{"attempts":10}}"#,
+        r#"{"match":[],"max_body":0}"#,
+        r#"{"match":[],"max_body":9007199254740991}"#,
+        r#"{"match":[],"timeouts":{"connect":"1ms","response":"24h","idle":"1440m","drain":"0ms"}}"#,
+    ] {
+        service(json);
+    }
+    upstream(r#"{"weight":1000}"#);
+    let name = "a".repeat(63);
+    assert_eq!(Service::parse(&name, r#"{"match":[]}"#).unwrap().name.as_str(), name);
+}
+
+#[test]
+fn merge_patches_as_the_rfc_shows() {
+    // RFC 7396, appendix A
+    for (target, patch, result) in [
+        (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+        (r#"{"a":"b"}"#, r#"{"a":null}"#, r#"{}"#),
+        (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+        (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+        (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+        (
+            r#"{"a":{"b":"c"}}"#,
+            r#"{"a":{"b":"d","c":null}}"#,
+            r#"{"a":{"b":"d"}}"#,
+        ),
+        (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+        (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
+        (r#"{"a":"b"}"#, r#"["c"]"#, r#"["c"]"#),
+        (r#"{"a":"foo"}"#, "null", "null"),
+        (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
+        (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+        ("[1,2]", r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
+        ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+    ] {
+        let mut value = json(target);
+        merge_patch(&mut value, json(patch));
+        assert_eq!(value, json(result), "{target} with {patch}");
+    }
+}

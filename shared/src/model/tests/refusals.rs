@@ -1,0 +1,187 @@
+//! Every refusal names its field and says which kind it is.
+
+use super::fields;
+use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed, NotSupported};
+use crate::model::{Invalid, Service, Upstream};
+
+fn assert_refused<T>(result: Result<T, Invalid>, what: &str, kind: InvalidKind, expected: &[&str]) {
+    match result {
+        Ok(_) => panic!("{what} is accepted"),
+        Err(invalid) => assert_eq!(
+            (fields(&invalid).as_slice(), invalid.kind),
+            (expected, kind),
+            "{what}: {invalid}"
+        ),
+    }
+}
+
+#[test]
+fn services() {
+    let long = format!(r#"{{"match":[{{"path_prefix":"/{}"}}]}}"#, "a".repeat(2048));
+    let heavy = r#"{"match":[{"path_regex":"(a{1000}){1000}"}]}"#;
+    let many = format!(r#"{{"match":[{}]}}"#, vec!["{}"; 257].join(","));
+    for (json, kind, field) in [
+        ("", Malformed, ""),
+        ("{", Malformed, ""),
+        (r#"{"match":[]} x"#, Malformed, ""),
+        (r#"{"match":[],"match":[]}"#, Malformed, "match"),
+        (
+            r#"{"match":[{},{"headers":{"a":"1","a":"2"}}]}"#,
+            Malformed,
+            "match[1].headers.a",
+        ),
+        (r#"{"match":[],"x":{"y":1,"y":2}}"#, Malformed, "x.y"),
+        ("[]", Wrong, ""),
+        ("null", Wrong, ""),
+        ("{}", Wrong, "match"),
+        (r#"{"match":null}"#, Wrong, "match"),
+        (r#"{"match":[],"nmae":1}"#, Wrong, "nmae"),
+        (r#"{"match":[7]}"#, Wrong, "match[0]"),
+        (r#"{"match":[{},{"host":["a"]}]}"#, Wrong, "match[1].host"),
+        (r#"{"match":[{"hosts":"a.example"}]}"#, Wrong, "match[0].hosts"),
+        (r#"{"match":[{"hosts":["a",7]}]}"#, Wrong, "match[0].hosts[1]"),
+        (r#"{"match":[{"hosts":["a.example:80"]}]}"#, Wrong, "match[0].hosts[0]"),
+        (r#"{"match":[{"path_prefix":7}]}"#, Wrong, "match[0].path_prefix"),
+        (r#"{"match":[{"path_prefix":"v2"}]}"#, Wrong, "match[0].path_prefix"),
+        (r#"{"match":[{"path_prefix":"/a?b"}]}"#, Wrong, "match[0].path_prefix"),
+        (
+            r#"{"match":[{"path_prefix":"/a/../b"}]}"#,
+            Wrong,
+            "match[0].path_prefix",
+        ),
+        (r#"{"match":[{"path_prefix":"/ä"}]}"#, Wrong, "match[0].path_prefix"),
+        (&long, Wrong, "match[0].path_prefix"),
+        (r#"{"match":[{"path_regex":"("}]}"#, Wrong, "match[0].path_regex"),
+        (r#"{"match":[{"path_regex":"a)|(b"}]}"#, Wrong, "match[0].path_regex"),
+        (r#"{"match":[{"path_regex":7}]}"#, Wrong, "match[0].path_regex"),
+        (heavy, Wrong, "match[0].path_regex"),
+        (
+            r#"{"match":[{"path_regex":"/a","path_prefix":"/a"}]}"#,
+            Wrong,
+            "match[0].path_regex",
+        ),
+        (r#"{"match":[{"methods":"GET"}]}"#, Wrong, "match[0].methods"),
+        (r#"{"match":[{"methods":["GET","get"]}]}"#, Wrong, "match[0].methods[1]"),
+        (r#"{"match":[{"methods":["G ET"]}]}"#, Wrong, "match[0].methods[0]"),
+        (r#"{"match":[{"headers":[]}]}"#, Wrong, "match[0].headers"),
+        (r#"{"match":[{"headers":{"x y":"1"}}]}"#, Wrong, "match[0].headers.x y"),
+        (r#"{"match":[{"headers":{"x":1}}]}"#, Wrong, "match[0].headers.x"),
+        (r#"{"match":[{"headers":{"x":" 1"}}]}"#, Wrong, "match[0].headers.x"),
+        (
+            r#"{"match":[{"headers":{"x":"1","X":"2"}}]}"#,
+            Wrong,
+            "match[0].headers.x",
+        ),
+        (r#"{"match":[{"priority":1001}]}"#, Wrong, "match[0].priority"),
+        (r#"{"match":[{"priority":-1001}]}"#, Wrong, "match[0].priority"),
+        (r#"{"match":[{"priority":0.5}]}"#, Wrong, "match[0].priority"),
+        (r#"{"match":[{"priority":"1"}]}"#, Wrong, "match[0].priority"),
+        (&many, Wrong, "match"),
+        (r#"{"match":[],"balance":"fastest"}"#, Wrong, "balance"),
+        (r#"{"match":[],"balance":null}"#, Wrong, "balance"),
+        (r#"{"match":[],"timeouts":{"conect":"1s"}}"#, Wrong, "timeouts.conect"),
+        (r#"{"match":[],"timeouts":{"connect":1}}"#, Wrong, "timeouts.connect"),
+        (r#"{"match":[],"timeouts":{"connect":"1"}}"#, Wrong, "timeouts.connect"),
+        (r#"{"match":[],"timeouts":{"connect":"0s"}}"#, Wrong, "timeouts.connect"),
+        (r#"{"match":[],"timeouts":{"drain":"25h"}}"#, Wrong, "timeouts.drain"),
+        (r#"{"match":[],"retries":{"attempts":11}}"#, Wrong, "retries.attempts"),
+        (r#"{"match":[],"retries":{"attempts":-1}}"#, Wrong, "retries.attempts"),
+        (r#"{"match":[],"retries":2}"#, Wrong, "retries"),
+        (r#"{"match":[],"max_body":-1}"#, Wrong, "max_body"),
+        (r#"{"match":[],"max_body":"50"}"#, Wrong, "max_body"),
+        (r#"{"match":[],"max_body":9007199254740992}"#, Wrong, "max_body"),
+        (
+            r#"{"match":[],"balance":{"consistent_hash":{"header":"x"}}}"#,
+            NotSupported,
+            "balance.consistent_hash",
+        ),
+        (
+            r#"{"match":[],"health_check":{"path":"/"}}"#,
+            NotSupported,
+            "health_check",
+        ),
+        (r#"{"match":[],"authorizer":"auth"}"#, NotSupported, "authorizer"),
+        (r#"{"match":[],"allow":["10.0.0.0/8"]}"#, NotSupported, "allow"),
+        (r#"{"match":[],"deny":["10.0.0.0/8"]}"#, NotSupported, "deny"),
+        (
+            r#"{"match":[],"upstream_care":{"queue":1}}"#,
+            NotSupported,
+            "upstream_care.queue",
+        ),
+        (
+            r#"{"match":[],"upstream_care":{"eject_for":"11s"}}"#,
+            NotSupported,
+            "upstream_care.eject_for",
+        ),
+        (
+            r#"{"match":[],"upstream_care":{"quue":0}}"#,
+            Wrong,
+            "upstream_care.quue",
+        ),
+        (r#"{"match":[],"open":true}"#, NotSupported, "open"),
+        (r#"{"match":[],"mail":{"shape":"raw"}}"#, NotSupported, "mail"),
+        (
+            r#"{"match":[{"recipients":["*"]}]}"#,
+            NotSupported,
+            "match[0].recipients",
+        ),
+    ] {
+        assert_refused(Service::parse("web", json), json, kind, &[field]);
+    }
+}
+
+#[test]
+fn upstreams() {
+    for (json, kind, field) in [
+        ("", Malformed, ""),
+        (r#"{"weight":1,"weight":1}"#, Malformed, "weight"),
+        (r#""127.0.0.1:1""#, Wrong, ""),
+        (r#"{"adress":"127.0.0.1:1"}"#, Wrong, "adress"),
+        (r#"{"address":"127.0.0.1"}"#, Wrong, "address"),
+        (r#"{"address":7}"#, Wrong, "address"),
+        (r#"{"weight":1001}"#, Wrong, "weight"),
+        (r#"{"weight":-1}"#, Wrong, "weight"),
+        (r#"{"weight":"1"}"#, Wrong, "weight"),
+        (r#"{"state":"gone"}"#, Wrong, "state"),
+        (r#"{"state":true}"#, Wrong, "state"),
+        (r#"{"ttl":"15s"}"#, NotSupported, "ttl"),
+    ] {
+        assert_refused(Upstream::parse("web", "127.0.0.1:3000", json), json, kind, &[field]);
+    }
+    assert_refused(
+        Upstream::parse("web", "blue", "{}"),
+        "an id that is no address",
+        Wrong,
+        &["address"],
+    );
+    assert_refused(
+        Upstream::parse("web", "a b:1", "{}"),
+        "an id with a space",
+        Wrong,
+        &["id"],
+    );
+    assert_refused(
+        Upstream::parse("Web", "a:1", "{}"),
+        "a service in upper case",
+        Wrong,
+        &["service"],
+    );
+    assert_refused(Service::parse(&"a".repeat(64), "{}"), "a long name", Wrong, &["name"]);
+}
+
+#[test]
+fn all_errors_are_told_and_the_worst_decides() {
+    let both = r#"{"match":[{"path_regex":"(","priority":"x"}],"open":true,"what":1}"#;
+    let expected = ["match[0].path_regex", "match[0].priority", "open", "what"];
+    assert_refused(Service::parse("web", both), both, Wrong, &expected);
+    let later = r#"{"match":[],"open":true,"allow":["::/0"]}"#;
+    assert_refused(Service::parse("web", later), later, NotSupported, &["allow", "open"]);
+    let flood = format!(r#"{{"match":[{}]}}"#, vec!["7"; 200].join(","));
+    assert_eq!(Service::parse("web", &flood).unwrap_err().errors.len(), 32);
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_crash() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_refused(Service::parse("web", &deep), "deep nesting", Malformed, &[""]);
+}

@@ -37,7 +37,7 @@ pub struct Endpoint {
     drained: Arc<DrainSignal>,
 }
 
-/// Made when first asked for: most endpoints of a large table never carry a request on this proxy.
+/// Made when first asked for, as lanes are.
 #[derive(Default)]
 struct Tokens {
     retired: CancellationToken,
@@ -97,6 +97,7 @@ impl Endpoint {
 
     /// For good: an endpoint never comes back, since whoever registers again is another identity.
     pub(crate) fn retire(&self) {
+        self.lanes.made();
         self.retired.store(true, Ordering::SeqCst);
     }
 

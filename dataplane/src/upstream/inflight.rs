@@ -4,6 +4,7 @@
 //! (probes, spooled mail) shares one more. The counts are summed only when somebody asks.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 thread_local! {
@@ -18,44 +19,57 @@ pub fn count_as_worker(index: usize) {
 /// Two lines of 64 bytes: the prefetcher of common processors takes lines in pairs.
 #[derive(Default)]
 #[repr(align(128))]
-struct Lane {
+pub(super) struct Lane {
     in_flight: AtomicU64,
     /// The worker's place in a smooth round robin; here because it lives as long as the endpoint and needs no sharing.
     turn: AtomicI64,
 }
 
-/// One lane for every worker, and the last for everybody else.
-pub(super) struct Lanes(Box<[Lane]>);
+/// One lane for every worker, and the last for everybody else. Made when first needed: most endpoints of a large table
+/// never carry a request on this proxy.
+pub(super) struct Lanes {
+    workers: usize,
+    lanes: OnceLock<Box<[Lane]>>,
+}
 
 impl Lanes {
     pub(super) fn new(workers: usize) -> Lanes {
-        Lanes((0..=workers).map(|_| Lane::default()).collect())
+        Lanes {
+            workers,
+            lanes: OnceLock::new(),
+        }
+    }
+
+    /// Whoever retires must have made them before, so that nobody who enters first could be overlooked.
+    pub(super) fn made(&self) -> &[Lane] {
+        self.lanes
+            .get_or_init(|| (0..=self.workers).map(|_| Lane::default()).collect())
     }
 
     /// Where the calling thread counts. A thread that belongs to no worker of these lanes counts in the last.
     pub(super) fn here(&self) -> usize {
-        let last = self.0.len() - 1;
-        WORKER.get().map_or(last, |index| index.min(last))
+        WORKER.get().map_or(self.workers, |index| index.min(self.workers))
     }
 
     /// Sequentially consistent, as is every access that the hand-over rests on: see `Entered::confirm`.
     pub(super) fn enter(&self, lane: usize) {
-        self.0[lane].in_flight.fetch_add(1, Ordering::SeqCst);
+        self.made()[lane].in_flight.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn leave(&self, lane: usize) {
-        self.0[lane].in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.made()[lane].in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Not one instant for all lanes. Once nobody can enter any more every lane only falls, so that a sum of zero is final.
     pub(super) fn sum(&self) -> u64 {
-        self.0.iter().map(|lane| lane.in_flight.load(Ordering::SeqCst)).sum()
+        let lanes = self.lanes.get().into_iter().flatten();
+        lanes.map(|lane| lane.in_flight.load(Ordering::SeqCst)).sum()
     }
 
     /// Adds to this thread's place in the round robin and gives the new one. Threads that share a lane may lose an
     /// addition to one another, which costs evenness only.
     pub(super) fn turn(&self, add: i64) -> i64 {
-        let turn = &self.0[self.here()].turn;
+        let turn = &self.made()[self.here()].turn;
         let now = turn.load(Ordering::Relaxed).saturating_add(add);
         turn.store(now, Ordering::Relaxed);
         now

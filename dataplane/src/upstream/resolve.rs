@@ -23,7 +23,7 @@ const ADDRESSES_MAX: usize = 64;
 /// Where an endpoint's connections go.
 pub enum Targets {
     /// The address is an IP literal.
-    Fixed(Arc<[SocketAddr]>),
+    Fixed(SocketAddr),
     /// The last good answer for its name; empty before the first.
     Named(watch::Receiver<Arc<[SocketAddr]>>),
 }
@@ -31,7 +31,7 @@ pub enum Targets {
 impl Targets {
     pub fn now(&self) -> Arc<[SocketAddr]> {
         match self {
-            Targets::Fixed(addresses) => addresses.clone(),
+            Targets::Fixed(address) => [*address].into(),
             Targets::Named(answers) => answers.borrow().clone(),
         }
     }
@@ -39,7 +39,7 @@ impl Targets {
     /// The first answer is waited for, without a deadline.
     pub async fn resolved(&self) -> Arc<[SocketAddr]> {
         match self {
-            Targets::Fixed(addresses) => addresses.clone(),
+            Targets::Fixed(address) => [*address].into(),
             Targets::Named(answers) => {
                 let mut answers = answers.clone();
                 match answers.wait_for(|addresses| !addresses.is_empty()).await {
@@ -76,7 +76,7 @@ struct Known {
 impl Names {
     pub fn targets(&self, address: &Address) -> Targets {
         if let Some(fixed) = address.socket_addr() {
-            return Targets::Fixed([fixed].into());
+            return Targets::Fixed(fixed);
         }
         let known = &mut *self.lock();
         let answers = known.answers.entry(address.clone()).or_insert_with(|| {
@@ -96,7 +96,10 @@ impl Names {
             for address in self.take_fresh() {
                 asking.spawn(ask(address, lookup.clone(), permits.clone()));
             }
-            while let Some((_, address)) = again.pop_front_if(|(due, _)| *due <= Instant::now()) {
+            let now = Instant::now();
+            while again.front().is_some_and(|(due, _)| *due <= now)
+                && let Some((_, address)) = again.pop_front()
+            {
                 if self.is_wanted(&address) {
                     asking.spawn(ask(address, lookup.clone(), permits.clone()));
                 }

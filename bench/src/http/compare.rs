@@ -14,6 +14,13 @@ use crate::vulcan::{self, ControlPlane, Proxy, Vulcan};
 
 const PROXY_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
+const FLOOR: &str = "floor (blind relay)";
+const NGINX: &str = "nginx";
+const NGINX_LARGE: &str = "nginx, 128 KiB buffers";
+const HAPROXY: &str = "haproxy";
+const HAPROXY_SPLICE: &str = "haproxy, splice";
+const VULCAN: &str = "vulcan";
+
 const WARM_UP: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +28,9 @@ pub struct Options {
     /// Kept connections of the load.
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// Kept connections of a further part with small answers; 0 leaves it out.
+    #[arg(long, default_value_t = 1_000)]
+    many: usize,
     /// Interleaved rounds; the tables show medians over them.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -66,18 +76,21 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
     let mut plane = None;
     if !options.rivals_only {
         let (control_plane, proxy) = fleet_of_one(vulcan, options.services, origin.address, scratch)?;
-        contenders.push(Contender::new("vulcan", proxy.server, proxy.http)?);
+        contenders.push(Contender::new(VULCAN, proxy.server, proxy.http)?);
         plane = Some(control_plane);
     }
     pin(LOAD_CORE)?;
     println!(
-        "\n## HTTP path\n\n{} connections, {} interleaved rounds of {} s each, medians. Proxies on one core, load and \
+        "\n## HTTP path\n\n{} interleaved rounds of {} s each, medians. Proxies on one core, load and \
          origin on the other. Vulcan routes among {} services. Authorization and limits are not part of it yet.",
-        options.connections, options.rounds, options.seconds, options.services
+        options.rounds, options.seconds, options.services
     );
-    for mode in &options.modes {
-        let figures = measure(&contenders, &origin.server, *mode, options)?;
-        print(*mode, &contenders, &figures);
+    let parts = options.modes.iter().map(|mode| (*mode, options.connections));
+    for (mode, connections) in parts.chain([(Mode::Small, options.many)].into_iter().filter(|(_, many)| *many > 0)) {
+        let figures = measure(&contenders, &origin.server, mode, connections, options)?;
+        println!("\n### {}, {connections} connections\n", mode.name());
+        print(&contenders, &figures);
+        goals(mode, connections, &contenders, &figures);
     }
     drop(plane);
     Ok(())
@@ -104,12 +117,12 @@ fn rivals(origin: SocketAddr, scratch: &Path) -> io::Result<Vec<Contender>> {
     command.args(["relay", "--origin", &origin.to_string()]);
     let mut relay = Server::start("relay", command, Some(PROXY_CORE), scratch)?;
     let address = relay.listening("relay")?;
-    let mut contenders = vec![Contender::new("floor (blind relay)", relay, address)?];
-    for (name, buffers) in [("nginx", false), ("nginx, 128 KiB buffers", true)] {
+    let mut contenders = vec![Contender::new(FLOOR, relay, address)?];
+    for (name, buffers) in [(NGINX, false), (NGINX_LARGE, true)] {
         let (server, address) = rivals::nginx(scratch, PROXY_CORE, origin, buffers)?;
         contenders.push(Contender::new(name, server, address)?);
     }
-    for (name, splice) in [("haproxy", false), ("haproxy, splice", true)] {
+    for (name, splice) in [(HAPROXY, false), (HAPROXY_SPLICE, true)] {
         let (server, address) = rivals::haproxy(scratch, PROXY_CORE, origin, splice)?;
         contenders.push(Contender::new(name, server, address)?);
     }
@@ -141,12 +154,18 @@ impl Contender {
     }
 }
 
-fn measure(contenders: &[Contender], origin: &Server, mode: Mode, options: &Options) -> io::Result<Vec<Figures>> {
+fn measure(
+    contenders: &[Contender],
+    origin: &Server,
+    mode: Mode,
+    connections: usize,
+    options: &Options,
+) -> io::Result<Vec<Figures>> {
     let mut figures: Vec<Figures> = contenders.iter().map(|_| Figures::default()).collect();
     let window = Duration::from_secs_f64(options.seconds);
     for _ in 0..options.rounds {
         for (contender, figures) in contenders.iter().zip(&mut figures) {
-            let mut load = Load::new(contender.address, &vulcan::host(0), mode, options.connections)?;
+            let mut load = Load::new(contender.address, &vulcan::host(0), mode, connections)?;
             load.run(WARM_UP)?;
             let own = || -> io::Result<Duration> { Ok(usage(std::process::id())?.cpu + origin.usage()?.cpu) };
             let (own_before, before) = (own()?, contender.server.usage()?);
@@ -166,8 +185,7 @@ fn measure(contenders: &[Contender], origin: &Server, mode: Mode, options: &Opti
     Ok(figures)
 }
 
-fn print(mode: Mode, contenders: &[Contender], figures: &[Figures]) {
-    println!("\n### {}\n", mode.name());
+fn print(contenders: &[Contender], figures: &[Figures]) {
     let mut table = Table::new([
         "proxy",
         "CPU µs/request",
@@ -199,43 +217,52 @@ fn print(mode: Mode, contenders: &[Contender], figures: &[Figures]) {
             println!("\n{}: first failure: {failure}", contender.name);
         }
     }
-    goals(mode, contenders, figures);
 }
 
-/// Vulcan's ratios beside what they should be at most.
-fn goals(mode: Mode, contenders: &[Contender], figures: &[Figures]) {
+/// Vulcan's figures as ratios to the others', beside what they should be at most.
+fn goals(mode: Mode, connections: usize, contenders: &[Contender], figures: &[Figures]) {
     let find = |name: &str| {
         contenders
             .iter()
             .zip(figures)
             .find(|(contender, _)| contender.name == name)
     };
-    let Some((_, vulcan)) = find("vulcan") else { return };
-    let wanted: &[(&str, f64)] = match mode {
-        Mode::Small => &[
-            ("floor (blind relay)", 1.25),
-            ("nginx", 0.8),
-            ("nginx, 128 KiB buffers", 0.8),
-            ("haproxy", 0.8),
-        ],
-        Mode::Upload => &[("nginx", 0.8), ("nginx, 128 KiB buffers", 0.8), ("haproxy", 0.8)],
-        Mode::Large => &[
-            ("floor (blind relay)", 1.25),
-            ("nginx, 128 KiB buffers", 1.0),
-            ("haproxy", 0.8),
-        ],
+    let Some((contender, vulcan)) = find(VULCAN) else {
+        return;
     };
-    let mut table = Table::new(["CPU per request, vulcan ÷", "ratio", "goal at most", ""]);
+    let wanted: &[(&str, f64)] = match mode {
+        Mode::Small => &[(FLOOR, 1.25), (NGINX, 0.8), (NGINX_LARGE, 0.8), (HAPROXY, 0.8)],
+        Mode::Upload => &[(NGINX, 0.8), (NGINX_LARGE, 0.8), (HAPROXY, 0.8)],
+        Mode::Large => &[(FLOOR, 1.25), (NGINX_LARGE, 1.0), (HAPROXY, 0.8)],
+    };
+    let mut table = Table::new(["vulcan", "measured", "goal at most", ""]);
+    let mut row = |what: String, measured: f64, most: f64| {
+        table.row([
+            what,
+            format!("{measured:.2}"),
+            format!("{most:.2}"),
+            against(measured, most),
+        ]);
+    };
     for (name, most) in wanted {
         if let Some((_, rival)) = find(name) {
-            let ratio = median(&vulcan.cpu) / median(&rival.cpu);
-            table.row([
-                (*name).into(),
-                format!("{ratio:.2}"),
-                format!("{most:.2}"),
-                against(ratio, *most),
-            ]);
+            row(
+                format!("CPU per request ÷ {name}"),
+                median(&vulcan.cpu) / median(&rival.cpu),
+                *most,
+            );
         }
+    }
+    let rivals = [NGINX, NGINX_LARGE, HAPROXY, HAPROXY_SPLICE]
+        .into_iter()
+        .filter_map(find);
+    let best = rivals
+        .map(|(_, rival)| median(&rival.p99))
+        .fold(f64::INFINITY, f64::min);
+    row("p99 ÷ best rival's".into(), median(&vulcan.p99) / best, 1.0);
+    if connections >= 1_000 {
+        let over = vulcan.memory.saturating_sub(contender.memory_idle) as f64 / 1e6;
+        row(format!("MB over idle, {connections} connections"), over, 10.0);
     }
     println!("\n{table}");
 }

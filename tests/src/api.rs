@@ -1,9 +1,10 @@
 //! A small and strict client of the REST interface.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::wire::{Body, Connection, Head, Request};
 
@@ -87,6 +88,20 @@ impl Api {
         self.request(method, path)
             .with("content-type", "application/json")
             .body(body)
+    }
+
+    /// Puts a service that is reached by its name as host; `settings` are further members of it.
+    pub async fn service(&self, name: &str, settings: Value) -> Reply {
+        let mut body = json!({"match": [{"hosts": [name]}]});
+        for (key, value) in settings.as_object().into_iter().flatten() {
+            body[key] = value.clone();
+        }
+        self.put(&format!("/v1/services/{name}"), body).await.live()
+    }
+
+    pub async fn register(&self, service: &str, id: &str, address: impl Display) -> Reply {
+        let path = format!("/v1/services/{service}/upstreams/{id}");
+        self.put(&path, json!({"address": address.to_string()})).await.live()
     }
 
     /// Opens `GET path` and leaves its endless body to the caller.

@@ -36,11 +36,7 @@ pub struct Deployment {
 impl Deployment {
     /// Puts the service, reached by its name as host; `settings` are further members of it.
     pub async fn create(world: &Arc<World>, api: &Api, service: &str, settings: Value) -> Deployment {
-        let mut body = json!({"match": [{"hosts": [service]}]});
-        for (key, value) in settings.as_object().into_iter().flatten() {
-            body[key] = value.clone();
-        }
-        api.put(&format!("/v1/services/{service}"), body).await.live();
+        api.service(service, settings).await;
         let (started, finished) = (AtomicU32::new(0), AtomicU32::new(0));
         Deployment {
             world: world.clone(),
@@ -73,11 +69,7 @@ impl Deployment {
     }
 
     pub async fn register(&self, id: &str, origin: Origin) -> Deployed {
-        let address = origin.address.to_string();
-        self.api
-            .put(&self.upstream(id), json!({"address": address}))
-            .await
-            .live();
+        self.api.register(&self.service, id, origin.address).await;
         Deployed {
             id: id.to_owned(),
             origin,

@@ -15,23 +15,6 @@ use vulcan_tests::world::World;
 /// Long enough for an answer that comes too early to come.
 const EARLY: Duration = Duration::from_millis(700);
 
-async fn service(api: &Api, name: &str, settings: Value) {
-    let mut body = json!({"match": [{"hosts": [name]}]});
-    settings
-        .as_object()
-        .unwrap()
-        .iter()
-        .for_each(|(key, value)| body[key] = value.clone());
-    api.put(&format!("/v1/services/{name}"), body).await.live();
-}
-
-async fn register(api: &Api, service: &str, id: &str, origin: &Script) {
-    let body = json!({"address": origin.address.to_string()});
-    api.put(&format!("/v1/services/{service}/upstreams/{id}"), body)
-        .await
-        .live();
-}
-
 fn deleting(api: &Api, path: &str) -> JoinHandle<Reply> {
     let (api, path) = (api.clone(), path.to_owned());
     tokio::spawn(async move { api.delete(&path).await })
@@ -90,8 +73,8 @@ async fn delete_waits_for_a_head_that_has_not_come() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let mut client = client(&up).await;
     client
         .writer
@@ -129,10 +112,10 @@ async fn delete_waits_for_the_last_byte_of_a_body() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     for framing in ["content-length: 4", "transfer-encoding: chunked"] {
-        register(&api, "web", "a", &origin).await;
+        api.register("web", "a", origin.address).await;
         let mut client = client(&up).await;
         client
             .writer
@@ -168,8 +151,8 @@ async fn delete_waits_for_a_client_that_has_not_read() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let mut client = client(&up).await;
     client
         .writer
@@ -203,8 +186,8 @@ async fn delete_waits_for_an_upload() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let mut client = client(&up).await;
     client
         .writer
@@ -230,8 +213,8 @@ async fn a_client_that_goes_away_ends_its_request() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let mut client = client(&up).await;
     client
         .writer
@@ -251,8 +234,8 @@ async fn tunnels_that_outlive_the_timeout_are_counted() {
     let world = World::new();
     let (control, fleet) = world.fleet(2, &[]).await;
     let (api, origin) = (control.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let mut first = tunnel(&fleet[0], "web", &origin).await;
     let second = tunnel(&fleet[0], "web", &origin).await;
     for _ in 0..2 {
@@ -292,8 +275,8 @@ async fn the_drain_timeout_cuts_what_remains() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({"timeouts": {"drain": "1500ms"}})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({"timeouts": {"drain": "1500ms"}})).await;
+    api.register("web", "a", origin.address).await;
     let (mut tunnel_client, mut tunnel_server) = tunnel(&up, "web", &origin).await;
     let mut half = client(&up).await;
     half.writer
@@ -321,10 +304,10 @@ async fn a_retired_upstream_gets_nothing_while_it_drains() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, old, new) = (up.api(), Script::listen().await, Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "old", &old).await;
+    api.service("web", json!({})).await;
+    api.register("web", "old", old.address).await;
     let (mut tunnel_client, mut tunnel_server) = tunnel(&up, "web", &old).await;
-    register(&api, "web", "new", &new).await;
+    api.register("web", "new", new.address).await;
     let reply = api.delete("/v1/services/web/upstreams/old?wait=applied").await.live();
     assert_eq!(reply.body["wait"]["for"], "applied");
     let mut client = client(&up).await;
@@ -352,8 +335,8 @@ async fn draining_and_active_again_is_a_new_registration() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let ends = tunnel(&up, "web", &origin).await;
     let body = json!({"address": origin.address.to_string(), "state": "draining"});
     let reply = api
@@ -366,7 +349,7 @@ async fn draining_and_active_again_is_a_new_registration() {
         .await
         .problem(503, "no-upstream");
     assert!(refused.body["detail"].is_string());
-    register(&api, "web", "a", &origin).await;
+    api.register("web", "a", origin.address).await;
     let mut client = client(&up).await;
     client
         .writer
@@ -393,8 +376,8 @@ async fn a_new_weight_keeps_the_connections() {
     let world = World::new();
     let up = world.up(&["--workers", "1"]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let mut client = client(&up).await;
     client
         .writer
@@ -433,8 +416,8 @@ async fn an_address_is_free_when_all_its_registrations_are() {
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
     for name in ["web", "shop"] {
-        service(&api, name, json!({})).await;
-        register(&api, name, "a", &origin).await;
+        api.service(name, json!({})).await;
+        api.register(name, "a", origin.address).await;
     }
     let (web, shop) = (tunnel(&up, "web", &origin).await, tunnel(&up, "shop", &origin).await);
     let path = format!("/v1/upstreams?address={}", origin.address);
@@ -461,8 +444,8 @@ async fn deleting_a_service_drains_its_upstreams() {
     let world = World::new();
     let up = world.up(&[]).await;
     let (api, origin) = (up.api(), Script::listen().await);
-    service(&api, "web", json!({})).await;
-    register(&api, "web", "a", &origin).await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
     let ends = tunnel(&up, "web", &origin).await;
     let delete = deleting(&api, "/v1/services/web");
     assert_unanswered(&api, "/v1/services/web", &delete).await;

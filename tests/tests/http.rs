@@ -12,26 +12,11 @@ use vulcan_tests::script::{Script, next_request};
 use vulcan_tests::wire::{Body, Connection, Request};
 use vulcan_tests::world::World;
 
-async fn put_service(node: &Node, name: &str, settings: Value) {
-    let mut body = json!({"match": [{"hosts": [name]}]});
-    settings
-        .as_object()
-        .unwrap()
-        .iter()
-        .for_each(|(key, value)| body[key] = value.clone());
-    node.api().put(&format!("/v1/services/{name}"), body).await.live();
-}
-
-async fn register(node: &Node, service: &str, id: &str, address: &str) {
-    let path = format!("/v1/services/{service}/upstreams/{id}");
-    node.api().put(&path, json!({"address": address})).await.live();
-}
-
 /// `up` with the service `web` and one origin behind it.
 async fn web(world: &World, address: SocketAddr, flags: &[&str], settings: Value) -> Node {
     let up = world.up(flags).await;
-    put_service(&up, "web", settings).await;
-    register(&up, "web", "a", &address.to_string()).await;
+    up.api().service("web", settings).await;
+    up.api().register("web", "a", address).await;
     up
 }
 
@@ -246,7 +231,7 @@ async fn refusals_are_problems() {
     let long = "x".repeat(70 * 1024);
     let head = Api::new(up.http()).send(&get("/").with("x-long", &long)).await;
     assert_eq!(head.status, 431);
-    put_service(&up, "empty", json!({})).await;
+    up.api().service("empty", json!({})).await;
     send(&up, &Request::new("GET", "/", "empty"))
         .await
         .problem(503, "no-upstream");
@@ -282,8 +267,8 @@ async fn an_upstream_that_is_silent_or_absent_has_its_status() {
     );
     assert!(server.reader.ended().await, "the upstream request is cancelled");
     let dead = Script::listen().await.address;
-    put_service(&up, "dead", json!({})).await;
-    register(&up, "dead", "a", &dead.to_string()).await;
+    up.api().service("dead", json!({})).await;
+    up.api().register("dead", "a", dead).await;
     let reply = send(&up, &Request::new("GET", "/", "dead")).await;
     assert!(matches!(reply.status, 502 | 503), "{}", reply.text);
 }
@@ -324,7 +309,9 @@ async fn what_was_not_processed_goes_elsewhere() {
     let up = web(&world, origin::inside("alive").await, &[], json!({})).await;
     for n in 0..3 {
         let refuses = Script::listen().await.address;
-        register(&up, "web", &format!("dead-{n}"), &refuses.to_string()).await;
+        up.api()
+            .register("web", &format!("dead-{n}"), &refuses.to_string())
+            .await;
     }
     for _ in 0..30 {
         let post = Request::new("POST", "/digest", "web").body("abc");
@@ -346,120 +333,9 @@ async fn a_post_is_never_sent_twice() {
         .unwrap();
     let (mut server, _, _) = one.request().await;
     assert_eq!(server.reader.exact(3).await.unwrap(), b"abc");
-    register(&up, "web", "b", &two.address.to_string()).await;
+    up.api().register("web", "b", two.address).await;
     drop(server);
     assert_eq!(client.reader.final_head().await.unwrap().status, 502);
     assert!(two.is_left_alone(Duration::from_millis(200)).await);
     assert!(one.is_left_alone(Duration::from_millis(200)).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn load_goes_to_all_upstreams_but_those_of_weight_zero() {
-    let world = World::new();
-    let up = web(&world, origin::inside("a").await, &[], json!({"balance": "random"})).await;
-    register(&up, "web", "b", &origin::inside("b").await.to_string()).await;
-    let path = "/v1/services/web/upstreams/c";
-    let idle = json!({"address": origin::inside("c").await.to_string(), "weight": 0});
-    up.api().put(path, idle).await.live();
-    let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..60 {
-        let reply = send(&up, &get("/bytes?n=2")).await.expect(200);
-        seen.insert(reply.head.field("x-origin").unwrap().to_owned());
-    }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["a", "b"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn upstreams_may_be_ipv6_or_named() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    put_service(&up, "six", json!({})).await;
-    let script = Script::listen_at("[::1]:0").await;
-    // The id is the address, brackets, colons and all.
-    let id = script
-        .address
-        .to_string()
-        .replace('[', "%5B")
-        .replace(']', "%5d")
-        .replace(':', "%3A");
-    up.api()
-        .put_bare(&format!("/v1/services/six/upstreams/{id}"))
-        .await
-        .live();
-    let mut client = client(&up).await;
-    client
-        .writer
-        .send(&Request::new("GET", "/", "six").encode())
-        .await
-        .unwrap();
-    let (mut server, _, _) = script.request().await;
-    server.writer.send(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
-    assert_eq!(client.reader.final_head().await.unwrap().status, 204);
-    put_service(&up, "named", json!({})).await;
-    register(
-        &up,
-        "named",
-        "a",
-        &format!("localhost:{}", origin::inside("a").await.port()),
-    )
-    .await;
-    send(&up, &Request::new("GET", "/bytes?n=2", "named")).await.expect(200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_most_particular_match_wins() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let matches = [
-        ("any", json!({})),
-        ("wild", json!({"hosts": ["*.example.org"]})),
-        ("host", json!({"hosts": ["a.example.org"]})),
-        ("prefix", json!({"hosts": ["a.example.org"], "path_prefix": "/v2"})),
-        ("longer", json!({"hosts": ["a.example.org"], "path_prefix": "/v2/x"})),
-        (
-            "regex",
-            json!({"hosts": ["a.example.org"], "path_regex": "/v2/x/[0-9]+"}),
-        ),
-        (
-            "method",
-            json!({"hosts": ["a.example.org"], "path_prefix": "/v2", "methods": ["PUT"]}),
-        ),
-        (
-            "header",
-            json!({"hosts": ["a.example.org"], "path_prefix": "/v2", "headers": {"x-tenant": "blue"}}),
-        ),
-        (
-            "first",
-            json!({"hosts": ["a.example.org"], "path_prefix": "/now", "priority": 5}),
-        ),
-    ];
-    for (name, one) in matches {
-        up.api()
-            .put(&format!("/v1/services/{name}"), json!({"match": [one]}))
-            .await
-            .live();
-        register(&up, name, "a", &origin::inside(name).await.to_string()).await;
-    }
-    let host = "a.example.org";
-    let asked = [
-        (Request::new("GET", "/", "other"), "any"),
-        (Request::new("GET", "/", "b.c.example.org"), "wild"),
-        (Request::new("GET", "/", "example.org"), "any"),
-        (Request::new("GET", "/", "A.Example.ORG.:80"), "host"),
-        (Request::new("GET", "/v2", host), "prefix"),
-        (Request::new("GET", "/v2/", host), "prefix"),
-        (Request::new("GET", "/v2x", host), "host"),
-        (Request::new("GET", "/%76%32/y?v2/x", host), "prefix"),
-        (Request::new("GET", "/v2/x/y", host), "longer"),
-        (Request::new("GET", "/v2/x/17", host), "regex"),
-        (Request::new("GET", "/v2/x/17a", host), "longer"),
-        (Request::new("PUT", "/v2", host), "method"),
-        (Request::new("GET", "/v2", host).with("x-tenant", "blue"), "header"),
-        (Request::new("GET", "/now/v2", host), "first"),
-    ];
-    for (request, expected) in asked {
-        let reply = send(&up, &request).await;
-        let asked = format!("{} {} {:?}", request.method, request.target, request.fields);
-        assert_eq!(reply.head.field("x-origin"), Some(expected), "{asked}: {}", reply.text);
-    }
 }

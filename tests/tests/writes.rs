@@ -9,17 +9,6 @@ use vulcan_tests::world::World;
 
 const WEB: &str = "/v1/services/web";
 
-async fn put_service(api: &Api, name: &str) {
-    api.put(&format!("/v1/services/{name}"), json!({"match": [{"hosts": [name]}]}))
-        .await
-        .live();
-}
-
-async fn register(api: &Api, service: &str, id: &str, address: &str) {
-    let path = format!("/v1/services/{service}/upstreams/{id}");
-    api.put(&path, json!({"address": address})).await.live();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_answers_with_the_fleet() {
     let world = World::new();
@@ -84,12 +73,12 @@ async fn a_write_tells_where_else_its_address_is_registered() {
     let up = world.up(&[]).await;
     let api = up.api();
     for name in ["web", "shop"] {
-        put_service(&api, name).await;
+        api.service(name, json!({})).await;
     }
-    register(&api, "web", "a", "127.0.0.1:9").await;
-    register(&api, "shop", "b", "127.0.0.1:9").await;
-    register(&api, "web", "other", "127.0.0.1:10").await;
-    register(&api, "web", "twin", "127.0.0.1:9").await;
+    api.register("web", "a", "127.0.0.1:9").await;
+    api.register("shop", "b", "127.0.0.1:9").await;
+    api.register("web", "other", "127.0.0.1:10").await;
+    api.register("web", "twin", "127.0.0.1:9").await;
     let reply = api.delete(&format!("{WEB}/upstreams/a")).await.live();
     assert_eq!(reply.body["also_in"], json!(["shop/b", "web/twin"]), "{}", reply.text);
     api.patch("/v1/services/shop/upstreams/b", json!({"state": "draining"}))
@@ -130,7 +119,7 @@ async fn history_shows_what_was_replaced() {
     let api = control.api();
     api.put(WEB, json!({"match": []})).await.live();
     let second = api.put(WEB, json!({"match": [], "max_body": 5})).await.live();
-    register(&api, "web", "a", "127.0.0.1:1").await;
+    api.register("web", "a", "127.0.0.1:1").await;
     let third = api.delete(WEB).await.live();
     let all = api.get("/v1/revisions?since=0").await.expect(200);
     let items = all.body["items"].as_array().unwrap();
@@ -188,7 +177,7 @@ async fn watchers_see_every_revision_in_order() {
     let world = World::new();
     let control = world.control_plane("control", &[]).await;
     let api = control.api();
-    put_service(&api, "old").await;
+    api.service("old", json!({})).await;
     let mut from_start = api.follow("/v1/watch?since=0").await;
     assert_eq!(from_start.next_with("revision").await["ops"][0]["key"], "old");
     for n in 0..20 {
@@ -291,8 +280,8 @@ async fn a_backup_is_an_apply_document_or_the_snapshot() {
     let world = World::new();
     let control = world.control_plane("control", &[]).await;
     let api = control.api();
-    put_service(&api, "web").await;
-    register(&api, "web", "a", "127.0.0.1:1").await;
+    api.service("web", json!({})).await;
+    api.register("web", "a", "127.0.0.1:1").await;
     let json = api
         .send(&api.request("GET", "/v1/snapshot").with("accept", "application/json"))
         .await

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 use vulcan_tests::api::{Api, Reply};
 use vulcan_tests::node::Node;

@@ -1,0 +1,40 @@
+//! The fleet: every proxy's stream, who is on the roster, and the writes that wait for them.
+//!
+//! All decisions are the hub's (`shared::stream::hub`), behind one lock that is held for a few microseconds and never
+//! across an await. What is here carries its words: lines to sockets, operations to the log, reports to waiting writes.
+
+mod connection;
+mod documents;
+mod fleet;
+mod forget;
+mod join;
+mod outlet;
+mod snapshot;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+
+pub use fleet::Fleet;
+pub use forget::{ForgetError, Forgotten};
+pub use shared::stream::hub::MemberView;
+
+use snapshot::Snapshots;
+
+/// What the routes share.
+struct Push {
+    fleet: Arc<Fleet>,
+    snapshots: Snapshots,
+    stop: CancellationToken,
+}
+
+/// `POST /v1/stream` and `GET /v1/snapshot`. Streams end with `stop`.
+pub fn router(fleet: Arc<Fleet>, stop: CancellationToken) -> Router {
+    let push = Arc::new(Push { fleet, snapshots: Snapshots::default(), stop });
+    Router::new()
+        .route("/v1/stream", post(connection::open))
+        .route("/v1/snapshot", get(snapshot::show))
+        .with_state(push)
+}

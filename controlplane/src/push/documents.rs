@@ -1,0 +1,60 @@
+//! A state as the document that `/v1/apply` takes: services with their upstreams, fields at their default left out.
+
+use std::io;
+
+use serde_json::{Map, Value};
+use shared::change::Kind;
+use shared::state::State;
+
+pub(super) fn apply_document(state: &State) -> io::Result<Vec<u8>> {
+    let mut services = Map::new();
+    // In the order of a snapshot: a service stands before its upstreams.
+    for (key, object) in &state.objects {
+        let body: Value = serde_json::from_str(object.body.as_str())?;
+        match (&key.kind, key.upstream_parts()) {
+            (Kind::Service, _) => {
+                services.insert(key.key.to_string(), body);
+            }
+            (Kind::Upstream, Some((service, id))) => {
+                let Some(Value::Object(service)) = services.get_mut(service) else { continue };
+                let upstreams = service.entry("upstreams").or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(upstreams) = upstreams {
+                    upstreams.insert(id.to_owned(), body);
+                }
+            }
+            _ => {}
+        }
+    }
+    let document = Map::from_iter([("services".to_owned(), Value::Object(services))]);
+    Ok(serde_json::to_vec(&Value::Object(document))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::change::{Body, Epoch, Op, Revision, Verb};
+
+    use super::*;
+
+    #[test]
+    fn upstreams_stand_in_their_service() {
+        let mut state = State::empty(Epoch(uuid::Uuid::nil()));
+        let objects = [
+            (Kind::Service, "web", r#"{"match":[]}"#),
+            (Kind::Upstream, "web/a:1", r#"{"weight":2}"#),
+            (Kind::Member, "proxy", r#"{}"#),
+        ];
+        for (revision, (kind, key, body)) in objects.into_iter().enumerate() {
+            let op = Op {
+                verb: Verb::Put,
+                kind,
+                key: key.into(),
+                body: Some(Body::from_json(body).unwrap()),
+                registration: None,
+                before: None,
+            };
+            state.apply_op(&op, Revision(revision as u64 + 1));
+        }
+        let text = String::from_utf8(apply_document(&state).unwrap()).unwrap();
+        assert_eq!(text, r#"{"services":{"web":{"match":[],"upstreams":{"a:1":{"weight":2}}}}}"#);
+    }
+}

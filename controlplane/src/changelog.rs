@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use net::problem::Problem;
-use shared::change::{Commit, OpId, Op, Revision};
+use shared::change::{Commit, Op, OpId, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -54,7 +54,9 @@ pub enum WriteError {
     /// The store did not take it in time; it is not committed.
     Unavailable,
     /// It may be committed, now or later; history finds it by this id once it is.
-    OutcomeUnknown { op_id: OpId },
+    OutcomeUnknown {
+        op_id: OpId,
+    },
     /// Too many writes are waiting; it is not committed.
     Overloaded,
 }
@@ -99,7 +101,14 @@ impl Changelog {
         let (submissions, queue) = mpsc::channel(committer::QUEUE_MAX);
         let writer = Writer::new(Committer::new(head, Box::new(stamp)), log.clone(), shared.clone());
         let writing = tokio::spawn(writer.run(queue));
-        Ok((Arc::new(Changelog { log, shared, submissions }), writing))
+        Ok((
+            Arc::new(Changelog {
+                log,
+                shared,
+                submissions,
+            }),
+            writing,
+        ))
     }
 
     pub fn head(&self) -> Arc<Head> {
@@ -116,7 +125,10 @@ impl Changelog {
         let mut observers = self.shared.observers.lock().unwrap_or_else(PoisonError::into_inner);
         observers.push(observer);
         let recent = self.shared.history().recent();
-        Observing { head: self.head(), recent }
+        Observing {
+            head: self.head(),
+            recent,
+        }
     }
 
     /// Commits what `decide` makes of the head, in one revision, perhaps together with other writes of this actor.
@@ -124,7 +136,9 @@ impl Changelog {
     pub async fn submit(&self, actor: Arc<str>, decide: Decide) -> Result<Committed, WriteError> {
         let (answer, answered) = oneshot::channel();
         let submission = Submission { actor, decide, answer };
-        self.submissions.try_send(submission).map_err(|_| WriteError::Overloaded)?;
+        self.submissions
+            .try_send(submission)
+            .map_err(|_| WriteError::Overloaded)?;
         // Without an answer the writer is gone: it ends only when nobody could still submit, or by a defect.
         answered.await.unwrap_or(Err(WriteError::Unavailable))
     }
@@ -181,5 +195,8 @@ impl Shared {
 
 fn stamp() -> Stamp {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp { op_id: OpId(Uuid::new_v4()), at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX) }
+    Stamp {
+        op_id: OpId(Uuid::new_v4()),
+        at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+    }
 }

@@ -1,15 +1,26 @@
 //! The control plane: it keeps the log, pushes it to every proxy, and answers a write when it is true on all of them.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
+use net::announce::Announce;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub mod api;
 pub mod changelog;
+pub mod push;
 pub mod registry;
 pub mod store;
+
+use api::{Access, Api, TokenError, Tokens};
+use changelog::Changelog;
+use push::Fleet;
+use store::{OpenError, ReadError};
 
 pub use store::StoreUrl;
 
@@ -24,22 +35,79 @@ pub struct Config {
     pub tokens: Option<PathBuf>,
 }
 
+/// Why a control plane does not start.
 #[derive(Debug)]
 pub enum Error {
     Config(String),
+    Tokens(TokenError),
+    Store(OpenError),
+    /// The store was opened, and what is in it cannot be read.
+    Log(ReadError),
+    Listen(SocketAddr, io::Error),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Config(detail) => f.write_str(detail),
+            Error::Tokens(error) => error.fmt(f),
+            Error::Store(error) => error.fmt(f),
+            Error::Log(error) => error.fmt(f),
+            Error::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
+/// Writes that are under way when everybody else is gone.
+const FINISH_WITHIN: Duration = Duration::from_secs(4);
+
 /// Serves until `stop`; returns once every connection is finished or cut.
-pub async fn run(_config: Config, _announce: net::announce::Announce, _stop: CancellationToken) -> Result<(), Error> {
-    unimplemented!()
+pub async fn run(config: Config, announce: Announce, stop: CancellationToken) -> Result<(), Error> {
+    let tokens = config
+        .tokens
+        .as_deref()
+        .map(Tokens::open)
+        .transpose()
+        .map_err(Error::Tokens)?
+        .map(Arc::new);
+    let access = Access::of(tokens.clone(), config.admin).ok_or_else(|| {
+        let admin = config.admin;
+        Error::Config(format!(
+            "--admin {admin} is open to other machines: without --tokens it must be a loopback address"
+        ))
+    })?;
+    let url = config.store.clone();
+    let opened = tokio::task::spawn_blocking(move || store::open(&url)).await;
+    let log = opened
+        .map_err(|error| Error::Config(error.to_string()))?
+        .map_err(Error::Store)?;
+    let (changelog, writing) = Changelog::start(log).await.map_err(Error::Log)?;
+    let fleet = Fleet::new(changelog.clone());
+
+    let listen = |error| Error::Listen(config.admin, error);
+    let listener = net::listen::bind(config.admin)
+        .and_then(TcpListener::from_std)
+        .map_err(listen)?;
+    let admin = listener.local_addr().map_err(listen)?;
+    announce.listening("admin", admin);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(fleet.clone().keep(config.forget_after, stop.clone()));
+    if let Some(tokens) = tokens {
+        let stop = stop.clone();
+        tasks.spawn(async move { tokens.follow(stop).await });
+    }
+    let api = Api::new(changelog, fleet.clone(), admin, stop.clone());
+    let router = api::router(api.clone(), push::router(fleet, stop.clone()), Arc::new(access));
+    api.set_ready();
+    announce.ready();
+    drop(api);
+    api::server::serve(listener, router, stop).await;
+    while tasks.join_next().await.is_some() {}
+    if tokio::time::timeout(FINISH_WITHIN, writing).await.is_err() {
+        tracing::warn!("the store did not answer the last write before the end");
+    }
+    Ok(())
 }

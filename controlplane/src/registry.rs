@@ -26,7 +26,11 @@ fn refuse(problem: Problem) -> Decision {
 }
 
 fn before(object: &Object) -> Before {
-    Before { body: object.body.clone(), revision: object.revision, registration: object.registration }
+    Before {
+        body: object.body.clone(),
+        revision: object.revision,
+        registration: object.registration,
+    }
 }
 
 fn delete(key: &ObjectKey, current: &Object) -> Op {
@@ -68,7 +72,9 @@ fn refused_by_table(cause: Cause) -> Problem {
         Cause::Invalid(invalid) => invalid.into(),
         Cause::Conflict { with, field } => {
             let held = format!("service {with} holds it already");
-            Problem::new(problem::CONFLICT, detail).field(field, held).with("with", with.as_str())
+            Problem::new(problem::CONFLICT, detail)
+                .field(field, held)
+                .with("with", with.as_str())
         }
         Cause::UnknownKind | Cause::Orphan => Problem::new(problem::INVALID, detail),
     }

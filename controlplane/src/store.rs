@@ -1,5 +1,7 @@
 //! The log as a port: what the control plane asks of a store, and the stores there are.
 
+#[cfg(any(test, feature = "test-support"))]
+pub mod conformance;
 pub mod core;
 pub mod redb;
 mod tables;
@@ -63,7 +65,9 @@ impl std::error::Error for AppendError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadError {
     /// The commits after `from` start beyond `from + 1`: these are gone up to `trimmed`.
-    Trimmed { trimmed: Revision },
+    Trimmed {
+        trimmed: Revision,
+    },
     Unavailable(String),
     /// What is stored contradicts itself; nothing of it may be served.
     Corrupt(String),
@@ -116,15 +120,28 @@ pub fn open(url: &StoreUrl) -> Result<Arc<dyn Log>, OpenError> {
 /// Why a store cannot be used. Each needs something else of the operator, so each says what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    Io { path: PathBuf, detail: String },
+    Io {
+        path: PathBuf,
+        detail: String,
+    },
     /// Another process has it open.
-    Locked { path: PathBuf },
+    Locked {
+        path: PathBuf,
+    },
     /// Something else is in its place.
-    NotAStore { path: PathBuf },
+    NotAStore {
+        path: PathBuf,
+    },
     /// Written by another version.
-    Format { path: PathBuf, format: u32 },
+    Format {
+        path: PathBuf,
+        format: u32,
+    },
     /// Torn or altered: to be restored from a backup.
-    Corrupt { path: PathBuf, detail: String },
+    Corrupt {
+        path: PathBuf,
+        detail: String,
+    },
 }
 
 impl OpenError {
@@ -145,10 +162,18 @@ impl fmt::Display for OpenError {
                 write!(f, "the store {} is in use by another process", path.display())
             }
             OpenError::NotAStore { path } => {
-                write!(f, "{} is no store: it holds something else, and is left as it is", path.display())
+                write!(
+                    f,
+                    "{} is no store: it holds something else, and is left as it is",
+                    path.display()
+                )
             }
             OpenError::Format { path, format } => {
-                write!(f, "the store {} has format {format}, which this version cannot read", path.display())
+                write!(
+                    f,
+                    "the store {} has format {format}, which this version cannot read",
+                    path.display()
+                )
             }
             OpenError::Corrupt { path, detail } => write!(
                 f,
@@ -160,3 +185,6 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::change::{Commit, OpId, Op, Revision};
+use shared::change::{Commit, Op, OpId, Revision};
 use shared::time::Time;
 
 use super::{Committed, Decide, Decision, Head, WriteError};
@@ -53,7 +53,11 @@ pub struct Stamp {
 pub type Stamper = Box<dyn FnMut() -> Stamp + Send>;
 
 pub enum Input {
-    Submit { ticket: Ticket, actor: Arc<str>, decide: Decide },
+    Submit {
+        ticket: Ticket,
+        actor: Arc<str>,
+        decide: Decide,
+    },
     /// Of the append that was put out last.
     Appended(Result<(), AppendError>),
     /// Of the read that was put out last.
@@ -72,12 +76,23 @@ pub struct Tail {
 
 #[derive(Debug)]
 pub enum Output {
-    Append { after: Revision, commit: Arc<Commit> },
+    Append {
+        after: Revision,
+        commit: Arc<Commit>,
+    },
     /// Read the true head, and the commits after `from`.
-    ReadTail { from: Revision },
+    ReadTail {
+        from: Revision,
+    },
     /// To be published before any answer that follows.
-    Publish { commit: Arc<Commit>, head: Arc<Head> },
-    Answer { ticket: Ticket, result: Box<Result<Committed, WriteError>> },
+    Publish {
+        commit: Arc<Commit>,
+        head: Arc<Head>,
+    },
+    Answer {
+        ticket: Ticket,
+        result: Box<Result<Committed, WriteError>>,
+    },
 }
 
 pub struct Committer {
@@ -101,10 +116,18 @@ struct Pending {
 
 enum Flight {
     Idle,
-    Appending { attempt: Attempt, began: u64 },
-    Reading { began: u64 },
+    Appending {
+        attempt: Attempt,
+        began: u64,
+    },
+    Reading {
+        began: u64,
+    },
     /// With an attempt: that one is repeated afterwards.
-    Resting { until: Time, attempt: Option<Attempt> },
+    Resting {
+        until: Time,
+        attempt: Option<Attempt>,
+    },
 }
 
 /// A commit on its way into the log.
@@ -121,7 +144,14 @@ struct Attempt {
 impl Committer {
     /// `head` was read from the log; nothing else writes through this committer's host.
     pub fn new(head: Arc<Head>, stamp: Stamper) -> Committer {
-        Committer { head, queue: VecDeque::new(), flight: Flight::Idle, stamp, moment: 0, proved: 0 }
+        Committer {
+            head,
+            queue: VecDeque::new(),
+            flight: Flight::Idle,
+            stamp,
+            moment: 0,
+            proved: 0,
+        }
     }
 
     pub fn head(&self) -> &Arc<Head> {
@@ -154,7 +184,9 @@ impl Committer {
             Flight::Resting { until, .. } => Some(*until),
             _ => None,
         };
-        let packed = self.attempt().and_then(|attempt| attempt.packed.iter().map(|(write, _)| write.answer_by).min());
+        let packed = self
+            .attempt()
+            .and_then(|attempt| attempt.packed.iter().map(|(write, _)| write.answer_by).min());
         // The queue is in the order of arrival.
         let queued = self.queue.front().map(|write| write.answer_by);
         [rested, packed, queued].into_iter().flatten().min()
@@ -162,7 +194,10 @@ impl Committer {
 
     fn attempt(&self) -> Option<&Attempt> {
         match &self.flight {
-            Flight::Appending { attempt, .. } | Flight::Resting { attempt: Some(attempt), .. } => Some(attempt),
+            Flight::Appending { attempt, .. }
+            | Flight::Resting {
+                attempt: Some(attempt), ..
+            } => Some(attempt),
             _ => None,
         }
     }
@@ -173,7 +208,13 @@ impl Committer {
             return;
         }
         let (arrived, answer_by) = (self.moment, now + ANSWER_WITHIN);
-        self.queue.push_back(Pending { ticket, actor, decide, arrived, answer_by });
+        self.queue.push_back(Pending {
+            ticket,
+            actor,
+            decide,
+            arrived,
+            answer_by,
+        });
     }
 
     fn appended(&mut self, result: Result<(), AppendError>, now: Time, outputs: &mut Vec<Output>) {
@@ -195,22 +236,42 @@ impl Committer {
             }
             Err(AppendError::Unavailable(_)) if !attempt.may_be_there => {
                 self.requeue(attempt);
-                self.flight = Flight::Resting { until: now + REST, attempt: None };
+                self.flight = Flight::Resting {
+                    until: now + REST,
+                    attempt: None,
+                };
             }
             Err(AppendError::Unavailable(_) | AppendError::Unknown(_)) => {
                 attempt.may_be_there = true;
-                self.flight = Flight::Resting { until: now + REST, attempt: Some(attempt) };
+                self.flight = Flight::Resting {
+                    until: now + REST,
+                    attempt: Some(attempt),
+                };
             }
         }
     }
 
     fn committed(&mut self, attempt: Attempt, outputs: &mut Vec<Output>) {
-        let Attempt { commit, head, packed, .. } = attempt;
+        let Attempt {
+            commit, head, packed, ..
+        } = attempt;
         self.head = head.clone();
-        outputs.push(Output::Publish { commit: commit.clone(), head: head.clone() });
+        outputs.push(Output::Publish {
+            commit: commit.clone(),
+            head: head.clone(),
+        });
         for (write, ops) in packed {
             let (revision, op_id, head) = (commit.revision, Some(commit.op_id), head.clone());
-            outputs.push(answer(write.ticket, Ok(Committed { revision, appended: true, head, op_id, ops })));
+            outputs.push(answer(
+                write.ticket,
+                Ok(Committed {
+                    revision,
+                    appended: true,
+                    head,
+                    op_id,
+                    ops,
+                }),
+            ));
         }
     }
 
@@ -222,12 +283,17 @@ impl Committer {
 
     fn look(&mut self, outputs: &mut Vec<Output>) {
         self.flight = Flight::Reading { began: self.moment };
-        outputs.push(Output::ReadTail { from: self.head.state.revision });
+        outputs.push(Output::ReadTail {
+            from: self.head.state.revision,
+        });
     }
 
     fn read(&mut self, result: Result<Tail, ReadError>, now: Time, outputs: &mut Vec<Output>) {
         let Flight::Reading { began } = self.flight else { return };
-        let resting = Flight::Resting { until: now + REST, attempt: None };
+        let resting = Flight::Resting {
+            until: now + REST,
+            attempt: None,
+        };
         let Ok(tail) = result else {
             self.flight = resting;
             return;
@@ -237,7 +303,10 @@ impl Committer {
             // A gap, and a log that went back, are no head to decide on: nothing is answered from them.
             let Ok(head) = self.head.after(&commit) else { break };
             self.head = Arc::new(head);
-            outputs.push(Output::Publish { commit, head: self.head.clone() });
+            outputs.push(Output::Publish {
+                commit,
+                head: self.head.clone(),
+            });
         }
         let reached = self.head.state.revision;
         if reached >= tail.head && (reached > held || reached == tail.head) {
@@ -256,7 +325,11 @@ impl Committer {
         while let Some(write) = self.queue.pop_front_if(|write| write.answer_by <= now) {
             outputs.push(answer(write.ticket, Err(WriteError::Unavailable)));
         }
-        if let Flight::Appending { attempt, .. } | Flight::Resting { attempt: Some(attempt), .. } = &mut self.flight {
+        if let Flight::Appending { attempt, .. }
+        | Flight::Resting {
+            attempt: Some(attempt), ..
+        } = &mut self.flight
+        {
             let op_id = attempt.commit.op_id;
             for (write, _) in attempt.packed.extract_if(.., |(write, _)| write.answer_by <= now) {
                 outputs.push(answer(write.ticket, Err(WriteError::OutcomeUnknown { op_id })));
@@ -266,7 +339,10 @@ impl Committer {
 
     fn wake(&mut self, now: Time, outputs: &mut Vec<Output>) {
         match std::mem::replace(&mut self.flight, Flight::Idle) {
-            Flight::Resting { until, attempt: Some(attempt) } if until <= now => self.append(attempt, outputs),
+            Flight::Resting {
+                until,
+                attempt: Some(attempt),
+            } if until <= now => self.append(attempt, outputs),
             Flight::Resting { until, attempt: None } if until <= now => {}
             other => self.flight = other,
         }
@@ -285,8 +361,14 @@ impl Committer {
     }
 
     fn append(&mut self, attempt: Attempt, outputs: &mut Vec<Output>) {
-        outputs.push(Output::Append { after: self.head.state.revision, commit: attempt.commit.clone() });
-        self.flight = Flight::Appending { attempt, began: self.moment };
+        outputs.push(Output::Append {
+            after: self.head.state.revision,
+            commit: attempt.commit.clone(),
+        });
+        self.flight = Flight::Appending {
+            attempt,
+            began: self.moment,
+        };
     }
 
     /// Runs through the queue: answers what can be answered, packs what can go into one revision, leaves the rest. Also
@@ -326,15 +408,22 @@ impl Committer {
         let head = self.head.clone();
         match decided {
             Decision::Refuse(problem) => Err(WriteError::Refused(problem)),
-            Decision::Nothing | Decision::Append(_) => {
-                Ok(Committed { revision: head.state.revision, appended: false, head, op_id: None, ops: Vec::new() })
-            }
+            Decision::Nothing | Decision::Append(_) => Ok(Committed {
+                revision: head.state.revision,
+                appended: false,
+                head,
+                op_id: None,
+                ops: Vec::new(),
+            }),
         }
     }
 }
 
 fn answer(ticket: Ticket, result: Result<Committed, WriteError>) -> Output {
-    Output::Answer { ticket, result: Box::new(result) }
+    Output::Answer {
+        ticket,
+        result: Box::new(result),
+    }
 }
 
 #[cfg(test)]

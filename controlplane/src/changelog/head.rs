@@ -35,7 +35,10 @@ impl Head {
         if ops.iter().any(|op| op.kind.is_configuration()) {
             state.configured = revision;
         }
-        Head { state, table: self.table.apply(ops, revision).table }
+        Head {
+            state,
+            table: self.table.apply(ops, revision).table,
+        }
     }
 }
 

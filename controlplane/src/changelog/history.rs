@@ -28,7 +28,10 @@ pub struct History {
 impl History {
     /// Of a log whose commits up to `floor` are not in memory.
     pub fn after_floor(floor: Revision) -> History {
-        History { floor, ..History::default() }
+        History {
+            floor,
+            ..History::default()
+        }
     }
 
     pub fn push(&mut self, commit: Arc<Commit>) {
@@ -65,7 +68,12 @@ impl History {
     }
 
     pub fn last(&self, depth: usize, wanted: impl Fn(&Commit) -> bool) -> Option<Arc<Commit>> {
-        self.commits.iter().rev().take(depth).find(|commit| wanted(commit)).cloned()
+        self.commits
+            .iter()
+            .rev()
+            .take(depth)
+            .find(|commit| wanted(commit))
+            .cloned()
     }
 }
 

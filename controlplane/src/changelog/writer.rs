@@ -41,7 +41,14 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(committer: Committer, log: Arc<dyn Log>, shared: Arc<Shared>) -> Writer {
-        Writer { committer, log, shared, waiting: HashMap::new(), next_ticket: 0, effect: None }
+        Writer {
+            committer,
+            log,
+            shared,
+            waiting: HashMap::new(),
+            next_ticket: 0,
+            effect: None,
+        }
     }
 
     /// Until nobody can submit any more and everything is answered.

@@ -44,7 +44,10 @@ impl Tags {
                 None => (false, rest),
             };
             let (opaque, after) = quoted.strip_prefix('"')?.split_once('"')?;
-            tags.push(Tag { weak, opaque: opaque.to_owned() });
+            tags.push(Tag {
+                weak,
+                opaque: opaque.to_owned(),
+            });
             rest = after.trim_start_matches([' ', '\t']);
             if rest.is_empty() {
                 return Some(Tags::List(tags));
@@ -71,7 +74,10 @@ mod tests {
 
     fn hold(if_match: Option<&str>, if_none_match: Option<&str>, current: Option<u64>) -> bool {
         let tags = |text: Option<&str>| text.map(|text| Tags::parse(text).unwrap());
-        let conditions = Conditions { if_match: tags(if_match), if_none_match: tags(if_none_match) };
+        let conditions = Conditions {
+            if_match: tags(if_match),
+            if_none_match: tags(if_none_match),
+        };
         conditions.hold(current.map(Revision))
     }
 

@@ -28,7 +28,9 @@ impl Document {
                 }
             }
             if let Some(said) = members.remove("revision") {
-                let number = said.as_u64().ok_or_else(|| Invalid::field("revision", "a revision is a number"))?;
+                let number = said
+                    .as_u64()
+                    .ok_or_else(|| Invalid::field("revision", "a revision is a number"))?;
                 revision = Some(Revision(number));
             }
         }
@@ -48,13 +50,21 @@ impl Document {
 
 /// The object as GET shows it, null if there is none.
 pub fn current(head: &Head, key: &ObjectKey) -> Value {
-    let Some(object) = head.state.get(key) else { return Value::Null };
+    let Some(object) = head.state.get(key) else {
+        return Value::Null;
+    };
     let (parsed, names) = match (&key.kind, key.upstream_parts()) {
         (Kind::Upstream, Some((service, id))) => {
             let entry = head.table.entry(service).and_then(|entry| entry.upstreams.get(id));
-            (entry.map(|entry| entry.upstream.document()), vec![("id", id), ("service", service)])
+            (
+                entry.map(|entry| entry.upstream.document()),
+                vec![("id", id), ("service", service)],
+            )
         }
-        _ => (head.table.entry(&key.key).map(|entry| entry.service.document()), vec![("name", &*key.key)]),
+        _ => (
+            head.table.entry(&key.key).map(|entry| entry.service.document()),
+            vec![("name", &*key.key)],
+        ),
     };
     // What this version cannot read is shown as it is stored.
     let document = parsed.or_else(|| serde_json::from_str(object.body.as_str()).ok());

@@ -30,11 +30,18 @@ pub enum Goal {
 }
 
 impl Goal {
-    pub const NAMES: [(&'static str, Goal); 4] =
-        [("none", Goal::None), ("applied", Goal::Applied), ("healthy", Goal::Healthy), ("drained", Goal::Drained)];
+    pub const NAMES: [(&'static str, Goal); 4] = [
+        ("none", Goal::None),
+        ("applied", Goal::Applied),
+        ("healthy", Goal::Healthy),
+        ("drained", Goal::Drained),
+    ];
 
     pub fn as_str(self) -> &'static str {
-        Goal::NAMES.iter().find(|(_, goal)| *goal == self).map_or("", |(name, _)| name)
+        Goal::NAMES
+            .iter()
+            .find(|(_, goal)| *goal == self)
+            .map_or("", |(name, _)| name)
     }
 }
 
@@ -68,23 +75,37 @@ impl Plan {
     ) -> Plan {
         let past = Past { changelog, committed };
         let retired = past.retired(subject);
-        let goal = goal.unwrap_or(if retired.is_empty() { Goal::Applied } else { Goal::Drained });
+        let goal = goal.unwrap_or(if retired.is_empty() {
+            Goal::Applied
+        } else {
+            Goal::Drained
+        });
         let timeout = timeout.unwrap_or_else(|| match goal {
             Goal::Drained => past.drain(subject) + DRAIN_MARGIN,
             _ => TIMEOUT,
         });
         let condition = match (goal, subject) {
-            (Goal::Healthy, Subject::Upstream(service, id)) => {
-                Condition::Healthy { service: service.shared(), id: id.shared() }
-            }
+            (Goal::Healthy, Subject::Upstream(service, id)) => Condition::Healthy {
+                service: service.shared(),
+                id: id.shared(),
+            },
             (Goal::Drained, _) => Condition::Drained(match retired.is_empty() {
                 true => past.older(subject),
                 false => retired,
             }),
             _ => Condition::Applied,
         };
-        let spec = WaitSpec { revision: committed.revision, condition, objects: past.objects(subject) };
-        Plan { goal, spec, timeout, also_in: past.also_in(subject) }
+        let spec = WaitSpec {
+            revision: committed.revision,
+            condition,
+            objects: past.objects(subject),
+        };
+        Plan {
+            goal,
+            spec,
+            timeout,
+            also_in: past.also_in(subject),
+        }
     }
 }
 
@@ -104,9 +125,15 @@ impl Past<'_> {
     fn retired(&self, subject: &Subject) -> Vec<Target> {
         let before = self.committed.revision;
         match subject {
-            Subject::ServiceGone(service) => vec![Target::Service { service: service.shared(), before }],
+            Subject::ServiceGone(service) => vec![Target::Service {
+                service: service.shared(),
+                before,
+            }],
             Subject::UpstreamGone(service, id) => vec![upstream(service, id, before)],
-            Subject::AddressGone(address) => vec![Target::Address { address: address.shared(), before }],
+            Subject::AddressGone(address) => vec![Target::Address {
+                address: address.shared(),
+                before,
+            }],
             Subject::Upstream(service, id) => match self.committed.ops.first() {
                 Some(op) if retires(op) => vec![upstream(service, id, before)],
                 Some(_) => Vec::new(),
@@ -118,12 +145,19 @@ impl Past<'_> {
 
     /// By the change that an identical PUT repeats.
     fn retired_earlier(&self, service: &ServiceName, id: &UpstreamId) -> Vec<Target> {
-        let entry = self.head().table.entry(service.as_str()).and_then(|entry| entry.upstreams.get(id));
+        let entry = self
+            .head()
+            .table
+            .entry(service.as_str())
+            .and_then(|entry| entry.upstreams.get(id));
         let Some(registered) = entry else { return Vec::new() };
         let key = ObjectKey::upstream(service.as_str(), id.as_str());
         let since = Revision(registered.revision.0.saturating_sub(1));
         let commits = self.changelog.recent(since, 1).unwrap_or_default();
-        let op = commits.iter().flat_map(|commit| &commit.ops).find(|op| op.object() == key);
+        let op = commits
+            .iter()
+            .flat_map(|commit| &commit.ops)
+            .find(|op| op.object() == key);
         match op {
             Some(op) if retires(op) => vec![upstream(service, id, registered.revision)],
             _ => Vec::new(),
@@ -177,7 +211,10 @@ impl Past<'_> {
         };
         let active = |key: &&ObjectKey| {
             let registered = key.upstream_parts().and_then(|(service, id)| {
-                self.head().table.entry(service).and_then(|entry| entry.upstreams.get(id))
+                self.head()
+                    .table
+                    .entry(service)
+                    .and_then(|entry| entry.upstreams.get(id))
             });
             registered.is_some_and(|registered| registered.upstream.state == UpstreamState::Active)
         };
@@ -204,7 +241,11 @@ impl Past<'_> {
         match subject {
             Subject::AddressGone(address) => drop(addresses.insert(address.clone())),
             Subject::Upstream(service, id) if addresses.is_empty() => {
-                let entry = self.head().table.entry(service.as_str()).and_then(|entry| entry.upstreams.get(id));
+                let entry = self
+                    .head()
+                    .table
+                    .entry(service.as_str())
+                    .and_then(|entry| entry.upstreams.get(id));
                 addresses.extend(entry.map(|entry| entry.upstream.address.clone()));
             }
             Subject::UpstreamGone(service, id) if addresses.is_empty() => {
@@ -221,14 +262,20 @@ impl Past<'_> {
     /// The body that an object had when it was deleted, if that was not long ago.
     fn last_body(&self, key: &ObjectKey) -> Option<String> {
         let deleted = |op: &Op| op.verb == Verb::Delete && op.kind == key.kind && op.key == key.key;
-        let commit = self.changelog.last(PAST_DEPTH, |commit| commit.ops.iter().any(deleted))?;
+        let commit = self
+            .changelog
+            .last(PAST_DEPTH, |commit| commit.ops.iter().any(deleted))?;
         let op = commit.ops.iter().find(|op| deleted(op))?;
         Some(op.before.as_ref()?.body.as_str().to_owned())
     }
 }
 
 fn upstream(service: &ServiceName, id: &UpstreamId, before: Revision) -> Target {
-    Target::Upstream { service: service.shared(), id: id.shared(), before }
+    Target::Upstream {
+        service: service.shared(),
+        id: id.shared(),
+        before,
+    }
 }
 
 /// Whether an operation took an identity out of use: deleted it, replaced it by another, or told it to drain.
@@ -243,4 +290,3 @@ fn retires(op: &Op) -> bool {
     };
     op.verb == Verb::Delete || op.registration.is_none() || draining()
 }
-

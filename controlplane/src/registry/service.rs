@@ -26,7 +26,10 @@ pub fn patch(name: &ServiceName, document: Document, conditions: Conditions) -> 
     let key = ObjectKey::service(name.as_str());
     Arc::new(move |head| {
         let decide = || {
-            let current = head.state.get(&key).ok_or_else(|| absent_or_failed(&conditions, head, &key))?;
+            let current = head
+                .state
+                .get(&key)
+                .ok_or_else(|| absent_or_failed(&conditions, head, &key))?;
             check(&conditions, head, &key)?;
             agree(&document, head, &key)?;
             let value = patched(current, &document.value).map_err(refuse)?;
@@ -60,14 +63,19 @@ pub fn remove(name: &ServiceName, conditions: Conditions) -> Decide {
 /// The keys of a service's upstreams, in order.
 pub fn upstreams<'a>(head: &'a Head, service: &str) -> impl Iterator<Item = &'a ObjectKey> + use<'a> {
     let prefix = format!("{service}/");
-    let from = ObjectKey { kind: Kind::Upstream, key: prefix.as_str().into() };
+    let from = ObjectKey {
+        kind: Kind::Upstream,
+        key: prefix.as_str().into(),
+    };
     let keys = head.state.objects.range(from..).map(|(key, _)| key);
     keys.take_while(move |key| key.kind == Kind::Upstream && key.key.starts_with(&prefix))
 }
 
 pub(super) fn agree(document: &Document, head: &Head, key: &ObjectKey) -> Result<(), Decision> {
     let current = head.state.get(key).map(|object| object.revision);
-    document.agrees(current).map_err(|invalid| refuse(Problem::from(invalid)))
+    document
+        .agrees(current)
+        .map_err(|invalid| refuse(Problem::from(invalid)))
 }
 
 /// An If-Match fails on what is absent, and says so rather than that it is absent.

@@ -35,7 +35,10 @@ pub fn patch(service: &ServiceName, id: &UpstreamId, document: Document, conditi
     let key = ObjectKey::upstream(service.as_str(), id.as_str());
     Arc::new(move |head| {
         let decide = || {
-            let current = head.state.get(&key).ok_or_else(|| absent_or_failed(&conditions, head, &key))?;
+            let current = head
+                .state
+                .get(&key)
+                .ok_or_else(|| absent_or_failed(&conditions, head, &key))?;
             check(&conditions, head, &key)?;
             agree(&document, head, &key)?;
             let value = patched(current, &document.value).map_err(refuse)?;
@@ -50,11 +53,13 @@ pub fn patch(service: &ServiceName, id: &UpstreamId, document: Document, conditi
 /// Unregisters an upstream; of a service that is absent, too.
 pub fn remove(service: &ServiceName, id: &UpstreamId, conditions: Conditions) -> Decide {
     let key = ObjectKey::upstream(service.as_str(), id.as_str());
-    Arc::new(move |head| match (check(&conditions, head, &key), head.state.get(&key)) {
-        (Err(refused), _) => refused,
-        (Ok(()), Some(current)) => Decision::Append(vec![delete(&key, current)]),
-        (Ok(()), None) => Decision::Nothing,
-    })
+    Arc::new(
+        move |head| match (check(&conditions, head, &key), head.state.get(&key)) {
+            (Err(refused), _) => refused,
+            (Ok(()), Some(current)) => Decision::Append(vec![delete(&key, current)]),
+            (Ok(()), None) => Decision::Nothing,
+        },
+    )
 }
 
 fn owned(head: &Head, service: &ServiceName) -> Result<(), Decision> {

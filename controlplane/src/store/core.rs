@@ -36,7 +36,10 @@ impl Core {
             create(path)?;
         }
         let database = open_file(path)?;
-        Ok(Core { source: Source::File(path.to_owned()), database: Mutex::new(Some(Arc::new(database))) })
+        Ok(Core {
+            source: Source::File(path.to_owned()),
+            database: Mutex::new(Some(Arc::new(database))),
+        })
     }
 
     /// On any other medium; an empty one becomes a store of epoch `fresh`. It cannot be opened again by itself: after a
@@ -47,12 +50,18 @@ impl Core {
             tables::initialise(&database, fresh)?;
         }
         tables::verify(&database)?;
-        Ok(Core { source: Source::Backend, database: Mutex::new(Some(Arc::new(database))) })
+        Ok(Core {
+            source: Source::Backend,
+            database: Mutex::new(Some(Arc::new(database))),
+        })
     }
 
     pub fn append(&self, after: Revision, commit: &Commit) -> Result<(), AppendError> {
         if commit.revision != after.next() {
-            return Err(AppendError::Unavailable(format!("revision {} does not follow {after}", commit.revision)));
+            return Err(AppendError::Unavailable(format!(
+                "revision {} does not follow {after}",
+                commit.revision
+            )));
         }
         let unavailable = |error: ReadError| AppendError::Unavailable(error.to_string());
         let database = self.database().map_err(unavailable)?;
@@ -96,7 +105,13 @@ impl Core {
                 let (key, value) = entry?;
                 let (kind, key) = key.value();
                 let object = tables::object(value.value())?;
-                state.replace(ObjectKey { kind: Kind::from(kind), key: key.into() }, Some(object));
+                state.replace(
+                    ObjectKey {
+                        kind: Kind::from(kind),
+                        key: key.into(),
+                    },
+                    Some(object),
+                );
             }
             state.revision = meta.head;
             state.configured = meta.configured;
@@ -130,7 +145,10 @@ impl Core {
 
     fn reading<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, ::redb::Error>) -> Result<T, ReadError> {
         let database = self.database()?;
-        let result = database.begin_read().map_err(::redb::Error::from).and_then(|transaction| read(&transaction));
+        let result = database
+            .begin_read()
+            .map_err(::redb::Error::from)
+            .and_then(|transaction| read(&transaction));
         result.map_err(|error| self.failed(error))
     }
 
@@ -173,7 +191,10 @@ fn builder() -> Builder {
 
 /// Initialises beside `path` and links the result there: a file at `path` is complete, or it was damaged.
 fn create(path: &Path) -> Result<(), OpenError> {
-    let io = |error: std::io::Error| OpenError::Io { path: path.to_owned(), detail: error.to_string() };
+    let io = |error: std::io::Error| OpenError::Io {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -192,7 +213,9 @@ fn create(path: &Path) -> Result<(), OpenError> {
     });
     std::fs::remove_file(&beside).map_err(io)?;
     linked.map_err(|error| error.at(path))?;
-    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)
+    std::fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io)
 }
 
 fn open_file(path: &Path) -> Result<Database, OpenError> {
@@ -218,9 +241,16 @@ fn stage(
         let mut meta = Meta::read(&meta_table)?;
         let mut changes = transaction.open_table(CHANGES)?;
         if meta.head != after {
-            let there = changes.get(commit.revision.0)?.map(|bytes| tables::decode(bytes.value())).transpose()?;
+            let there = changes
+                .get(commit.revision.0)?
+                .map(|bytes| tables::decode(bytes.value()))
+                .transpose()?;
             let mine = there.is_some_and(|there| there.op_id == commit.op_id);
-            return Ok(ControlFlow::Break(if mine { Ok(()) } else { Err(AppendError::Conflict) }));
+            return Ok(ControlFlow::Break(if mine {
+                Ok(())
+            } else {
+                Err(AppendError::Conflict)
+            }));
         }
         let mut objects = transaction.open_table(OBJECTS)?;
         for op in &commit.ops {
@@ -241,14 +271,21 @@ fn stage(
 fn fold(objects: &mut tables::Objects<'_>, meta: &mut Meta, op: &Op, revision: Revision) -> Result<(), ::redb::Error> {
     let key = op.object();
     let id = (key.kind.as_str(), &*key.key);
-    let before = objects.get(id)?.map(|value| tables::object(value.value())).transpose()?;
+    let before = objects
+        .get(id)?
+        .map(|value| tables::object(value.value()))
+        .transpose()?;
     let mut state = State::empty(meta.epoch);
     state.replace(key.clone(), before);
     state.digest = meta.digest;
     state.apply_op(op, revision);
     match state.get(&key) {
         Some(object) => {
-            let Object { revision, registration, body } = &**object;
+            let Object {
+                revision,
+                registration,
+                body,
+            } = &**object;
             objects.insert(id, (revision.0, registration.map(|r| r.0), body.as_str()))?;
         }
         None => drop(objects.remove(id)?),
@@ -257,4 +294,3 @@ fn fold(objects: &mut tables::Objects<'_>, meta: &mut Meta, op: &Op, revision: R
     meta.epoch = state.epoch;
     Ok(())
 }
-

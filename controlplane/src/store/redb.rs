@@ -39,8 +39,15 @@ impl RedbLog {
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || queue.iter().for_each(|job| job(&owned)))
-            .map_err(|error| OpenError::Io { path: Default::default(), detail: error.to_string() })?;
-        Ok(RedbLog { core, jobs: Some(jobs), thread: Some(thread) })
+            .map_err(|error| OpenError::Io {
+                path: Default::default(),
+                detail: error.to_string(),
+            })?;
+        Ok(RedbLog {
+            core,
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
     }
 
     /// `None` as an answer: the thread died while it worked on it.

@@ -1,6 +1,6 @@
 //! What stands in the file: tables, their encodings, and the checks that it is whole.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use ::redb::{Database, Error, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError};
@@ -63,7 +63,11 @@ pub fn decode(bytes: &[u8]) -> Result<Commit, Error> {
 
 pub fn object((revision, registration, body): (u64, Option<u64>, &str)) -> Result<Object, Error> {
     let body = Body::from_json(body).map_err(|error| corrupt(&format!("an object cannot be read: {error}")))?;
-    Ok(Object { revision: Revision(revision), registration: registration.map(Revision), body })
+    Ok(Object {
+        revision: Revision(revision),
+        registration: registration.map(Revision),
+        body,
+    })
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, Error> {
@@ -76,11 +80,21 @@ pub fn corrupt(detail: &str) -> Error {
 
 /// Tells what is no redb file before redb looks at it, which only says that something is invalid.
 pub fn sniff(path: &Path) -> Result<(), OpenError> {
-    let io = |error: std::io::Error| OpenError::Io { path: path.to_owned(), detail: error.to_string() };
+    let io = |error: std::io::Error| OpenError::Io {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
     let mut start = Vec::new();
-    std::fs::File::open(path).map_err(io)?.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(io)?;
+    std::fs::File::open(path)
+        .map_err(io)?
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut start)
+        .map_err(io)?;
     match &*start {
-        [] => Err(OpenError::Corrupt { path: path.to_owned(), detail: "the file is empty".into() }),
+        [] => Err(OpenError::Corrupt {
+            path: path.to_owned(),
+            detail: "the file is empty".into(),
+        }),
         start if start == MAGIC => Ok(()),
         _ => Err(OpenError::NotAStore { path: path.to_owned() }),
     }
@@ -118,7 +132,9 @@ pub fn initialise(database: &Database, epoch: Epoch) -> Result<(), OpenError> {
 /// stale is not.
 pub fn verify(database: &Database) -> Result<(), OpenError> {
     if !are_present(database)? {
-        return Err(OpenError::NotAStore { path: Default::default() });
+        return Err(OpenError::NotAStore {
+            path: Default::default(),
+        });
     }
     let check = || -> Result<u32, Error> {
         let transaction = database.begin_read()?;
@@ -129,12 +145,18 @@ pub fn verify(database: &Database) -> Result<(), OpenError> {
         transaction.open_table(OBJECTS)?;
         match last == meta.head.0 && first == meta.trimmed.0 + 1 {
             true => Ok(meta.format),
-            false => Err(corrupt(&format!("it holds revisions {first} to {last}, and its head says {}", meta.head))),
+            false => Err(corrupt(&format!(
+                "it holds revisions {first} to {last}, and its head says {}",
+                meta.head
+            ))),
         }
     };
     match check().map_err(opening)? {
         FORMAT => Ok(()),
-        format => Err(OpenError::Format { path: Default::default(), format }),
+        format => Err(OpenError::Format {
+            path: Default::default(),
+            format,
+        }),
     }
 }
 
@@ -143,11 +165,19 @@ pub fn opening(error: impl Into<Error>) -> OpenError {
     let path = Default::default();
     match error.into() {
         Error::DatabaseAlreadyOpen | Error::LockProtocolMismatch => OpenError::Locked { path },
-        Error::UpgradeRequired(format) => OpenError::Format { path, format: format.into() },
-        Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-            OpenError::Io { path, detail: error.to_string() }
+        Error::UpgradeRequired(format) => OpenError::Format {
+            path,
+            format: format.into(),
+        },
+        Error::Io(error) if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+            OpenError::Io {
+                path,
+                detail: error.to_string(),
+            }
         }
-        other => OpenError::Corrupt { path, detail: other.to_string() },
+        other => OpenError::Corrupt {
+            path,
+            detail: other.to_string(),
+        },
     }
 }
-

@@ -19,7 +19,7 @@ pub mod refusal;
 pub mod view;
 
 pub use refusal::Refusal;
-pub use view::MemberView;
+pub use view::{MemberView, Presence};
 
 /// Where a proxy fetches what it was offered.
 pub const SNAPSHOT_PATH: &str = "/v1/snapshot?scope=configuration";

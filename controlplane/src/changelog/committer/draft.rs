@@ -92,8 +92,19 @@ impl Draft {
     pub fn seal(self, stamp: Stamp) -> Attempt {
         let ops = self.packed.iter().flat_map(|(_, ops)| ops.iter().cloned()).collect();
         let Stamp { op_id, at_ms } = stamp;
-        let commit = Commit { revision: self.revision, at_ms, actor: self.actor, op_id, ops };
-        Attempt { commit: Arc::new(commit), head: Arc::new(self.head), packed: self.packed, may_be_there: false }
+        let commit = Commit {
+            revision: self.revision,
+            at_ms,
+            actor: self.actor,
+            op_id,
+            ops,
+        };
+        Attempt {
+            commit: Arc::new(commit),
+            head: Arc::new(self.head),
+            packed: self.packed,
+            may_be_there: false,
+        }
     }
 }
 

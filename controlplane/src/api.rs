@@ -1,0 +1,117 @@
+//! The REST interface: strict about what it takes, and every refusal is a problem document (RFC 9457).
+
+mod access;
+mod answer;
+mod call;
+mod fleet;
+mod health;
+mod page;
+mod query;
+mod revisions;
+pub mod server;
+mod services;
+mod tokens;
+mod upstreams;
+mod watch;
+mod write;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use net::problem::{self, Problem};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::changelog::Changelog;
+use crate::push::Fleet;
+
+pub use access::Access;
+pub use tokens::{TokenError, Tokens};
+
+use answer::Failure;
+
+/// Writes that may wait for the fleet at a time; each holds a connection and a place in the fleet's list.
+const WAITERS_MAX: usize = 10_000;
+
+const WATCHERS_MAX: usize = 256;
+
+/// What the handlers share.
+pub struct Api {
+    changelog: Arc<Changelog>,
+    fleet: Arc<Fleet>,
+    /// Where this control plane listens: its name among others.
+    admin: SocketAddr,
+    waiters: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+    stop: CancellationToken,
+    ready: AtomicBool,
+}
+
+impl Api {
+    pub fn new(changelog: Arc<Changelog>, fleet: Arc<Fleet>, admin: SocketAddr, stop: CancellationToken) -> Arc<Api> {
+        Arc::new(Api {
+            changelog,
+            fleet,
+            admin,
+            waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            stop,
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on `/readyz` is 200, until `stop`.
+    pub fn set_ready(&self) {
+        self.ready.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// Every route, behind `access`. `push` are the proxies' own.
+pub fn router(api: Arc<Api>, push: Router, access: Arc<Access>) -> Router {
+    let routes = Router::new()
+        .route("/v1/services", get(services::list))
+        .route(
+            "/v1/services/{service}",
+            get(services::show)
+                .put(services::replace)
+                .patch(services::patch)
+                .delete(services::remove),
+        )
+        .route("/v1/services/{service}/upstreams", get(upstreams::list))
+        .route(
+            "/v1/services/{service}/upstreams/{id}",
+            get(upstreams::show)
+                .put(upstreams::replace)
+                .patch(upstreams::patch)
+                .delete(upstreams::remove),
+        )
+        .route("/v1/upstreams", get(upstreams::at_address).delete(upstreams::leave))
+        .route("/v1/revisions", get(revisions::list))
+        .route("/v1/revisions/{revision}", get(revisions::show))
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/fleet", get(fleet::list))
+        .route("/v1/fleet/{proxy}", get(fleet::show).delete(fleet::forget))
+        .route("/v1/fleet/succeed", post(fleet::succeed))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .with_state(api);
+    routes
+        .merge(push)
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(no_such_path)
+        .layer(from_fn_with_state(access, access::guard))
+}
+
+async fn no_such_path(request: Request) -> Failure {
+    Problem::new(problem::NOT_FOUND, format!("there is no {}", request.uri().path())).into()
+}
+
+async fn method_not_allowed(request: Request) -> Failure {
+    let detail = format!("{} does not take {}", request.uri().path(), request.method());
+    Problem::new(problem::METHOD_NOT_ALLOWED, detail).into()
+}

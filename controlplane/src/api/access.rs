@@ -1,0 +1,166 @@
+//! Who may call. With tokens: whoever presents one. Without: this machine, where a browser must not lend its hands to a
+//! page from elsewhere.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use net::problem::{self, Problem};
+
+use super::answer::Failure;
+use super::tokens::Tokens;
+
+pub enum Access {
+    /// The listener is bound to a loopback address.
+    Loopback,
+    Tokens(Arc<Tokens>),
+}
+
+/// In the extensions of every request that was let in: who it is, for the history.
+#[derive(Clone, Debug)]
+pub struct Actor(pub Arc<str>);
+
+/// What is open to all: it tells nothing.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+impl Access {
+    /// None: without tokens the API would be open to others than this machine.
+    pub fn of(tokens: Option<Arc<Tokens>>, admin: SocketAddr) -> Option<Access> {
+        match tokens {
+            Some(tokens) => Some(Access::Tokens(tokens)),
+            None => admin.ip().is_loopback().then_some(Access::Loopback),
+        }
+    }
+
+    fn admit(&self, request: &Request) -> Result<Actor, Problem> {
+        match self {
+            Access::Loopback => {
+                local(request)?;
+                Ok(Actor("local".into()))
+            }
+            Access::Tokens(tokens) => {
+                let presented = bearer(request.headers());
+                let name = presented.and_then(|token| tokens.name_of(token));
+                name.map(Actor).ok_or_else(|| {
+                    let detail = match presented {
+                        Some(_) => "the token is not known",
+                        None => "Authorization: Bearer and a token are expected",
+                    };
+                    Problem::new(problem::UNAUTHENTICATED, detail)
+                })
+            }
+        }
+    }
+}
+
+pub async fn guard(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    if !OPEN.contains(&request.uri().path()) {
+        match access.admit(&request) {
+            Ok(actor) => drop(request.extensions_mut().insert(actor)),
+            Err(problem) => return Failure::from(problem).into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A page from elsewhere that a browser on this machine shows has another origin, and after DNS rebinding another host.
+fn local(request: &Request) -> Result<(), Problem> {
+    let forbidden = |detail: String| Problem::new(problem::FORBIDDEN, detail);
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        return Err(forbidden(format!(
+            "without tokens nothing is taken from a page ({})",
+            shown(origin)
+        )));
+    }
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let mut named = false;
+    for host in request.headers().get_all(HOST) {
+        named = true;
+        match host.to_str() {
+            Ok(text) if is_local(text) => {}
+            _ => {
+                return Err(forbidden(format!(
+                    "without tokens the host {} is not served",
+                    shown(host)
+                )));
+            }
+        }
+    }
+    match authority {
+        Some(authority) if !is_local(authority) => {
+            Err(forbidden(format!("without tokens the host {authority} is not served")))
+        }
+        None if !named => Err(Problem::new(problem::MALFORMED, "the request names no host")),
+        _ => Ok(()),
+    }
+}
+
+fn shown(value: &http::HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// `localhost` or a loopback address, with any port.
+fn is_local(authority: &str) -> bool {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else {
+            return false;
+        };
+        return address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) && is_port(port);
+    }
+    let at = authority.find(':').unwrap_or(authority.len());
+    let (host, port) = authority.split_at(at);
+    let local =
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    local && is_port(port)
+}
+
+/// `:80`, or nothing.
+fn is_port(text: &str) -> bool {
+    text.is_empty()
+        || text
+            .strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_local() {
+        for host in [
+            "localhost",
+            "LocalHost:8182",
+            "127.0.0.1:8182",
+            "127.1.2.3",
+            "[::1]:8182",
+            "[::1]",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "10.0.0.1:8182",
+            "[::2]:8182",
+            "::1",
+            "[::1",
+            "localhost:80@example.com",
+            "localhost:x",
+            "user@localhost",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+}

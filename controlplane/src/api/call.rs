@@ -1,0 +1,168 @@
+//! A request as handlers take it: read whole, within a limit and a deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
+use http_body_util::{BodyExt, Limited};
+use net::problem::{self, Problem};
+use serde_json::{Map, Value};
+use shared::model::{Invalid, ServiceName, UpstreamId, json};
+
+use super::access::Actor;
+use super::answer::Failure;
+use super::query::Query;
+use crate::registry::Conditions;
+use crate::registry::conditions::Tags;
+
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+pub struct Call {
+    pub actor: Arc<str>,
+    headers: HeaderMap,
+    params: Vec<(String, String)>,
+    query: Option<String>,
+    body: Bytes,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Call {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Call, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let params = RawPathParams::from_request_parts(&mut parts, state)
+            .await
+            .map_err(|_| Problem::new(problem::MALFORMED, "the path is not UTF-8"))?;
+        let params = params
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let body = read(&parts, body).await?;
+        check_media(&parts, &body)?;
+        let actor = parts
+            .extensions
+            .get::<Actor>()
+            .map_or_else(|| "unknown".into(), |actor| actor.0.clone());
+        let query = parts.uri.query().map(str::to_owned);
+        Ok(Call {
+            actor,
+            headers: parts.headers,
+            params,
+            query,
+            body,
+        })
+    }
+}
+
+impl Call {
+    pub fn query(&self, known: &[&str]) -> Result<Query, Problem> {
+        Query::parse(self.query.as_deref(), known)
+    }
+
+    /// A part of the path, decoded.
+    pub fn param(&self, name: &str) -> &str {
+        self.params
+            .iter()
+            .find(|(other, _)| other == name)
+            .map_or("", |(_, value)| value)
+    }
+
+    /// The service in the path; `field` is what its representation calls it.
+    pub fn service(&self, field: &str) -> Result<ServiceName, Invalid> {
+        ServiceName::try_from(self.param("service")).map_err(|rule| Invalid::field(field, rule))
+    }
+
+    pub fn upstream(&self) -> Result<UpstreamId, Invalid> {
+        UpstreamId::try_from(self.param("id")).map_err(|rule| Invalid::field("id", rule))
+    }
+
+    pub fn json(&self) -> Result<Value, Problem> {
+        if self.body.is_empty() {
+            return Err(Problem::new(problem::MALFORMED, "a JSON body is required"));
+        }
+        let text = std::str::from_utf8(&self.body)
+            .map_err(|error| Problem::new(problem::MALFORMED, format!("the body is not UTF-8: {error}")))?;
+        Ok(json::parse(text)?)
+    }
+
+    /// An empty body is an object without members.
+    pub fn json_or_empty(&self) -> Result<Value, Problem> {
+        match self.body.is_empty() {
+            true => Ok(Value::Object(Map::new())),
+            false => self.json(),
+        }
+    }
+
+    pub fn conditions(&self) -> Result<Conditions, Problem> {
+        Ok(Conditions {
+            if_match: self.tags(&IF_MATCH)?,
+            if_none_match: self.tags(&IF_NONE_MATCH)?,
+        })
+    }
+
+    fn tags(&self, name: &HeaderName) -> Result<Option<Tags>, Problem> {
+        let malformed = || Problem::new(problem::MALFORMED, format!("{name} is no list of entity tags"));
+        let values: Result<Vec<&str>, _> = self.headers.get_all(name).iter().map(|value| value.to_str()).collect();
+        let values = values.map_err(|_| malformed())?;
+        match values.is_empty() {
+            true => Ok(None),
+            false => Tags::parse(&values.join(",")).map(Some).ok_or_else(malformed),
+        }
+    }
+}
+
+async fn read(parts: &Parts, body: axum::body::Body) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {BODY_BYTES_MAX} bytes at most"));
+    let announced = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    let reading = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_WITHIN, reading).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}"))),
+        Err(_) => Err(Problem::new(problem::MALFORMED, "the body did not arrive in time")),
+    }
+}
+
+/// A page in a browser can send a body unasked only as another type than JSON, so that is refused before anything else.
+fn check_media(parts: &Parts, body: &Bytes) -> Result<(), Problem> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
+        return Err(Problem::new(
+            problem::MALFORMED,
+            format!("{} takes no body here", parts.method),
+        ));
+    }
+    let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+    let given = types
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .map(essence)
+        .filter(|_| types.next().is_none());
+    match given.as_deref() {
+        Some("application/json") => Ok(()),
+        Some("application/merge-patch+json") if parts.method == Method::PATCH => Ok(()),
+        _ => Err(Problem::new(
+            problem::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type: application/json is expected",
+        )),
+    }
+}
+
+/// A media type without its parameters.
+fn essence(text: &str) -> String {
+    text.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}

@@ -1,0 +1,143 @@
+//! The proxies on the roster, and what each last said of itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use http::StatusCode;
+use net::problem::{self, Problem};
+use serde::Serialize;
+use serde_json::Value;
+use shared::change::{Epoch, Revision};
+use shared::model::Invalid;
+use shared::stream::hub::{MemberView, Presence};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Api;
+use super::answer::{Answer, json};
+use super::call::Call;
+use super::page::Page;
+use super::write::{Waited, Written, write};
+use crate::push::{ForgetError, Forgotten};
+use crate::registry::plan::Subject;
+use crate::registry::succession;
+
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    page: Page<Proxy>,
+    head: Revision,
+    epoch: Epoch,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    #[serde(flatten)]
+    view: MemberView,
+    /// Which control plane holds its stream.
+    control_plane: Option<String>,
+}
+
+impl Proxy {
+    fn of(view: MemberView, api: &Api) -> Proxy {
+        let control_plane = (view.state == Presence::Present).then(|| api.admin.to_string());
+        Proxy { view, control_plane }
+    }
+}
+
+pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let query = call.query(&["limit", "cursor"])?;
+    let cursor = query.value("cursor").unwrap_or("");
+    let members = api.fleet.members().into_iter().skip_while(|view| &*view.name <= cursor);
+    let page = Page::of(members, query.limit()?, |view| view.name.to_string());
+    let head = api.changelog.head();
+    let (head, epoch) = (head.state.revision, head.state.epoch);
+    Ok(json(
+        StatusCode::OK,
+        &Listed {
+            page: page.map(|view| Proxy::of(view, &api)),
+            head,
+            epoch,
+        },
+    ))
+}
+
+pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    call.query(&[])?;
+    let name = call.param("proxy");
+    let mut view = api.fleet.member(name);
+    if view.is_none() {
+        api.changelog.true_head(call.actor.clone()).await?;
+        view = api.fleet.member(name);
+    }
+    let view = view.ok_or_else(|| Problem::new(problem::NOT_FOUND, format!("no proxy is called {name:?}")))?;
+    Ok(json(StatusCode::OK, &Proxy::of(view, &api)))
+}
+
+/// Strikes a proxy that is away from the roster. No proxy has anything to apply of that, so none is waited for; the
+/// waiting is for the end of its own lease.
+pub async fn forget(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let query = call.query(&["timeout"])?;
+    let timeout = query.timeout()?.unwrap_or(Duration::from_secs(15));
+    let place = api.waiters.try_acquire();
+    let _place = place.map_err(|_| Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet"))?;
+    let name = call.param("proxy");
+    let began = Instant::now();
+    let head = api.changelog.true_head(call.actor.clone()).await?;
+    let conflict = |detail: String| Problem::new(problem::CONFLICT, detail);
+    let revision = match api.fleet.forget(name, call.actor.clone(), timeout).await {
+        Ok(Forgotten::Absent) => head.state.revision,
+        Ok(Forgotten::Gone(committed)) => committed.revision,
+        Err(ForgetError::Present) => return Err(conflict(format!("{name} is connected and would join again")).into()),
+        Err(ForgetError::Leased(rest)) => {
+            return Err(conflict(format!("the lease of {name} ends in {} ms", rest.as_millis())).into());
+        }
+        Err(ForgetError::Write(error)) => return Err(error.into()),
+    };
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let wait = Waited {
+        r#for: "none",
+        reached: true,
+        took_ms,
+    };
+    Ok(json(
+        StatusCode::OK,
+        &Written {
+            revision,
+            committed: true,
+            wait,
+            fleet: None,
+            also_in: &[],
+        },
+    ))
+}
+
+/// `{"epoch": "…"}`
+pub async fn succeed(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let from = epoch(call.json()?)?;
+    write(
+        &api,
+        &call,
+        Subject::Succession,
+        succession::succeed(from, Uuid::new_v4()),
+    )
+    .await
+}
+
+fn epoch(body: Value) -> Result<Epoch, Problem> {
+    let Value::Object(mut members) = body else {
+        return Err(Invalid::field("", "an object is expected").into());
+    };
+    let epoch = members.remove("epoch");
+    if let Some(unknown) = members.keys().next() {
+        return Err(Invalid::field(unknown, "the field is unknown").into());
+    }
+    let epoch = epoch
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(|text| text.parse().ok());
+    Ok(Epoch(epoch.ok_or_else(|| {
+        Invalid::field("epoch", "an epoch, which is a UUID, is expected")
+    })?))
+}

@@ -1,0 +1,85 @@
+use std::sync::Arc;
+
+use axum::extract::State;
+use shared::change::ObjectKey;
+use shared::model::{Address, Invalid};
+
+use super::Api;
+use super::answer::Answer;
+use super::call::Call;
+use super::page::Page;
+use super::write::{absent, show as show_object, write};
+use crate::registry::plan::Subject;
+use crate::registry::{Document, address, document, service, upstream};
+
+pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let query = call.query(&["limit", "cursor"])?;
+    let name = call.service("service")?;
+    let key = ObjectKey::service(name.as_str());
+    let mut head = api.changelog.head();
+    if head.state.get(&key).is_none() {
+        head = api.changelog.true_head(call.actor.clone()).await?;
+    }
+    if head.state.get(&key).is_none() {
+        return Err(absent(&key).into());
+    }
+    let after = ObjectKey::upstream(name.as_str(), query.value("cursor").unwrap_or(""));
+    let keys = service::upstreams(&head, name.as_str()).skip_while(|key| **key <= after);
+    let page = Page::of(keys, query.limit()?, |key| {
+        key.upstream_parts().map_or_else(String::new, |(_, id)| id.to_owned())
+    });
+    Ok(page.map(|key| document::current(&head, key)).answer())
+}
+
+pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    call.query(&[])?;
+    let (service, id) = (call.service("service")?, call.upstream()?);
+    show_object(&api, &call, ObjectKey::upstream(service.as_str(), id.as_str())).await
+}
+
+pub async fn replace(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let (service, id) = (call.service("service")?, call.upstream()?);
+    let names = [("id", id.as_str()), ("service", service.as_str())];
+    let document = Document::of(call.json_or_empty()?, &names)?;
+    let decide = upstream::replace(&service, &id, document, call.conditions()?)?;
+    write(&api, &call, Subject::Upstream(service, id), decide).await
+}
+
+pub async fn patch(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let (service, id) = (call.service("service")?, call.upstream()?);
+    let names = [("id", id.as_str()), ("service", service.as_str())];
+    let document = Document::of(call.json()?, &names)?;
+    let decide = upstream::patch(&service, &id, document, call.conditions()?);
+    write(&api, &call, Subject::Upstream(service, id), decide).await
+}
+
+pub async fn remove(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let (service, id) = (call.service("service")?, call.upstream()?);
+    let decide = upstream::remove(&service, &id, call.conditions()?);
+    write(&api, &call, Subject::UpstreamGone(service, id), decide).await
+}
+
+/// Every registration of an address.
+pub async fn at_address(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let query = call.query(&["address", "limit", "cursor"])?;
+    let address = parse(query.required("address")?)?;
+    let head = api.changelog.head();
+    let cursor = query.value("cursor").unwrap_or("");
+    let keys = address::registrations(&head, &address)
+        .into_iter()
+        .skip_while(|key| &*key.key <= cursor);
+    let page = Page::of(keys, query.limit()?, |key| key.key.to_string());
+    Ok(page.map(|key| document::current(&head, &key)).answer())
+}
+
+/// Unregisters an address everywhere.
+pub async fn leave(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    let query = call.query(&["address", "wait", "timeout"])?;
+    let address = parse(query.required("address")?)?;
+    let decide = address::remove(&address);
+    write(&api, &call, Subject::AddressGone(address), decide).await
+}
+
+fn parse(text: &str) -> Result<Address, Invalid> {
+    Address::try_from(text).map_err(|detail| Invalid::field("address", detail))
+}

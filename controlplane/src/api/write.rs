@@ -1,0 +1,153 @@
+//! One write from its decision to its answer: committed, and true on every proxy, or named where it is not.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use net::problem::{self, Problem};
+use serde::Serialize;
+use serde_json::json;
+use shared::change::{ObjectKey, Revision};
+use shared::stream::wait::report::FleetMember;
+use shared::stream::wait::{Report, WaitSpec};
+
+use super::Api;
+use super::answer::{Answer, Failure, json, tag};
+use super::call::Call;
+use crate::changelog::{Committed, Decide};
+use crate::registry::document;
+use crate::registry::plan::{Goal, Plan, Subject};
+
+#[derive(Serialize)]
+pub struct Written<'a> {
+    pub revision: Revision,
+    pub committed: bool,
+    pub wait: Waited,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetMember<'a>>,
+    pub also_in: &'a [String],
+}
+
+#[derive(Serialize)]
+pub struct Waited {
+    pub r#for: &'static str,
+    pub reached: bool,
+    pub took_ms: u64,
+}
+
+pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> Answer {
+    let known: &[&str] = match subject {
+        Subject::AddressGone(_) => &["address", "wait", "timeout"],
+        _ => &["wait", "timeout"],
+    };
+    let query = call.query(known)?;
+    let (goal, timeout) = (query.goal()?, query.timeout()?);
+    // Before the commit: a write that is refused for want of room has changed nothing.
+    let _place = match goal {
+        Some(Goal::None) => None,
+        _ => Some(api.waiters.try_acquire().map_err(|_| {
+            Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet").with("committed", false)
+        })?),
+    };
+    let committed = api.changelog.submit(call.actor.clone(), decide).await?;
+    let plan = Plan::of(&subject, &committed, &api.changelog, goal, timeout);
+    let report = match plan.goal {
+        Goal::None => None,
+        _ => Some(wait(api, plan.spec.clone(), plan.timeout).await),
+    };
+    let mut response = answer(&committed, &plan, report.as_ref());
+    let written = match &subject {
+        Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
+        Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
+        _ => None,
+    };
+    if let Some(object) = written.and_then(|key| committed.head.state.get(&key).cloned()) {
+        response.headers_mut().extend([tag(object.revision)]);
+    }
+    Ok(response)
+}
+
+/// Waits, but not beyond the end of this process: then it is said how far it came.
+async fn wait(api: &Api, spec: WaitSpec, timeout: Duration) -> Report {
+    tokio::select! {
+        report = api.fleet.wait(spec.clone(), timeout) => report,
+        () = api.stop.cancelled() => api.fleet.wait(spec, Duration::ZERO).await,
+    }
+}
+
+fn answer(committed: &Committed, plan: &Plan, report: Option<&Report>) -> Response {
+    let wait = Waited {
+        r#for: plan.goal.as_str(),
+        reached: report.is_some_and(|report| report.reached),
+        took_ms: report.map_or(0, |report| u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let status = match report {
+        None => StatusCode::ACCEPTED,
+        Some(report) if !report.reached => return not_reached(committed, plan, wait, report),
+        Some(_) => StatusCode::OK,
+    };
+    let written = Written {
+        revision: committed.revision,
+        committed: true,
+        wait,
+        fleet: report.map(Report::fleet),
+        also_in: &plan.also_in,
+    };
+    json(status, &written)
+}
+
+fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report) -> Response {
+    let revision = committed.revision;
+    let problem = match report.refused_now {
+        true => Problem::new(
+            problem::REFUSED_BY_PROXY,
+            format!("a proxy cannot apply revision {revision}"),
+        ),
+        false => {
+            let detail = format!(
+                "revision {revision} is {} on {} of {} proxies after {} ms",
+                plan.goal.as_str(),
+                report.reached_count,
+                report.members,
+                wait.took_ms
+            );
+            Problem::new(problem::WAIT_NOT_REACHED, detail)
+        }
+    };
+    let problem = problem
+        .with("revision", revision.0)
+        .with("committed", true)
+        .with("wait", json!(wait))
+        .with("fleet", json!(report.fleet()))
+        .with("also_in", plan.also_in.clone());
+    Failure::from(problem).into_response()
+}
+
+/// GET of one object. That there is none is only said by the true head.
+pub async fn show(api: &Api, call: &Call, key: ObjectKey) -> Answer {
+    let conditions = call.conditions()?;
+    let mut head = api.changelog.head();
+    if head.state.get(&key).is_none() {
+        head = api.changelog.true_head(call.actor.clone()).await?;
+    }
+    let Some(object) = head.state.get(&key) else {
+        return Err(absent(&key).into());
+    };
+    let current = document::current(&head, &key);
+    let mut response = match conditions.hold(Some(object.revision)) {
+        true => json(StatusCode::OK, &current),
+        false if conditions.if_match.is_none() => StatusCode::NOT_MODIFIED.into_response(),
+        false => {
+            let detail = format!("{key} is at revision {}", object.revision);
+            return Err(Problem::new(problem::PRECONDITION_FAILED, detail)
+                .with("current", current)
+                .into());
+        }
+    };
+    response.headers_mut().extend([tag(object.revision)]);
+    Ok(response)
+}
+
+pub fn absent(key: &ObjectKey) -> Problem {
+    Problem::new(problem::NOT_FOUND, format!("{key} does not exist"))
+}

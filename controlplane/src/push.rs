@@ -32,7 +32,11 @@ struct Push {
 
 /// `POST /v1/stream` and `GET /v1/snapshot`. Streams end with `stop`.
 pub fn router(fleet: Arc<Fleet>, stop: CancellationToken) -> Router {
-    let push = Arc::new(Push { fleet, snapshots: Snapshots::default(), stop });
+    let push = Arc::new(Push {
+        fleet,
+        snapshots: Snapshots::default(),
+        stop,
+    });
     Router::new()
         .route("/v1/stream", post(connection::open))
         .route("/v1/snapshot", get(snapshot::show))

@@ -15,7 +15,7 @@ use net::ndjson::Lines;
 use net::problem::{self, Problem};
 use shared::stream::hub::Refusal;
 use shared::stream::message::Up;
-use shared::stream::publisher::{Closing, HELLO_WITHIN, Input, Joined, Output, Publisher};
+use shared::stream::publisher::{Closing, HELLO_WITHIN, Input, Output, Publisher};
 use shared::stream::roster::SessionId;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -84,7 +84,9 @@ impl Connection {
                 tokio::spawn(self.run(reader, stop));
                 return streaming(body);
             }
-            let Some((name, member, replaces)) = joining else { return unavailable() };
+            let Some((name, member, replaces)) = joining else {
+                return unavailable();
+            };
             input = Input::Joined(join::join(&self.fleet.changelog, name, member, replaces).await);
         }
     }
@@ -144,7 +146,9 @@ impl Connection {
 
     fn step(&mut self, input: Input) -> Vec<Output> {
         let publisher = &mut self.publisher;
-        self.fleet.with(|hub| publisher.handle(input, hub, boottime())).unwrap_or_default()
+        self.fleet
+            .with(|hub| publisher.handle(input, hub, boottime()))
+            .unwrap_or_default()
     }
 
     /// There is room: the publisher hands out one buffer at a time.
@@ -182,14 +186,19 @@ struct Reader {
 
 impl Reader {
     fn new(body: Body) -> Reader {
-        Reader { body: body.into_data_stream(), lines: Lines::new(LINE_MAX) }
+        Reader {
+            body: body.into_data_stream(),
+            lines: Lines::new(LINE_MAX),
+        }
     }
 
     /// `None` at the end. May be dropped and called again: nothing is lost between two awaits.
     async fn next(&mut self) -> Result<Option<Up>, String> {
         loop {
             if let Some(line) = self.lines.next_line().map_err(|error| error.to_string())? {
-                return serde_json::from_slice(&line).map(Some).map_err(|error| error.to_string());
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(|error| error.to_string());
             }
             match self.body.next().await {
                 Some(Ok(chunk)) => self.lines.push(&chunk),
@@ -202,7 +211,9 @@ impl Reader {
 
 fn streaming(body: Outlet) -> Response {
     let mut response = Body::new(body).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     response
 }
 
@@ -210,13 +221,19 @@ fn refused(refusal: &Refusal) -> Response {
     if refusal.is_alarming() {
         tracing::error!(%refusal, "a proxy is refused");
     }
-    let of = if refusal.is_invalid() { problem::INVALID } else { problem::CONFLICT };
+    let of = if refusal.is_invalid() {
+        problem::INVALID
+    } else {
+        problem::CONFLICT
+    };
     refuse(Problem::new(of, refusal.to_string()))
 }
 
 fn unavailable() -> Response {
     let mut response = refuse(Problem::new(problem::STORE_UNAVAILABLE, "the proxy could not join"));
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

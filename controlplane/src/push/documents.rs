@@ -16,7 +16,9 @@ pub(super) fn apply_document(state: &State) -> io::Result<Vec<u8>> {
                 services.insert(key.key.to_string(), body);
             }
             (Kind::Upstream, Some((service, id))) => {
-                let Some(Value::Object(service)) = services.get_mut(service) else { continue };
+                let Some(Value::Object(service)) = services.get_mut(service) else {
+                    continue;
+                };
                 let upstreams = service.entry("upstreams").or_insert_with(|| Value::Object(Map::new()));
                 if let Value::Object(upstreams) = upstreams {
                     upstreams.insert(id.to_owned(), body);
@@ -55,6 +57,9 @@ mod tests {
             state.apply_op(&op, Revision(revision as u64 + 1));
         }
         let text = String::from_utf8(apply_document(&state).unwrap()).unwrap();
-        assert_eq!(text, r#"{"services":{"web":{"match":[],"upstreams":{"a:1":{"weight":2}}}}}"#);
+        assert_eq!(
+            text,
+            r#"{"services":{"web":{"match":[],"upstreams":{"a:1":{"weight":2}}}}}"#
+        );
     }
 }

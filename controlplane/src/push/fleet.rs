@@ -66,7 +66,9 @@ impl Fleet {
         let now = boottime();
         let mut hub = Box::new(Hub::new(&head.state, recent.iter().map(|commit| &**commit), now));
         if let Stage::Early(commits) = &inner.stage {
-            commits.iter().for_each(|(commit, head)| hub.committed(commit, &head.state, now));
+            commits
+                .iter()
+                .for_each(|(commit, head)| hub.committed(commit, &head.state, now));
         }
         inner.stage = Stage::Live(hub);
     }
@@ -89,7 +91,9 @@ impl Fleet {
     /// Runs `call` on the hub, and tells everybody what came of it.
     pub(super) fn with<R>(&self, call: impl FnOnce(&mut Hub) -> R) -> Option<R> {
         let mut inner = self.lock();
-        let Stage::Live(hub) = &mut inner.stage else { return None };
+        let Stage::Live(hub) = &mut inner.stage else {
+            return None;
+        };
         let result = call(hub);
         self.deliver(inner);
         Some(result)
@@ -141,7 +145,11 @@ impl Fleet {
         };
         let mut waiting = match begun {
             Err(report) => return report,
-            Ok(id) => Waiting { fleet: self.clone(), id, answer },
+            Ok(id) => Waiting {
+                fleet: self.clone(),
+                id,
+                answer,
+            },
         };
         match tokio::time::timeout(timeout, &mut waiting.answer).await {
             Ok(Ok(report)) => report,

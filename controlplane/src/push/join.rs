@@ -15,7 +15,10 @@ pub(super) async fn join(changelog: &Changelog, name: Arc<str>, member: Member, 
     let decide = move |head: &crate::changelog::Head| match member::join(&head.state, &name, member, replaces) {
         Join::Append(op) => Decision::Append(vec![op]),
         Join::Nothing => Decision::Nothing,
-        Join::Held => Decision::Refuse(Box::new(Problem::new(problem::CONFLICT, "another instance has the name"))),
+        Join::Held => Decision::Refuse(Box::new(Problem::new(
+            problem::CONFLICT,
+            "another instance has the name",
+        ))),
     };
     match changelog.submit(actor, Arc::new(decide)).await {
         Ok(_) => Joined::Committed,

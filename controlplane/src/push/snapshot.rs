@@ -55,7 +55,10 @@ enum Form {
 
 impl Default for Snapshots {
     fn default() -> Snapshots {
-        Snapshots { in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)), cached: Mutex::default() }
+        Snapshots {
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            cached: Mutex::default(),
+        }
     }
 }
 
@@ -91,9 +94,21 @@ fn form(request: &Request) -> Result<Form, Box<Problem>> {
             return Err(Box::new(Problem::new(problem::MALFORMED, detail)));
         }
     };
-    let accepts = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let media = |value: &str| value.split(',').any(|range| range.split(';').next().is_some_and(|m| m.trim() == JSON));
-    Ok(if accepts.into_iter().any(media) { Form::Document } else { Form::Snapshot(scope) })
+    let accepts = request
+        .headers()
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let media = |value: &str| {
+        value
+            .split(',')
+            .any(|range| range.split(';').next().is_some_and(|m| m.trim() == JSON))
+    };
+    Ok(if accepts.into_iter().any(media) {
+        Form::Document
+    } else {
+        Form::Snapshot(scope)
+    })
 }
 
 impl Snapshots {
@@ -110,7 +125,12 @@ impl Snapshots {
         }
         let (epoch, revision) = (state.epoch, state.configured);
         let bytes = write(fleet.clone(), Scope::Configuration).await?;
-        *cached = Some(Cached { epoch, revision, made: Instant::now(), bytes: bytes.clone() });
+        *cached = Some(Cached {
+            epoch,
+            revision,
+            made: Instant::now(),
+            bytes: bytes.clone(),
+        });
         Ok(bytes)
     }
 }
@@ -136,7 +156,9 @@ fn sending(bytes: Bytes, permit: OwnedSemaphorePermit, content_type: &'static st
     let length = HeaderValue::from(bytes.len());
     tokio::spawn(send(bytes, outgoing, permit));
     let mut response = Body::new(body).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CONTENT_LENGTH, length);
     response
 }
@@ -155,6 +177,8 @@ async fn send(mut bytes: Bytes, outgoing: mpsc::Sender<Bytes>, permit: OwnedSema
 
 fn later(detail: &str) -> Response {
     let mut response = refuse(Problem::new(problem::STORE_UNAVAILABLE, detail));
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

@@ -1,0 +1,110 @@
+//! Following a control plane: the stream, what is kept on disk, and the table of now.
+//!
+//! Every decision is the subscriber's (`shared::stream::subscriber`); here its outputs are carried out, one after another
+//! and in its order, and their results handed back.
+
+mod directory;
+mod driver;
+pub mod media;
+mod record;
+pub mod store;
+mod transport;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shared::stream::subscriber::{self, Identity, Loaded, Settings, Subscriber};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, OnLeaseEnd};
+use crate::phase::PhaseSender;
+use crate::view::Views;
+
+use directory::Directory;
+use driver::Driver;
+use transport::Address;
+
+/// How the proxy ends.
+#[derive(Clone, Debug, Default)]
+pub struct Leave {
+    /// The listeners close.
+    pub stopping: CancellationToken,
+    /// The listeners are closed, and nothing is in flight any more.
+    pub drained: CancellationToken,
+}
+
+#[derive(Debug)]
+pub enum Error {
+    /// What is given as the address of a control plane.
+    Address {
+        given: String,
+        why: &'static str,
+    },
+    Directory {
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// Another process has it.
+    InUse {
+        path: PathBuf,
+    },
+    /// A task panicked.
+    Defect,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Address { given, why } => write!(f, "control plane {given:?}: {why}"),
+            Error::Directory { path, error } => write!(f, "data directory {}: {error}", path.display()),
+            Error::InUse { path } => write!(f, "data directory {}: another proxy uses it", path.display()),
+            Error::Defect => f.write_str("the synchronisation has failed unexpectedly"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Runs until the proxy has left; ends earlier only with an error.
+pub async fn run(config: Arc<Config>, views: Arc<Views>, phase: PhaseSender, leave: Leave) -> Result<(), Error> {
+    let addresses = config
+        .controlplanes
+        .iter()
+        .map(|given| Address::parse(given))
+        .collect::<Result<Vec<_>, _>>()?;
+    let path = config.data.clone();
+    let opened = tokio::task::spawn_blocking(move || Directory::open(path)).await;
+    let Directory {
+        lock,
+        store,
+        instance,
+        boot,
+        state,
+        disk,
+    } = opened.map_err(|_| Error::Defect)??;
+    let settings = Settings {
+        identity: Identity {
+            name: config.name.as_str().into(),
+            instance,
+            boot,
+            build: env!("CARGO_PKG_VERSION").into(),
+        },
+        lease: config.lease,
+        on_lease_end: match config.on_lease_end {
+            OnLeaseEnd::Serve => subscriber::OnLeaseEnd::Serve,
+            OnLeaseEnd::Unready => subscriber::OnLeaseEnd::Unready,
+            OnLeaseEnd::Stop => subscriber::OnLeaseEnd::Stop,
+        },
+        urls: addresses.len(),
+        seed: instance.as_u64_pair().1 ^ boot,
+    };
+    let loaded = Loaded { state, disk };
+    let (subscriber, outputs) = Subscriber::new(settings, loaded, net::clock::boottime());
+    let token = config.token.as_deref().map(Into::into);
+    let driver = Driver::new(subscriber, store, views, phase, transport::Peers { addresses, token });
+    let ended = driver.run(outputs, leave).await;
+    drop(lock);
+    ended
+}

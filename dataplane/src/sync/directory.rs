@@ -1,0 +1,100 @@
+//! The data directory: one proxy's alone, with the instance's identity and its count of starts.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use shared::state::State;
+use shared::stream::subscriber::Disk;
+use uuid::Uuid;
+
+use super::Error;
+use super::media::{Files, Media};
+use super::store::Store;
+
+/// JSON, in the directory's file of that name.
+#[derive(Serialize, Deserialize)]
+struct Instance {
+    instance: Uuid,
+    /// Starts so far.
+    boot: u64,
+}
+
+const INSTANCE: &str = "instance";
+
+pub(super) struct Directory {
+    /// Released with the process, however it ends.
+    pub lock: File,
+    pub store: Store,
+    pub instance: Uuid,
+    pub boot: u64,
+    pub state: Option<State>,
+    pub disk: Disk,
+}
+
+impl Directory {
+    pub(super) fn open(path: PathBuf) -> Result<Directory, Error> {
+        let lock = lock(&path)?;
+        let media = Arc::new(Files::new(path.clone()));
+        let failed = |error| Error::Directory { path, error };
+        let counted = count_start(&*media);
+        let (mut store, mut state) = Store::open(media).map_err(failed)?;
+        let mut disk = Disk::Good;
+        let Instance { instance, boot } = counted.unwrap_or_else(|error| {
+            // Not known to be a restart, it is a new instance. What is stored must not be served, now or later: the
+            // control plane could not tell this life's words from the last one's.
+            tracing::error!(%error, "the boot counter cannot be written: nothing is served from disk");
+            state = None;
+            disk = match store.unlink() {
+                Ok(()) => Disk::Lost,
+                Err(_) => Disk::Stuck,
+            };
+            Instance {
+                instance: Uuid::new_v4(),
+                boot: 0,
+            }
+        });
+        Ok(Directory {
+            lock,
+            store,
+            instance,
+            boot,
+            state,
+            disk,
+        })
+    }
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let failed = |error| Error::Directory {
+        path: path.to_owned(),
+        error,
+    };
+    fs::create_dir_all(path).map_err(failed)?;
+    let directory = File::open(path).map_err(failed)?;
+    flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|error| match io::Error::from(error) {
+        error if error.kind() == io::ErrorKind::WouldBlock => Error::InUse { path: path.to_owned() },
+        error => failed(error),
+    })?;
+    Ok(directory)
+}
+
+fn count_start(media: &dyn Media) -> io::Result<Instance> {
+    let known = match media.read(INSTANCE) {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Instance {
+            instance: Uuid::new_v4(),
+            boot: 0,
+        },
+        Err(error) => return Err(error),
+    };
+    let counted = Instance {
+        boot: known.boot + 1,
+        ..known
+    };
+    media.replace(INSTANCE, &serde_json::to_vec(&counted)?)?;
+    Ok(counted)
+}

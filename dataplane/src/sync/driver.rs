@@ -1,0 +1,236 @@
+//! Carries out what the subscriber says.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use net::clock::boottime;
+use net::ndjson;
+use shared::state::State;
+use shared::stream::subscriber::{self, Disconnected, Input, Output, Subscriber};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::store::Store;
+use super::transport::{Event, Fetch, Link, Peers};
+use super::{Error, Leave};
+use crate::phase::{Phase, PhaseSender};
+use crate::view::{LeftOut, Views};
+
+const TICK: Duration = Duration::from_millis(250);
+
+pub(super) struct Driver {
+    subscriber: Subscriber,
+    /// Away while it is at work on another thread.
+    store: Option<Store>,
+    compaction: Option<JoinHandle<io::Result<(u64, u64)>>>,
+    views: Arc<Views>,
+    phase: PhaseSender,
+    peers: Peers,
+    link: Option<Link>,
+    fetch: Option<Fetch>,
+    left: LeftOut,
+}
+
+impl Driver {
+    pub(super) fn new(
+        subscriber: Subscriber,
+        store: Store,
+        views: Arc<Views>,
+        phase: PhaseSender,
+        peers: Peers,
+    ) -> Driver {
+        Driver {
+            subscriber,
+            store: Some(store),
+            compaction: None,
+            views,
+            phase,
+            peers,
+            link: None,
+            fetch: None,
+            left: LeftOut::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self, outputs: Vec<Output>, leave: Leave) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut drains = self.views.changed();
+        let (mut stopping, mut drained) = (false, false);
+        let mut finished = self.carry_out(outputs).await?;
+        while !finished {
+            let input = tokio::select! {
+                event = next_event(&mut self.link) => input(event),
+                // The sender lives in the views, which this holds.
+                _ = drains.changed() => Input::Draining(self.views.draining()),
+                snapshot = next_fetched(&mut self.fetch) => {
+                    self.fetch = None;
+                    Input::Fetched(snapshot)
+                }
+                () = leave.stopping.cancelled(), if !stopping => {
+                    stopping = true;
+                    Input::Stopping
+                }
+                () = leave.drained.cancelled(), if !drained => {
+                    drained = true;
+                    Input::Drained
+                }
+                _ = ticks.tick() => {
+                    finished |= self.feed(Input::Draining(self.views.draining())).await?;
+                    Input::Tick
+                }
+            };
+            finished |= self.feed(input).await?;
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, input: Input) -> Result<bool, Error> {
+        let outputs = self.subscriber.handle(input, boottime());
+        self.carry_out(outputs).await
+    }
+
+    /// One after another; what they lead to comes after what was said before. Answers whether it is over.
+    async fn carry_out(&mut self, outputs: Vec<Output>) -> Result<bool, Error> {
+        let mut queue = VecDeque::from(outputs);
+        let mut finished = false;
+        while let Some(output) = queue.pop_front() {
+            let result = match output {
+                Output::Save(state) => Some(self.save(state).await?),
+                Output::Unlink => Some(self.unlink().await?),
+                Output::Write(changes) => Some(self.write(&changes)?),
+                Output::Finished => {
+                    finished = true;
+                    None
+                }
+                other => self.act(other),
+            };
+            if let Some(input) = result {
+                queue.extend(self.subscriber.handle(input, boottime()));
+            }
+        }
+        self.compact().await?;
+        Ok(finished)
+    }
+
+    fn act(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Connect { url } => self.link = Some(self.peers.connect(url)),
+            Output::Close => {
+                self.link = None;
+                self.fetch = None;
+            }
+            Output::Send(up) => {
+                let taken = self.link.as_ref().is_none_or(|link| link.send(ndjson::encode(&up)));
+                if !taken {
+                    let why = "the control plane takes no more lines".to_owned();
+                    return Some(Input::Disconnected(Disconnected::Lost(why)));
+                }
+            }
+            Output::Fetch { path } => self.fetch = self.link.as_ref().map(|link| link.fetch(&path)),
+            Output::Swap { table, touched } => {
+                self.left = match touched {
+                    Some(touched) => self.views.swap_touched(table, &touched),
+                    None => self.views.swap(table),
+                };
+                return Some(Input::Swapped);
+            }
+            Output::Retire => {
+                self.views.retire(std::mem::take(&mut self.left));
+                return Some(Input::Retired(self.views.draining()));
+            }
+            Output::Phase(phase) => self.phase.set(shown(phase)),
+            Output::Alarm(alarm) => tracing::error!(%alarm, "alarm"),
+            Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
+        }
+        None
+    }
+
+    /// A few hundred bytes into the page cache: not worth another thread.
+    fn write(&mut self, changes: &[shared::stream::message::Change]) -> Result<Input, Error> {
+        let store = self.store.as_mut().ok_or(Error::Defect)?;
+        Ok(Input::Stored(store.write(changes).map_err(|error| error.to_string())))
+    }
+
+    async fn save(&mut self, state: State) -> Result<Input, Error> {
+        self.settle_compaction().await?;
+        Ok(Input::Stored(self.aside(move |store| store.save(&state)).await?))
+    }
+
+    /// After a compaction that is under way, or that would bring something back.
+    async fn unlink(&mut self) -> Result<Input, Error> {
+        self.settle_compaction().await?;
+        Ok(Input::Unlinked(self.aside(Store::unlink).await?))
+    }
+
+    async fn aside(
+        &mut self,
+        work: impl FnOnce(&mut Store) -> io::Result<()> + Send + 'static,
+    ) -> Result<Result<(), String>, Error> {
+        let mut store = self.store.take().ok_or(Error::Defect)?;
+        let working = tokio::task::spawn_blocking(move || {
+            let result = work(&mut store);
+            (store, result)
+        });
+        let (store, result) = working.await.map_err(|_| Error::Defect)?;
+        self.store = Some(store);
+        Ok(result.map_err(|error| error.to_string()))
+    }
+
+    async fn compact(&mut self) -> Result<(), Error> {
+        if self.compaction.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.settle_compaction().await?;
+        }
+        let store = self.store.as_mut().ok_or(Error::Defect)?;
+        if let Some(compaction) = store.compaction(self.subscriber.state()) {
+            self.compaction = Some(tokio::task::spawn_blocking(move || compaction.run()));
+        }
+        Ok(())
+    }
+
+    async fn settle_compaction(&mut self) -> Result<(), Error> {
+        if let Some(compaction) = self.compaction.take() {
+            let result = compaction.await.map_err(|_| Error::Defect)?;
+            self.store.as_mut().ok_or(Error::Defect)?.compacted(result);
+        }
+        Ok(())
+    }
+}
+
+async fn next_event(link: &mut Option<Link>) -> Event {
+    let event = match link {
+        Some(link) => link.next().await,
+        None => std::future::pending().await,
+    };
+    if matches!(event, Event::Disconnected(_)) {
+        *link = None;
+    }
+    event
+}
+
+async fn next_fetched(fetch: &mut Option<Fetch>) -> Result<State, String> {
+    match fetch {
+        Some(fetch) => fetch.done().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn input(event: Event) -> Input {
+    match event {
+        Event::Connected => Input::Connected,
+        Event::Lines(lines) => Input::Lines(lines),
+        Event::Disconnected(why) => Input::Disconnected(why),
+    }
+}
+
+fn shown(phase: subscriber::Phase) -> Phase {
+    match phase {
+        subscriber::Phase::Starting => Phase::Starting,
+        subscriber::Phase::Serving { stale } => Phase::Serving { stale },
+        subscriber::Phase::Unready => Phase::Unready,
+        subscriber::Phase::Stopped => Phase::Stopped,
+        subscriber::Phase::Draining => Phase::Draining,
+    }
+}

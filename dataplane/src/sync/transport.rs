@@ -1,0 +1,241 @@
+//! The stream over HTTP/2 without TLS: a request whose body is what the proxy says, an answer whose body is what it is
+//! told. One connection carries it, and the snapshots that it offers.
+
+mod address;
+mod fetch;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Either, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use net::ndjson::Lines;
+use shared::stream::message::Down;
+use shared::stream::subscriber::Disconnected;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+pub(super) use address::Address;
+pub(super) use fetch::Fetch;
+
+/// A line holds one revision: at most 1 MiB before it is escaped.
+const LINE_MAX: usize = 8 << 20;
+/// Lines said and not sent yet; a control plane that takes no more is left.
+const SAID_MAX: usize = 64;
+/// What was read and not handled yet.
+const EVENTS_MAX: usize = 4;
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Of an answer that is no stream.
+const PROBLEM_MAX: usize = 64 << 10;
+const PROBLEM_WITHIN: Duration = Duration::from_secs(5);
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// One connection a proxy: it may well hold what a fast snapshot needs.
+const WINDOW: u32 = 2 << 20;
+
+/// The control planes, and what is presented to them.
+pub(super) struct Peers {
+    pub addresses: Vec<Address>,
+    pub token: Option<Arc<str>>,
+}
+
+pub(super) enum Event {
+    Connected,
+    /// As many as were read at once.
+    Lines(Vec<Down>),
+    /// The last.
+    Disconnected(Disconnected),
+}
+
+/// One connection; ends with it.
+pub(super) struct Link {
+    events: mpsc::Receiver<Event>,
+    said: mpsc::Sender<Bytes>,
+    requests: watch::Receiver<Option<Requests>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+type Outgoing = Either<Said, Empty<Bytes>>;
+
+/// A connection that takes further requests.
+#[derive(Clone)]
+struct Requests {
+    sender: SendRequest<Outgoing>,
+    address: Address,
+    token: Option<Arc<str>>,
+}
+
+impl Peers {
+    pub(super) fn connect(&self, url: usize) -> Link {
+        let (events_in, events) = mpsc::channel(EVENTS_MAX);
+        let (said, lines) = mpsc::channel(SAID_MAX);
+        let (requests_in, requests) = watch::channel(None);
+        let address = self.addresses.get(url).cloned();
+        let token = self.token.clone();
+        let task = tokio::spawn(async move {
+            let ended = match address {
+                Some(address) => speak(address, token, Said(lines), requests_in, &events_in).await,
+                None => Disconnected::Lost("there is no control plane to ask".to_owned()),
+            };
+            // Whoever dropped the link wants no last word.
+            let _ = events_in.send(Event::Disconnected(ended)).await;
+        });
+        Link {
+            events,
+            said,
+            requests,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+}
+
+impl Link {
+    pub(super) async fn next(&mut self) -> Event {
+        let ended = || Event::Disconnected(Disconnected::Lost("the connection's task has failed".to_owned()));
+        self.events.recv().await.unwrap_or_else(ended)
+    }
+
+    /// Whether there was room.
+    pub(super) fn send(&self, line: Bytes) -> bool {
+        self.said.try_send(line).is_ok()
+    }
+
+    pub(super) fn fetch(&self, path: &str) -> Fetch {
+        Fetch::start(self.requests.borrow().clone(), path)
+    }
+}
+
+async fn speak(
+    address: Address,
+    token: Option<Arc<str>>,
+    said: Said,
+    requests_in: watch::Sender<Option<Requests>>,
+    events: &mpsc::Sender<Event>,
+) -> Disconnected {
+    let lost = |what: &str, error: &dyn std::fmt::Display| Disconnected::Lost(format!("{what}: {error}"));
+    let dialed = tokio::time::timeout(CONNECT_WITHIN, dial(&address)).await;
+    let sender = match dialed {
+        Ok(Ok(sender)) => sender,
+        Ok(Err(error)) => return lost("connecting", &error),
+        Err(_) => return lost("connecting", &"not within 3 s"),
+    };
+    let mut requests = Requests { sender, address, token };
+    requests_in.send_replace(Some(requests.clone()));
+    if events.send(Event::Connected).await.is_err() {
+        return Disconnected::Lost("dropped".to_owned());
+    }
+    let answer = match requests.send(Method::POST, "/v1/stream", Either::Left(said)).await {
+        Ok(answer) => answer,
+        Err(error) => return Disconnected::Lost(error),
+    };
+    match answer.status() {
+        StatusCode::OK => listen(answer.into_body(), events).await,
+        status => Disconnected::Refused {
+            status: status.as_u16(),
+            detail: problem(answer.into_body()).await,
+        },
+    }
+}
+
+async fn dial(address: &Address) -> Result<SendRequest<Outgoing>, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect((address.host(), address.port())).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    // Ends once nobody can send over it and its streams are over.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the connection to a control plane ends");
+        }
+    });
+    Ok(sender)
+}
+
+/// Lines come one by one and are handed over in heaps: all that is there already is applied together.
+async fn listen(mut body: Incoming, events: &mpsc::Sender<Event>) -> Disconnected {
+    let mut lines = Lines::new(LINE_MAX);
+    loop {
+        let chunk = match body.frame().await {
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => return Disconnected::Lost(error.to_string()),
+            None => return Disconnected::Lost("the control plane ended the stream".to_owned()),
+        };
+        lines.push(&chunk);
+        match parse(&mut lines) {
+            Ok(heap) if heap.is_empty() => {}
+            Ok(heap) => {
+                if events.send(Event::Lines(heap)).await.is_err() {
+                    return Disconnected::Lost("dropped".to_owned());
+                }
+            }
+            Err(why) => return Disconnected::Lost(why),
+        }
+    }
+}
+
+fn parse(lines: &mut Lines) -> Result<Vec<Down>, String> {
+    let mut heap = Vec::new();
+    while let Some(line) = lines.next_line().map_err(|error| error.to_string())? {
+        heap.push(serde_json::from_slice(&line).map_err(|error| format!("a line that is no message: {error}"))?);
+    }
+    Ok(heap)
+}
+
+/// The detail of a problem document, or what there is of it.
+async fn problem(body: Incoming) -> String {
+    let read = tokio::time::timeout(PROBLEM_WITHIN, Limited::new(body, PROBLEM_MAX).collect()).await;
+    let Ok(Ok(body)) = read else {
+        return "without an explanation".to_owned();
+    };
+    let bytes = body.to_bytes();
+    let document = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+    let detail = document.as_ref().and_then(|document| document.get("detail")?.as_str());
+    detail.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), str::to_owned)
+}
+
+impl Requests {
+    async fn send(&mut self, method: Method, path: &str, body: Outgoing) -> Result<http::Response<Incoming>, String> {
+        let mut request = Request::builder().method(method).uri(self.address.url(path));
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if matches!(body, Either::Left(_)) {
+            request = request.header(CONTENT_TYPE, "application/x-ndjson");
+        }
+        let request = request.body(body).map_err(|error| error.to_string())?;
+        self.sender
+            .send_request(request)
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// The request's body: what the proxy says, as it says it.
+struct Said(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Said {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut()
+            .0
+            .poll_recv(cx)
+            .map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}

@@ -1,0 +1,84 @@
+//! Where a control plane listens.
+
+use std::sync::Arc;
+
+use http::Uri;
+
+use crate::sync::Error;
+
+/// `http://host:port`, as given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sync) struct Address {
+    authority: Arc<str>,
+    host: Arc<str>,
+    port: u16,
+}
+
+/// Where the admin port is unless something else is said.
+const PORT: u16 = 8182;
+
+impl Address {
+    pub(in crate::sync) fn parse(given: &str) -> Result<Address, Error> {
+        let wrong = |why| Error::Address {
+            given: given.to_owned(),
+            why,
+        };
+        let uri: Uri = given.parse().map_err(|_| wrong("no URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(wrong("https is not supported yet")),
+            _ => return Err(wrong("http://host:port is expected")),
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(wrong("a URL without a path is expected"));
+        }
+        let authority = uri.authority().ok_or_else(|| wrong("there is no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("a name and a password have no place here; there is a token"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        Ok(Address {
+            authority: authority.as_str().into(),
+            host: host.into(),
+            port: authority.port_u16().unwrap_or(PORT),
+        })
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports() {
+        let address = Address::parse("http://[::1]:9000/").unwrap();
+        assert_eq!((address.host(), address.port()), ("::1", 9000));
+        assert_eq!(address.url("/v1/stream"), "http://[::1]:9000/v1/stream");
+        assert_eq!(Address::parse("http://cp.internal").unwrap().port(), PORT);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for given in [
+            "",
+            "cp:8182",
+            "https://cp:8182",
+            "http://cp:8182/v1",
+            "http://user@cp:8182",
+        ] {
+            assert!(Address::parse(given).is_err(), "{given:?}");
+        }
+    }
+}

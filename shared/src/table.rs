@@ -27,15 +27,15 @@ pub use query::{Headers, Query};
 pub use refusal::{Cause, Refusal};
 
 use crate::change::ObjectKey;
-use crate::model::{Address, ServiceName, host, path};
+use crate::model::{Address, ServiceName, UpstreamId, host, path};
 use claims::Claims;
+use entry::Entries;
 use hosts::Hosts;
-use index::HashMap;
 use upstreams::Upstreams;
 
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    services: HashMap<ServiceName, Arc<Entry>>,
+    services: Entries,
     hosts: Hosts,
     claims: Claims,
     upstreams: Upstreams,
@@ -54,7 +54,7 @@ impl Table {
         let path = path::normalise(query.path).ok()?;
         let host = host::canonical(query.host);
         let rule = self.hosts.find(&host, &path, query)?;
-        self.services.get(rule.service())
+        self.services.at(rule.slot())
     }
 
     pub fn entry(&self, service: &str) -> Option<&Arc<Entry>> {
@@ -63,12 +63,14 @@ impl Table {
 
     /// In no particular order.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.services.values()
+        self.services.iter()
     }
 
     /// Every registration of an address, ordered by service and id.
-    pub fn at(&self, address: &Address) -> impl Iterator<Item = (&ServiceName, &crate::model::UpstreamId)> {
-        self.upstreams.at(address)
+    pub fn at(&self, address: &Address) -> impl Iterator<Item = (&ServiceName, &UpstreamId)> {
+        self.upstreams
+            .at(address)
+            .map(|upstream| (&upstream.service, &upstream.id))
     }
 
     /// What stands refused now: objects whose last operation was refused, until one that is accepted, or their deletion.

@@ -23,6 +23,14 @@ impl Address {
         &self.text
     }
 
+    /// Keeps one copy of a text that is there already: an upstream's id mostly is its address.
+    pub(super) fn share(mut self, text: Arc<str>) -> Address {
+        if text == self.text {
+            self.text = text;
+        }
+        self
+    }
+
     pub fn shared(&self) -> Arc<str> {
         self.text.clone()
     }

@@ -48,7 +48,7 @@ pub fn parse_size(value: &Value) -> Result<u64, &'static str> {
 
 /// The one way to print a size: whole megabytes and more with their unit, everything else as the number of bytes.
 pub fn format_size(size: u64) -> Value {
-    let whole = |(_, unit): &&(&str, u64)| *unit >= 1_000_000 && size >= *unit && size % *unit == 0;
+    let whole = |(_, unit): &&(&str, u64)| *unit >= 1_000_000 && size >= *unit && size.is_multiple_of(*unit);
     match UNITS.iter().find(whole) {
         Some((name, unit)) => Value::from(format!("{}{name}", size / unit)),
         None => Value::from(size),

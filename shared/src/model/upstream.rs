@@ -107,7 +107,7 @@ fn read_address(fields: &mut Fields<'_>, id: &UpstreamId, path: &Path<'_>, error
             address.map_err(|detail| errors.invalid(&path, detail)).ok()
         }
         None => {
-            let address = Address::try_from(id.as_str());
+            let address = Address::try_from(id.as_str()).map(|address| address.share(id.shared()));
             let required =
                 |detail| errors.invalid(&path, format_args!("required unless the id is an address: {detail}"));
             address.map_err(required).ok()

@@ -1,8 +1,9 @@
 //! Folding operations into a table: what an operation means, and what becomes of one that cannot be applied.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::{Cause, Refusal, Table};
+use super::{Cause, Refusal, Registered, Table};
 use crate::change::{Body, Kind, ObjectKey, Op, Revision, Verb};
 use crate::model::{Service, ServiceName, Upstream};
 use crate::state::State;
@@ -54,24 +55,24 @@ impl Table {
         self.fold(steps)
     }
 
-    fn fold<'a>(&self, steps: impl Iterator<Item = Step<'a>>) -> Applied {
+    fn fold<'a>(&self, steps: impl Iterator<Item = Step<'a>> + Clone) -> Applied {
         let mut edit = Edit {
             table: self.clone(),
             refused: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
         };
         let mut services = Vec::new();
-        let mut upstreams = Vec::new();
-        for step in steps {
+        for step in steps.clone() {
             match step.object.kind {
                 Kind::Service => services.extend(edit.service(step)),
-                Kind::Upstream => upstreams.push(step),
                 Kind::Unknown(_) => edit.unknown(step),
-                Kind::Member | Kind::Succession => {}
+                Kind::Upstream | Kind::Member | Kind::Succession => {}
             }
         }
         edit.settle(services);
-        upstreams.into_iter().for_each(|step| edit.upstream(step));
+        steps
+            .filter(|step| step.object.kind == Kind::Upstream)
+            .for_each(|step| edit.upstream(step));
         edit.finish()
     }
 }
@@ -94,12 +95,13 @@ pub(super) struct Edit {
     pub table: Table,
     /// Objects that were refused on the way; their refusals are in the table.
     refused: BTreeSet<ObjectKey>,
-    pub touched: BTreeSet<ServiceName>,
+    /// Unordered, some more than once.
+    touched: Vec<ServiceName>,
 }
 
 /// A service that is valid by itself; whether it conflicts shows when all of its revision are known.
 pub(super) struct Candidate {
-    pub service: std::sync::Arc<Service>,
+    pub service: Arc<Service>,
     pub revision: Revision,
 }
 
@@ -131,7 +133,14 @@ impl Edit {
             return;
         };
         match Upstream::parse(service, id, put.body.as_str()) {
-            Ok(upstream) => self.put_upstream(upstream, step.revision, put.registration),
+            Ok(upstream) => {
+                let (revision, registration) = (step.revision, put.registration);
+                self.put_upstream(Registered {
+                    upstream,
+                    revision,
+                    registration,
+                });
+            }
             Err(invalid) => self.refuse(step.object, step.revision, Cause::Invalid(invalid)),
         }
     }
@@ -161,7 +170,16 @@ impl Edit {
         );
     }
 
-    fn finish(self) -> Applied {
+    pub fn touch(&mut self, service: &ServiceName) {
+        // A whole state names a service for each of its upstreams, one after another.
+        if self.touched.last() != Some(service) {
+            self.touched.push(service.clone());
+        }
+    }
+
+    fn finish(mut self) -> Applied {
+        self.touched.sort();
+        self.touched.dedup();
         let refused = self
             .refused
             .iter()
@@ -169,7 +187,7 @@ impl Edit {
             .collect();
         Applied {
             refused,
-            touched: self.touched.into_iter().collect(),
+            touched: self.touched,
             table: self.table,
         }
     }

@@ -3,14 +3,16 @@
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
+use super::entry::Slot;
 use super::query::Query;
 use crate::model::{Match, PathPattern, Service, ServiceName};
 
 #[derive(Debug)]
 pub(super) struct Rule {
     rank: Rank,
-    service: Arc<Service>,
+    slot: Slot,
     index: usize,
+    service: Arc<Service>,
 }
 
 /// Which of two rules for the same host wins: the lesser one. What then remains is decided by the service's name.
@@ -24,8 +26,9 @@ pub(super) struct Rank {
 }
 
 impl Rule {
-    pub fn all(service: &Arc<Service>) -> impl Iterator<Item = Arc<Rule>> {
-        service.matches.iter().enumerate().map(|(index, matching)| {
+    /// The rules of a service that stands, or will stand, in `slot`.
+    pub fn all(service: &Arc<Service>, slot: Slot) -> impl Iterator<Item = Arc<Rule>> {
+        service.matches.iter().enumerate().map(move |(index, matching)| {
             let rank = Rank {
                 priority: Reverse(matching.priority),
                 path: Reverse(match &matching.path {
@@ -38,8 +41,9 @@ impl Rule {
             };
             Arc::new(Rule {
                 rank,
-                service: service.clone(),
+                slot,
                 index,
+                service: service.clone(),
             })
         })
     }
@@ -52,13 +56,22 @@ impl Rule {
         &self.service.name
     }
 
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
     pub fn index(&self) -> usize {
         self.index
     }
 
     pub fn accepts_method(&self, query: &Query<'_>) -> bool {
-        let methods = &self.matching().methods;
-        methods.is_empty() || methods.iter().any(|method| method.as_str() == query.method)
+        // Most rules name no method, and are answered without another line of memory.
+        self.rank.any_method
+            || self
+                .matching()
+                .methods
+                .iter()
+                .any(|method| method.as_str() == query.method)
     }
 
     pub fn accepts_headers(&self, query: &Query<'_>) -> bool {

@@ -2,28 +2,27 @@
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
-
 use super::apply::{Candidate, Edit};
 use super::entry::{Entry, Registered};
 use super::rule::Rule;
 use super::{Cause, Table};
-use crate::change::{ObjectKey, Revision};
-use crate::model::{Service, ServiceName, Upstream, UpstreamId};
+use crate::change::ObjectKey;
+use crate::model::{ServiceName, Upstream, UpstreamId};
 
 impl Table {
     /// Takes a service's rules out.
     fn withdraw(&mut self, name: &str) {
         let Some(entry) = self.services.get(name) else { return };
-        for rule in Rule::all(&entry.service) {
+        for rule in Rule::all(&entry.service, self.services.slot(name)) {
             self.hosts.remove(&rule);
             self.claims.remove(&rule);
         }
     }
 
-    /// Puts a service's rules in: all or, when one conflicts, none.
-    fn claim(&mut self, service: &Arc<Service>) -> Result<(), Cause> {
-        let rules: Vec<Arc<Rule>> = Rule::all(service).collect();
+    /// Puts a service and its rules in, or nothing when one conflicts. It keeps the upstreams it has.
+    fn claim(&mut self, Candidate { service, revision }: &Candidate) -> Result<(), Cause> {
+        let name = service.name.as_str();
+        let rules: Vec<Arc<Rule>> = Rule::all(service, self.services.slot(name)).collect();
         for rule in &rules {
             if let Some(with) = self.claims.conflict(rule) {
                 return Err(Cause::Conflict {
@@ -36,6 +35,16 @@ impl Table {
             self.hosts.insert(rule);
             self.claims.insert(rule);
         }
+        let upstreams = self
+            .services
+            .get(name)
+            .map(|entry| entry.upstreams.clone())
+            .unwrap_or_default();
+        self.services.put(Entry {
+            service: service.clone(),
+            revision: *revision,
+            upstreams,
+        });
         Ok(())
     }
 }
@@ -52,14 +61,16 @@ impl Edit {
                 .iter()
                 .for_each(|candidate| table.withdraw(candidate.service.name.as_str()));
             let mut lost = Vec::new();
-            candidates.retain(|candidate| match table.claim(&candidate.service) {
+            candidates.retain(|candidate| match table.claim(candidate) {
                 Ok(()) => true,
                 Err(cause) => {
                     lost.push((candidate.service.name.clone(), candidate.revision, cause));
                     false
                 }
             });
-            let repeat = lost.iter().any(|(name, _, _)| self.table.services.contains_key(name));
+            let repeat = lost
+                .iter()
+                .any(|(name, _, _)| self.table.entry(name.as_str()).is_some());
             if !repeat {
                 self.table = table;
             }
@@ -70,32 +81,16 @@ impl Edit {
                 break;
             }
         }
-        candidates.into_iter().for_each(|candidate| self.enter(candidate));
+        for candidate in candidates {
+            self.adopt(&candidate.service.name);
+            self.touch(&candidate.service.name);
+        }
     }
 
-    fn enter(&mut self, Candidate { service, revision }: Candidate) {
-        let name = service.name.clone();
-        let upstreams = match self.table.services.get(&name) {
-            Some(entry) => entry.upstreams.clone(),
-            None => self.adopt(&name),
-        };
-        self.table.services.insert(
-            name.clone(),
-            Arc::new(Entry {
-                service,
-                revision,
-                upstreams,
-            }),
-        );
-        self.touched.insert(name);
-    }
-
-    /// The upstreams that waited for this service.
-    fn adopt(&mut self, name: &ServiceName) -> OrdMap<UpstreamId, Arc<Registered>> {
-        let waiting = self.table.upstreams.adopt(name);
-        for Registered { upstream, .. } in waiting.iter().map(|registered| &**registered) {
-            self.table.upstreams.came(upstream);
-            let object = ObjectKey::upstream(name.as_str(), upstream.id.as_str());
+    /// Gives a service the upstreams that waited for it.
+    fn adopt(&mut self, name: &ServiceName) {
+        for registered in self.table.upstreams.adopt(name) {
+            let object = ObjectKey::upstream(name.as_str(), registered.upstream.id.as_str());
             if self
                 .table
                 .refused
@@ -104,11 +99,8 @@ impl Edit {
             {
                 self.accept(&object);
             }
+            self.put_upstream((*registered).clone());
         }
-        waiting
-            .into_iter()
-            .map(|registered| (registered.upstream.id.clone(), registered))
-            .collect()
     }
 
     /// Its upstreams stop being anyone's; whoever deletes a service deletes them in the same revision.
@@ -121,33 +113,32 @@ impl Edit {
             self.table.upstreams.left(&registered.upstream);
             self.orphan(registered.clone());
         }
-        self.touched.insert(entry.service.name.clone());
+        self.touch(&entry.service.name);
     }
 
-    pub fn put_upstream(&mut self, upstream: Upstream, revision: Revision, registration: Revision) {
-        let registered = Arc::new(Registered {
-            upstream,
-            revision,
-            registration,
-        });
-        let Upstream { service, id, .. } = &registered.upstream;
-        let Some(entry) = self.table.services.get_mut(service) else {
-            self.orphan(registered);
+    pub fn put_upstream(&mut self, mut registered: Registered) {
+        let Some(entry) = self.table.services.get_mut(registered.upstream.service.as_str()) else {
+            self.orphan(Arc::new(registered));
             return;
         };
-        let before = Arc::make_mut(entry).upstreams.insert(id.clone(), registered.clone());
+        // One copy of the name, however many upstreams.
+        registered.upstream.service = entry.service.name.clone();
+        let registered = Arc::new(registered);
+        let before = Arc::make_mut(entry)
+            .upstreams
+            .insert(registered.upstream.id.clone(), registered.clone());
         if let Some(before) = before {
             self.table.upstreams.left(&before.upstream);
         }
-        self.table.upstreams.came(&registered.upstream);
-        self.touched.insert(service.clone());
+        self.touch(&registered.upstream.service);
+        self.table.upstreams.came(registered);
     }
 
     fn orphan(&mut self, registered: Arc<Registered>) {
         let Upstream { service, id, .. } = &registered.upstream;
         let object = ObjectKey::upstream(service.as_str(), id.as_str());
         let revision = registered.revision;
-        self.table.upstreams.park(registered.clone());
+        self.table.upstreams.park(registered);
         self.refuse(object, revision, Cause::Orphan);
     }
 
@@ -158,18 +149,17 @@ impl Edit {
         self.table.upstreams.forget(&service, &id);
         let held = self
             .table
-            .services
-            .get(&service)
+            .entry(service.as_str())
             .is_some_and(|entry| entry.upstreams.contains_key(&id));
         if !held {
             return;
         }
-        let Some(entry) = self.table.services.get_mut(&service) else {
+        let Some(entry) = self.table.services.get_mut(service.as_str()) else {
             return;
         };
         if let Some(before) = Arc::make_mut(entry).upstreams.remove(&id) {
             self.table.upstreams.left(&before.upstream);
         }
-        self.touched.insert(service);
+        self.touch(&service);
     }
 }

@@ -1,67 +1,81 @@
 //! Registrations across services: who is at an address, and who waits for a service.
 
 use std::cmp::Ordering;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use equivalent::{Comparable, Equivalent};
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 
 use super::entry::Registered;
+use super::index::HashMap;
 use crate::model::{Address, ServiceName, Upstream, UpstreamId};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+type Registrations = OrdMap<(ServiceName, UpstreamId), Arc<Registered>>;
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Upstreams {
-    /// Of live registrations. One ordered set, since most addresses have a single registration.
-    addresses: OrdSet<(Address, ServiceName, UpstreamId)>,
+    /// Live registrations by address.
+    places: HashMap<Arc<str>, Place>,
     /// Registrations without a service, kept as they would stand with it.
-    orphans: OrdMap<(ServiceName, UpstreamId), Arc<Registered>>,
+    orphans: Registrations,
 }
 
-/// Stands just before every key whose first part is this.
-struct Before<'a, T>(&'a T);
-
-impl<T: Ord, A, B> Comparable<(T, A, B)> for Before<'_, T> {
-    fn compare(&self, key: &(T, A, B)) -> Ordering {
-        self.0.cmp(&key.0).then(Ordering::Less)
-    }
-}
-
-impl<T: Ord, A> Comparable<(T, A)> for Before<'_, T> {
-    fn compare(&self, key: &(T, A)) -> Ordering {
-        self.0.cmp(&key.0).then(Ordering::Less)
-    }
-}
-
-impl<T: Ord, K> Equivalent<K> for Before<'_, T>
-where
-    Self: Comparable<K>,
-{
-    fn equivalent(&self, key: &K) -> bool {
-        self.compare(key) == Ordering::Equal
-    }
+/// Who is at an address: hardly ever more than one.
+#[derive(Clone, Debug, PartialEq)]
+enum Place {
+    One(Arc<Registered>),
+    More(Arc<Registrations>),
 }
 
 impl Upstreams {
-    pub fn at(&self, address: &Address) -> impl Iterator<Item = (&ServiceName, &UpstreamId)> {
-        let from = self
-            .addresses
-            .range((std::ops::Bound::Included(Before(address)), std::ops::Bound::Unbounded));
-        let sought = address.clone();
-        from.take_while(move |(at, _, _)| *at == sought)
-            .map(|(_, service, id)| (service, id))
+    /// Ordered by service and id.
+    pub fn at(&self, address: &Address) -> impl Iterator<Item = &Upstream> {
+        let (one, more) = match self.places.get(address.as_str()) {
+            None => (None, None),
+            Some(Place::One(registered)) => (Some(registered), None),
+            Some(Place::More(registrations)) => (None, Some(registrations.values())),
+        };
+        one.into_iter()
+            .chain(more.into_iter().flatten())
+            .map(|registered| &registered.upstream)
     }
 
-    pub fn came(&mut self, upstream: &Upstream) {
-        self.addresses.insert(place(upstream));
+    pub fn came(&mut self, registered: Arc<Registered>) {
+        let address = &registered.upstream.address;
+        let Some(place) = self.places.get_mut(address.as_str()) else {
+            self.places.insert(address.shared(), Place::One(registered));
+            return;
+        };
+        match place {
+            Place::One(other) => {
+                let both = [other.clone(), registered].into_iter();
+                let both: Registrations = both.map(|registered| (key(&registered.upstream), registered)).collect();
+                *place = Place::More(Arc::new(both));
+            }
+            Place::More(registrations) => {
+                Arc::make_mut(registrations).insert(key(&registered.upstream), registered);
+            }
+        }
     }
 
     pub fn left(&mut self, upstream: &Upstream) {
-        self.addresses.remove(&place(upstream));
+        let Some(place) = self.places.get_mut(upstream.address.as_str()) else {
+            return;
+        };
+        let Place::More(registrations) = place else {
+            self.places.remove(upstream.address.as_str());
+            return;
+        };
+        let registrations = Arc::make_mut(registrations);
+        registrations.remove(&key(upstream));
+        if let (1, Some((_, last))) = (registrations.len(), registrations.get_min()) {
+            *place = Place::One(last.clone());
+        }
     }
 
     pub fn park(&mut self, registered: Arc<Registered>) {
-        let Upstream { service, id, .. } = &registered.upstream;
-        self.orphans.insert((service.clone(), id.clone()), registered);
+        self.orphans.insert(key(&registered.upstream), registered);
     }
 
     pub fn forget(&mut self, service: &ServiceName, id: &UpstreamId) {
@@ -70,9 +84,7 @@ impl Upstreams {
 
     /// Takes out what waits for `service`.
     pub fn adopt(&mut self, service: &ServiceName) -> Vec<Arc<Registered>> {
-        let from = self
-            .orphans
-            .range((std::ops::Bound::Included(Before(service)), std::ops::Bound::Unbounded));
+        let from = self.orphans.range((Bound::Included(Before(service)), Bound::Unbounded));
         let waiting: Vec<Arc<Registered>> = from
             .take_while(|((of, _), _)| of == service)
             .map(|(_, registered)| registered.clone())
@@ -84,6 +96,21 @@ impl Upstreams {
     }
 }
 
-fn place(upstream: &Upstream) -> (Address, ServiceName, UpstreamId) {
-    (upstream.address.clone(), upstream.service.clone(), upstream.id.clone())
+fn key(upstream: &Upstream) -> (ServiceName, UpstreamId) {
+    (upstream.service.clone(), upstream.id.clone())
+}
+
+/// Stands just before every key of this service.
+struct Before<'a>(&'a ServiceName);
+
+impl<T> Comparable<(ServiceName, T)> for Before<'_> {
+    fn compare(&self, key: &(ServiceName, T)) -> Ordering {
+        self.0.cmp(&key.0).then(Ordering::Less)
+    }
+}
+
+impl<T> Equivalent<(ServiceName, T)> for Before<'_> {
+    fn equivalent(&self, _: &(ServiceName, T)) -> bool {
+        false
+    }
 }

@@ -1,9 +1,12 @@
 //! The data plane: a proxy that follows a control plane and forwards what its table routes.
 
 pub mod config;
+pub mod http;
 pub mod phase;
 pub mod pipeline;
+mod run;
 pub mod status;
+pub mod sync;
 pub mod upstream;
 pub mod view;
 pub mod worker;
@@ -12,3 +15,4 @@ pub mod worker;
 mod fixture;
 
 pub use config::{Config, OnLeaseEnd};
+pub use run::{Error, run};

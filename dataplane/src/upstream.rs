@@ -1,6 +1,8 @@
 //! The servers behind the services, as one proxy sees them.
 
+pub mod connect;
 pub mod endpoint;
 pub mod health;
 pub mod inflight;
+pub mod pool;
 pub mod resolve;

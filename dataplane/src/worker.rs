@@ -19,8 +19,10 @@ pub use self::supervisor::{Connections, Listening, Workers, WorkersError};
 
 use self::accept::Acceptor;
 use crate::Config;
+use crate::http::Upload;
 use crate::phase::PhaseReceiver;
 use crate::upstream::inflight;
+use crate::upstream::pool::Pool;
 use crate::view::Reader;
 
 /// What the connections of one worker share. Nothing in it is for other threads.
@@ -28,6 +30,8 @@ pub struct WorkerContext {
     /// From 0; this worker's cell at every endpoint.
     pub index: usize,
     pub views: Reader,
+    /// Its connections to upstreams.
+    pub upstreams: Rc<Pool<Upload>>,
     pub config: Arc<Config>,
     /// Connections end with their current request once it `ends_keep_alives`.
     pub phase: PhaseReceiver,

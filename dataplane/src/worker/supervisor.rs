@@ -19,6 +19,7 @@ use super::accept::Acceptor;
 use super::{Command, STOP_GRACE, Worker, WorkerContext, run};
 use crate::Config;
 use crate::phase::{Phase, PhaseReceiver};
+use crate::upstream::pool::Pool;
 use crate::view::Views;
 
 /// Of one worker, whatever the limit on descriptors is.
@@ -121,6 +122,7 @@ impl Workers {
                 context: Rc::new(WorkerContext {
                     index,
                     views: views.reader(),
+                    upstreams: Pool::new(),
                     config,
                     phase,
                 }),

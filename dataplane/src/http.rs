@@ -1,0 +1,176 @@
+//! The HTTP/1 edge: turns bytes into a `RequestMeta`, and what the pipeline makes of it into bytes again.
+//!
+//! ```text
+//! socket → gate → hyper → exchange → pipeline → pool → hyper → wire → socket
+//!                           ↑ upload, answer: bodies both ways at once
+//! ```
+//!
+//! A connection is one task. It has one timer, which follows whatever is due first, and ends in one place.
+
+mod answer;
+mod chunks;
+mod exchange;
+mod fields;
+mod forward;
+mod forwarded;
+mod gate;
+mod head;
+mod linger;
+mod outgoing;
+mod refusal;
+mod session;
+mod target;
+mod tunnel;
+mod upload;
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::sleep_until;
+
+use self::exchange::{Client, exchange};
+use self::forwarded::Forwarding;
+use self::gate::Gate;
+use self::head::Refused;
+use self::linger::linger;
+use self::refusal::Refusal;
+use self::session::{Expired, Fault, Patience, Session};
+pub use self::upload::Upload;
+use crate::phase::PhaseReceiver;
+use crate::worker::WorkerContext;
+
+/// Serves a client's connection to its end, on the worker's own `LocalSet`.
+pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>) {
+    serve(stream, peer, context, Patience::default()).await;
+}
+
+/// How a connection's HTTP ended.
+enum Ended {
+    /// By hyper's account, or the gate's.
+    Http(hyper::Result<()>),
+    /// With no request under way.
+    Quiet,
+    /// The client has not sent its head in time.
+    Late,
+    /// Within an answer.
+    Cut,
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, patience: Patience) {
+    // Fails only on a connection that is gone already.
+    let Ok(local) = stream.local_addr() else { return };
+    let session = Rc::new(Session::new(patience));
+    let gate = Gate::new(stream, session.clone(), context.config.half_close);
+    let phase = context.phase.clone();
+    let client = Rc::new(Client {
+        forwarding: Forwarding::new(peer, local, &context.config.trusted),
+        context,
+        session: session.clone(),
+    });
+    let service = service_fn(|request| exchange(client.clone(), request));
+    let mut http = http1::Builder::new()
+        // The driver has its own.
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(gate), service);
+    let ended = drive(&mut http, &session, phase).await;
+    let parts = http.into_parts();
+    end(ended, parts.io.into_inner(), parts.read_buf, &session).await;
+}
+
+/// Runs hyper until it has ended, the connection is to end, or patience has.
+async fn drive<C>(mut http: C, session: &Session, mut phase: PhaseReceiver) -> Ended
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    let mut look = phase.clone();
+    let mut closing = pin!(async move {
+        // Without a sender nobody is left who would want it to go on.
+        let _ = phase.wait_for(|phase| phase.ends_keep_alives()).await;
+    });
+    let mut sleep = pin!(sleep_until(session.due().0));
+    let mut is_first = true;
+    poll_fn(|cx| {
+        session.tick();
+        loop {
+            if let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
+                return Poll::Ready(Ended::Http(ended));
+            }
+            // Both wake this task by themselves once they have been polled: a look at what has changed is cheaper.
+            if (is_first || look.has_changed().unwrap_or(true)) && !session.is_closing() {
+                look.mark_unchanged();
+                if closing.as_mut().poll(cx).is_ready() {
+                    session.close();
+                }
+            }
+            if session.is_closing() && session.is_quiet() {
+                return Poll::Ready(Ended::Quiet);
+            }
+            let (due, expired) = session.due();
+            let is_earlier = due < sleep.deadline();
+            if is_earlier {
+                sleep.as_mut().reset(due);
+            }
+            if !is_first && !is_earlier && session.now() < sleep.deadline() {
+                return Poll::Pending;
+            }
+            is_first = false;
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            session.tick();
+            if session.now() < due {
+                sleep.as_mut().reset(due);
+                continue;
+            }
+            match expired {
+                None => {}
+                Some(Expired::Quiet) => return Poll::Ready(Ended::Quiet),
+                Some(Expired::Head) => return Poll::Ready(Ended::Late),
+                // Nobody took the last one: there is no answer to be had.
+                Some(_) if session.is_expired() => return Poll::Ready(Ended::Cut),
+                Some(Expired::Answer) => return Poll::Ready(Ended::Cut),
+                Some(expired) => session.expire(expired),
+            }
+        }
+    })
+    .await
+}
+
+/// `read`: what hyper has read beyond the last request.
+async fn end(ended: Ended, gate: Gate, read: Bytes, session: &Session) {
+    let refusal = match &ended {
+        Ended::Http(Ok(())) => gate.refused().map(Refusal::from),
+        Ended::Http(Err(error)) if error.is_parse() && !session.is_served() => Some(match error.is_parse_too_large() {
+            true => Refused::TooLarge.into(),
+            false => Refused::Malformed("the head is not that of an HTTP/1 request").into(),
+        }),
+        Ended::Late => Some(Expired::Head.into()),
+        Ended::Http(Err(_)) | Ended::Quiet | Ended::Cut => None,
+    };
+    let is_complete = matches!(ended, Ended::Http(Ok(()))) && !session.is_blocked();
+    let is_unread = gate.is_unread() || matches!(session.fault(), Some(Fault::Malformed(_)));
+    let (stream, kept) = gate.into_parts();
+    if let Some(refusal) = refusal {
+        linger(stream, &refusal.into_bytes(), session.patience().linger).await;
+    } else if let (true, Some(tunnel)) = (is_complete, session.take_tunnel()) {
+        let early = [read, kept].into_iter().fold(BytesMut::new(), |mut early, bytes| {
+            early.extend_from_slice(&bytes);
+            early
+        });
+        tunnel.run(stream, early.freeze()).await;
+    } else if is_complete && is_unread {
+        linger(stream, &[], session.patience().linger).await;
+    } else if !is_complete && session.ends_with_close() {
+        // A FIN would say that the answer is complete.
+        let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+    }
+}

@@ -1,0 +1,174 @@
+//! The body of an answer to a client.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::fields;
+use super::session::Session;
+use super::upload::Upload;
+use crate::upstream::endpoint::InFlight;
+use crate::upstream::pool::Connection;
+
+pub enum Answer {
+    /// The proxy's own.
+    Own {
+        data: Option<Bytes>,
+        _end: End,
+    },
+    Relayed(Relay),
+}
+
+/// Tells the session, however the answer ends.
+pub struct End(Rc<Session>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.answer_ended();
+    }
+}
+
+/// What an upstream sends, as it comes.
+pub struct Relay {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    _end: End,
+}
+
+/// The upstream's part in an exchange: its connection, and its count.
+pub struct Lease {
+    connection: Connection<Upload>,
+    _in_flight: Rc<InFlight>,
+    is_reusable: bool,
+}
+
+impl Lease {
+    /// `is_reusable`: the connection may serve another request after this one.
+    pub fn new(connection: Connection<Upload>, in_flight: Rc<InFlight>, is_reusable: bool) -> Lease {
+        Lease {
+            connection,
+            _in_flight: in_flight,
+            is_reusable,
+        }
+    }
+
+    pub fn connection(&self) -> &Connection<Upload> {
+        &self.connection
+    }
+
+    pub fn is_reusable(&self) -> bool {
+        self.is_reusable
+    }
+
+    /// The protocols are switched: the connection is the tunnel's.
+    pub fn hand_over(self) {
+        self.connection.hand_over();
+    }
+
+    /// The answer is complete.
+    fn end(self) {
+        if self.is_reusable {
+            self.connection.release();
+        }
+    }
+}
+
+impl Answer {
+    pub fn own(data: Bytes, session: Rc<Session>) -> Answer {
+        session.answer_began();
+        Answer::Own {
+            data: (!data.is_empty()).then_some(data),
+            _end: End(session),
+        }
+    }
+
+    pub fn relayed(incoming: Incoming, lease: Lease, session: Rc<Session>) -> Answer {
+        session.answer_began();
+        let mut relay = Relay {
+            incoming,
+            lease: Some(lease),
+            _end: End(session),
+        };
+        relay.end_if_over();
+        Answer::Relayed(relay)
+    }
+}
+
+impl Relay {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => {
+                self.lease = None;
+                return Poll::Ready(Some(Err(Cut)));
+            }
+            None => {
+                self.end();
+                return Poll::Ready(None);
+            }
+        };
+        if frame.is_data() {
+            self.end_if_over();
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        // Nothing follows trailers.
+        self.end();
+        Poll::Ready(fields::trailers(frame).map(Ok))
+    }
+
+    fn end_if_over(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.end();
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Answer::Own { data, .. } => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
+            Answer::Relayed(relay) => relay.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Answer::Own { data, .. } => data.is_none(),
+            Answer::Relayed(relay) => relay.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Answer::Own { data, .. } => SizeHint::with_exact(data.as_ref().map_or(0, Bytes::len) as u64),
+            Answer::Relayed(relay) => relay.incoming.size_hint(),
+        }
+    }
+}
+
+/// The upstream's body ended before its end. The client's connection ends with it: an answer that was cut must not look
+/// like one that is complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the upstream's answer was not complete")
+    }
+}
+
+impl std::error::Error for Cut {}

@@ -1,0 +1,153 @@
+//! Where a chunked body ends (RFC 9112, 7.1). Nothing is decoded: the bytes pass on as they are, up to the last of them.
+
+/// Extensions and trailers of one body, which carry no data, are at most so long.
+const OVERHEAD_MAX: usize = 16 * 1024;
+
+/// ```text
+/// Size → SizeLf → Data → DataCr → DataLf → Size …        a chunk
+/// Size → SizeLf → Line → (Trailer → TrailerLf → Line)* → EndLf     the last one
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Hexadecimal digits.
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    /// Behind the digits: white space and extensions.
+    Extension(u64),
+    SizeLf(u64),
+    /// So many bytes of data are still to come.
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// The beginning of a trailer or of the empty line at the end.
+    Line,
+    Trailer,
+    TrailerLf,
+    EndLf,
+}
+
+const START: State = State::Size { size: 0, digits: 0 };
+
+#[derive(Debug)]
+pub struct Chunks {
+    state: State,
+    overhead: usize,
+}
+
+impl Chunks {
+    pub fn new() -> Chunks {
+        Chunks {
+            state: START,
+            overhead: 0,
+        }
+    }
+
+    /// Takes the next bytes of the body and whatever follows it; says after how many the body ends, once it does.
+    pub fn go_on(&mut self, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if let State::Data(left) = self.state {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                at += here;
+                self.state = match left - here as u64 {
+                    0 => State::DataCr,
+                    left => State::Data(left),
+                };
+                continue;
+            }
+            let byte = bytes[at];
+            at += 1;
+            if self.state == State::EndLf && byte == b'\n' {
+                return Ok(Some(at));
+            }
+            self.state = self.step(byte)?;
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, byte: u8) -> Result<State, &'static str> {
+        Ok(match (self.state, byte) {
+            (State::Size { size, digits }, byte) => match char::from(byte).to_digit(16) {
+                // 15 digits leave room in what a length is counted with.
+                Some(digit) if digits < 15 => State::Size {
+                    size: size << 4 | u64::from(digit),
+                    digits: digits + 1,
+                },
+                Some(_) => return Err("a chunk's size is too large"),
+                None if digits == 0 => return Err("a chunk has no size"),
+                None if byte == b'\r' => State::SizeLf(size),
+                None if b"; \t".contains(&byte) => State::Extension(size),
+                None => return Err("a chunk's size is not a number"),
+            },
+            (State::Extension(size), b'\r') => State::SizeLf(size),
+            (State::SizeLf(0), b'\n') => State::Line,
+            (State::SizeLf(size), b'\n') => State::Data(size),
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => START,
+            (State::Line, b'\r') => State::EndLf,
+            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::TrailerLf, b'\n') => State::Line,
+            (State::Extension(_) | State::Line | State::Trailer, b'\n') => {
+                return Err("a line among the chunks ends without a carriage return");
+            }
+            (State::Extension(size), _) => self.over(State::Extension(size))?,
+            (State::Line | State::Trailer, _) => self.over(State::Trailer)?,
+            (State::DataCr | State::DataLf, _) => return Err("a chunk is longer than its size"),
+            _ => return Err("a line among the chunks ends without a line feed"),
+        })
+    }
+
+    fn over(&mut self, next: State) -> Result<State, &'static str> {
+        self.overhead += 1;
+        match self.overhead > OVERHEAD_MAX {
+            true => Err("the chunks' extensions and trailers are too long"),
+            false => Ok(next),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "5;a=b\r\nhello\r\n00a \r\n0123456789\r\n0\r\nx: y\r\nz: \r\n\r\n";
+
+    #[test]
+    fn the_end_is_found_in_one_piece_and_byte_by_byte() {
+        let stream = format!("{WHOLE}GET / HTTP/1.1\r\n");
+        assert_eq!(Chunks::new().go_on(stream.as_bytes()), Ok(Some(WHOLE.len())));
+
+        let mut chunks = Chunks::new();
+        let bytes = WHOLE.as_bytes();
+        for n in 0..bytes.len() - 1 {
+            assert_eq!(chunks.go_on(&bytes[n..=n]), Ok(None));
+        }
+        assert_eq!(chunks.go_on(&bytes[bytes.len() - 1..]), Ok(Some(1)));
+        assert_eq!(Chunks::new().go_on(b"0\r\n\r\n"), Ok(Some(5)));
+    }
+
+    #[test]
+    fn anything_but_the_grammar_is_refused() {
+        for body in [
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "5\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhello!\r\n0\r\n\r\n",
+            "5\r\nhelloX\n",
+            "5;a\nhello\r\n",
+            "5;a\rhello\r\n",
+            "0\r\nx: y\n\r\n",
+            "0\r\nx: y\rz",
+            "0\r\n\n",
+            "1234567890abcdef\r\n",
+        ] {
+            assert!(Chunks::new().go_on(body.as_bytes()).is_err(), "{body:?}");
+        }
+        let long = format!("1;{}", "a".repeat(OVERHEAD_MAX + 1));
+        assert!(Chunks::new().go_on(long.as_bytes()).is_err());
+    }
+}

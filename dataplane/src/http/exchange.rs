@@ -1,0 +1,111 @@
+//! One request of a client, from its head to the head of its answer.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Request, Response, Version, request};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::answer::Answer;
+use super::forward::forward;
+use super::forwarded::Forwarding;
+use super::outgoing::Outgoing;
+use super::refusal::Refusal;
+use super::session::Session;
+use super::target;
+use super::upload::Upload;
+use crate::pipeline::{Admitted, Protocol, RequestMeta, authorize, limit, route};
+use crate::upstream::pool::Pool;
+use crate::worker::WorkerContext;
+
+/// A client on one connection.
+pub struct Client {
+    pub context: Rc<WorkerContext>,
+    pub session: Rc<Session>,
+    pub forwarding: Forwarding,
+}
+
+impl Client {
+    pub fn upstreams(&self) -> &Rc<Pool<Upload>> {
+        &self.context.upstreams
+    }
+}
+
+pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    let session = &client.session;
+    session.serve();
+    let version = request.version();
+    let answer = match session.patient(answer(&client, request)).await {
+        Ok(answer) => answer,
+        Err(expired) => Err(Refusal::from(expired)),
+    };
+    let mut answer = answer.unwrap_or_else(|refusal| own(refusal.into_response(), session));
+    let is_own = matches!(answer.body(), Answer::Own { .. });
+    // The rest of a refused request is not waited for.
+    if session.is_closing() || (is_own && !session.is_whole()) {
+        close_after(&mut answer);
+    }
+    if version == Version::HTTP_10 && answer.body().size_hint().exact().is_none() {
+        session.end_with_close();
+    }
+    Ok(answer)
+}
+
+async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+    let (mut head, body) = request.into_parts();
+
+    // What it is for, told in one way.
+    target::to_origin_form(&mut head)?;
+
+    // Whether the client waits to be asked for its body.
+    let is_continue_expected = expectation(&head)?;
+
+    // Which service it goes to, whether the client may use it, and as often.
+    let admitted = admit(client, &head, body.size_hint().exact()).await?;
+
+    // What the upstream is to see.
+    let outgoing = Outgoing::new(client, head, body, is_continue_expected, admitted.service());
+
+    // To whom, as often as it takes and is allowed.
+    forward(client, admitted, outgoing).await
+}
+
+/// The steps of the pipeline before the pick. Made again when the service has changed before its upstream was picked.
+pub async fn admit(client: &Client, head: &request::Parts, length: Option<u64>) -> Result<Admitted, Refusal> {
+    let context = &client.context;
+    let headers = target::View(&head.headers);
+    let meta = RequestMeta {
+        client: client.forwarding.client(&head.headers, &context.config.trusted),
+        protocol: Protocol::Http,
+        method: head.method.as_str(),
+        host: target::host(&head.headers),
+        path: head.uri.path(),
+        headers: &headers,
+        length,
+        credentials: None,
+    };
+    let routed = context.views.with(|view| route(view, &meta))?;
+    let authorized = authorize(routed, &meta).await?;
+    Ok(limit(authorized, &meta).await?)
+}
+
+fn expectation(head: &request::Parts) -> Result<bool, Refusal> {
+    match head.headers.get(header::EXPECT) {
+        None => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(head.version == Version::HTTP_11),
+        Some(_) => Err(Refusal::unknown_expectation()),
+    }
+}
+
+fn own(response: Response<Bytes>, session: &Rc<Session>) -> Response<Answer> {
+    response.map(|data| Answer::own(data, session.clone()))
+}
+
+pub fn close_after(answer: &mut Response<Answer>) {
+    answer
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+}

@@ -1,0 +1,265 @@
+//! Sends a request to upstreams until one has answered it.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode, Version};
+use hyper::body::Incoming;
+use shared::model::Service;
+
+use super::answer::{Answer, Lease};
+use super::exchange::{Client, admit, close_after};
+use super::fields;
+use super::outgoing::Outgoing;
+use super::refusal::{self, Refusal};
+use super::tunnel::Tunnel;
+use super::upload::Upload;
+use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick};
+use crate::upstream::connect::ConnectError;
+use crate::upstream::endpoint::InFlight;
+use crate::upstream::pool::Connection;
+
+/// Changes of the service that one request bears.
+const STALE_MAX: usize = 16;
+
+/// An attempt without an answer.
+struct Failure {
+    refusal: Refusal,
+    /// Another upstream may be asked: this one has not acted on the request, or it may be acted on twice.
+    is_harmless: bool,
+    /// No upstream has seen anything of it.
+    is_unsent: bool,
+}
+
+pub async fn forward(
+    client: &Client,
+    mut admitted: Admitted,
+    mut outgoing: Outgoing,
+) -> Result<Response<Answer>, Refusal> {
+    let mut tried = Tried::default();
+    let mut stale = 0;
+    let mut failed: Option<Refusal> = None;
+    loop {
+        // The table of now, at every attempt.
+        let picked = match pick(&client.context.views, &admitted, &tried) {
+            Ok(picked) => picked,
+            Err(Verdict::Stale) if stale < STALE_MAX => {
+                stale += 1;
+                admitted = admit_again(client, &outgoing).await?;
+                continue;
+            }
+            Err(verdict) => return Err(failed.unwrap_or_else(|| verdict.into())),
+        };
+        let service = admitted.service();
+        let may_repeat = tried.len() < service.retries.attempts as usize;
+        tried.add(picked.endpoint());
+        match attempt(client, service, picked, &mut outgoing, may_repeat).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) if failure.is_harmless && may_repeat => {
+                failed = (!failure.is_unsent).then_some(failure.refusal);
+            }
+            Err(failure) => return Err(failure.refusal),
+        }
+        client.session.awaits_nothing();
+    }
+}
+
+/// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
+async fn admit_again(client: &Client, outgoing: &Outgoing) -> Result<Admitted, Refusal> {
+    match outgoing.head() {
+        Some(head) => admit(client, head, outgoing.length()).await,
+        None => Err(Verdict::Stale.into()),
+    }
+}
+
+async fn attempt(
+    client: &Client,
+    service: &Service,
+    picked: Picked,
+    outgoing: &mut Outgoing,
+    may_repeat: bool,
+) -> Result<Response<Answer>, Failure> {
+    let in_flight = Rc::new(picked.into_in_flight());
+    let endpoint = in_flight.endpoint();
+    let mut given_back = None;
+    loop {
+        // A kept connection, or a new one.
+        let mut connection = match client.upstreams().take(endpoint, outgoing.is_repeatable()) {
+            Some(kept) => kept,
+            None => match client.upstreams().connect(endpoint, service.timeouts.connect).await {
+                Ok(new) => new,
+                Err(error) => {
+                    given_back.into_iter().for_each(|request| outgoing.take_back(request));
+                    return Err(unreachable(&in_flight, error));
+                }
+            },
+        };
+        let Some(request) = given_back
+            .take()
+            .or_else(|| outgoing.request(client, &in_flight, may_repeat))
+        else {
+            return Err(Failure::for_good(Verdict::Stale.into()));
+        };
+        let upgrade = outgoing.wants_upgrade().then(|| connection.upgrade());
+
+        // Its head and its body go, and the answer's head comes, in any order.
+        client
+            .session
+            .awaits_answer(service.timeouts.response, service.timeouts.idle);
+        let mut error = match connection.send(request).await {
+            Ok(answer) => {
+                endpoint.health().succeeded();
+                let tunnel = upgrade.map(|upstream| Tunnel {
+                    upstream,
+                    in_flight: in_flight.clone(),
+                    idle: service.timeouts.idle,
+                });
+                let lease = Lease::new(connection, in_flight, !outgoing.is_withheld());
+                return relay(client, answer, lease, tunnel).map_err(Failure::for_good);
+            }
+            Err(error) => error,
+        };
+        match error.take_message() {
+            // The server closed it while it was kept.
+            Some(request) if connection.is_kept() => given_back = Some(request),
+            Some(request) => {
+                outgoing.take_back(request);
+                endpoint.health().failed(Instant::now());
+                return Err(Failure::unsent(Refusal::upstream_failed(
+                    "the upstream closed the connection at once",
+                )));
+            }
+            None => {
+                return Err(broken(
+                    client,
+                    service,
+                    &in_flight,
+                    outgoing,
+                    &connection,
+                    error.into_error(),
+                ));
+            }
+        }
+    }
+}
+
+impl Failure {
+    fn for_good(refusal: Refusal) -> Failure {
+        Failure {
+            refusal,
+            is_harmless: false,
+            is_unsent: false,
+        }
+    }
+
+    fn unsent(refusal: Refusal) -> Failure {
+        Failure {
+            refusal,
+            is_harmless: true,
+            is_unsent: true,
+        }
+    }
+}
+
+fn unreachable(in_flight: &InFlight, error: ConnectError) -> Failure {
+    let endpoint = in_flight.endpoint();
+    if error.is_of_upstream() {
+        endpoint.health().failed(Instant::now());
+    }
+    tracing::debug!(upstream = %endpoint.identity().address, %error, "no connection");
+    Failure::unsent(match error {
+        ConnectError::TimedOut => Verdict::UpstreamTimeout.into(),
+        error => Refusal::upstream_failed(error.to_string()),
+    })
+}
+
+/// The connection ended, or was ended, before the answer's head was complete.
+fn broken(
+    client: &Client,
+    service: &Service,
+    in_flight: &InFlight,
+    outgoing: &Outgoing,
+    connection: &Connection<Upload>,
+    error: hyper::Error,
+) -> Failure {
+    let endpoint = in_flight.endpoint();
+    tracing::debug!(upstream = %endpoint.identity().address, %error, "no answer");
+    if let Some(fault) = client.session.fault() {
+        return Failure::for_good(refusal::of_fault(fault, service.max_body));
+    }
+    if error.is_parse() {
+        return Failure::for_good(Refusal::upstream_failed("the upstream's answer is not valid HTTP"));
+    }
+    if endpoint.cut_token().is_cancelled() {
+        return Failure::for_good(Refusal::upstream_failed(
+            "the upstream was unregistered, and its time is over",
+        ));
+    }
+    if connection.is_heard() {
+        return Failure::for_good(Refusal::upstream_failed("the upstream's answer ended within its head"));
+    }
+    // A kept connection's end says nothing of the server but that it keeps them for a shorter time.
+    if !connection.is_kept() {
+        endpoint.health().failed(Instant::now());
+    }
+    Failure {
+        refusal: Refusal::upstream_failed("the upstream closed the connection without an answer"),
+        is_harmless: outgoing.is_repeatable(),
+        is_unsent: false,
+    }
+}
+
+/// The answer as the client is to see it.
+fn relay(
+    client: &Client,
+    answer: Response<Incoming>,
+    lease: Lease,
+    tunnel: Option<Tunnel>,
+) -> Result<Response<Answer>, Refusal> {
+    let (mut head, body) = answer.into_parts();
+    is_sound(&head.headers)?;
+    let hop = fields::take_hop_by_hop(&mut head.headers);
+    if let Some(seconds) = hop.keep_alive {
+        lease.connection().keep_for(Duration::from_secs(seconds));
+    }
+    head.version = Version::HTTP_11;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let (Some(tunnel), Some(upgrade)) = (tunnel, hop.upgrade) else {
+            return Err(Refusal::upstream_failed("the upstream switched protocols unasked"));
+        };
+        head.headers.insert(header::UPGRADE, upgrade);
+        head.headers
+            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        lease.hand_over();
+        client.session.set_tunnel(tunnel);
+        let nothing = Answer::own(bytes::Bytes::new(), client.session.clone());
+        return Ok(Response::from_parts(head, nothing));
+    }
+    let is_withheld = !lease.is_reusable();
+    let body = Answer::relayed(body, lease, client.session.clone());
+    let mut answer = Response::from_parts(head, body);
+    if is_withheld {
+        // The client may send its body after all, and there is nobody to take it.
+        close_after(&mut answer);
+    }
+    Ok(answer)
+}
+
+/// An answer's body must be delimited in one way only.
+fn is_sound(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_number = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let is_sound = match (lengths.next(), codings.next()) {
+        (None, None) => true,
+        (Some(length), None) => is_number(length) && lengths.next().is_none(),
+        (None, Some(coding)) => is_chunked(coding) && codings.next().is_none(),
+        (Some(_), Some(_)) => false,
+    };
+    match is_sound {
+        true => Ok(()),
+        false => Err(Refusal::upstream_failed("the upstream's answer has no definite length")),
+    }
+}

@@ -1,0 +1,347 @@
+//! What the upstream is told of the client: `X-Forwarded-*`, `Forwarded` (RFC 7239), `X-Request-Id` and `traceparent`.
+//!
+//! No `Via`: reverse proxies do not send one, and servers that see it withhold compression.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::pipeline::dice::roll;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Fields by which a proxy speaks to an upstream, also under the spelling that servers with CGI variables take for them.
+pub fn is_ours(name: &str) -> bool {
+    let ours = |name: &str| {
+        name.starts_with("x-forwarded-")
+            || name.starts_with("x-vulcan-")
+            || ["forwarded", "x-request-id", "traceparent", "tracestate"].contains(&name)
+    };
+    match name.contains('_') {
+        true => ours(&name.replace('_', "-")),
+        false => ours(name),
+    }
+}
+
+/// One client connection's part of every head.
+pub struct Forwarding {
+    peer: IpAddr,
+    /// A proxy in front of this one, which is believed.
+    is_trusted: bool,
+    address: HeaderValue,
+    port: HeaderValue,
+    /// The last `Forwarded` with the host that it was made for: clients seldom change it.
+    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+}
+
+impl Forwarding {
+    pub fn new(peer: SocketAddr, local: SocketAddr, trusted: &[IpNet]) -> Forwarding {
+        // A listener on [::] sees IPv4 clients under their mapped address.
+        let peer = peer.ip().to_canonical();
+        Forwarding {
+            peer,
+            is_trusted: is_trusted(peer, trusted),
+            address: value(&peer.to_string()),
+            port: HeaderValue::from(local.port()),
+            forwarded: RefCell::default(),
+        }
+    }
+
+    /// Who the client is: behind trusted proxies the last address that none of them has.
+    pub fn client(&self, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+        if !self.is_trusted {
+            return self.peer;
+        }
+        let mut client = self.peer;
+        let hops = headers.get_all(X_FORWARDED_FOR).into_iter().rev();
+        let hops = hops
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.rsplit(','));
+        for hop in hops {
+            match parse_hop(hop.trim()) {
+                Some(address) => client = address,
+                None => break,
+            }
+            if !is_trusted(client, trusted) {
+                break;
+            }
+        }
+        client
+    }
+
+    /// Writes this proxy's fields; what the client says in them stays only if it is trusted. The host stands in the
+    /// head already, and what the client nominated by `Connection` has been removed.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        remove_spellings(headers);
+        let host = headers
+            .get(header::HOST)
+            .cloned()
+            .unwrap_or(HeaderValue::from_static(""));
+        if self.is_trusted {
+            self.write_behind_proxy(headers, host);
+        } else {
+            headers.insert(header::FORWARDED, self.forwarded(&host));
+            headers.insert(X_FORWARDED_FOR, self.address.clone());
+            headers.insert(X_FORWARDED_PROTO, HTTP);
+            headers.insert(X_FORWARDED_HOST, host);
+            headers.insert(X_FORWARDED_PORT, self.port.clone());
+        }
+        write_ids(headers);
+    }
+
+    fn write_behind_proxy(&self, headers: &mut HeaderMap, host: HeaderValue) {
+        append(headers, &X_FORWARDED_FOR, self.address.clone());
+        // A proxy that speaks one of the two says nothing wrong by the other.
+        if headers.contains_key(header::FORWARDED) {
+            append(headers, &header::FORWARDED, self.forwarded(&host));
+        }
+        headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+        headers.entry(X_FORWARDED_PORT).or_insert_with(|| self.port.clone());
+    }
+
+    fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+        let mut last = self.forwarded.borrow_mut();
+        if let Some((for_host, forwarded)) = &*last
+            && for_host == host
+        {
+            return forwarded.clone();
+        }
+        let node = match self.peer {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
+        };
+        // A host holds no quotation mark and no backslash: the head's check has seen to it.
+        let host_name = host.to_str().unwrap_or_default();
+        let forwarded = value(&format!("for={node};host=\"{host_name}\";proto=http"));
+        *last = Some((host.clone(), forwarded.clone()));
+        forwarded
+    }
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|net| net.contains(&address))
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// `1.2.3.4`, `::1`, and both with a port.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse::<IpAddr>();
+    let address = address.or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()));
+    Some(address.ok()?.to_canonical())
+}
+
+fn remove_spellings(headers: &mut HeaderMap) {
+    let is_spelling = |name: &&HeaderName| {
+        let name = name.as_str();
+        (name.contains('_') && is_ours(name)) || name.starts_with("x-vulcan-")
+    };
+    while let Some(name) = headers.keys().find(is_spelling).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// All values become one, with this one at its end.
+fn append(headers: &mut HeaderMap, name: &HeaderName, last: HeaderValue) {
+    let mut list = BytesMut::new();
+    for value in headers.get_all(name) {
+        list.put_slice(value.as_bytes());
+        list.put_slice(b", ");
+    }
+    list.put_slice(last.as_bytes());
+    headers.insert(name, HeaderValue::from_maybe_shared(list.freeze()).unwrap_or(last));
+}
+
+/// Keeps the request's identity, or makes one: a random number that both fields share.
+fn write_ids(headers: &mut HeaderMap) {
+    let has_id = keep_only_if(headers, &X_REQUEST_ID, is_request_id);
+    let has_trace = keep_only_if(headers, &TRACEPARENT, is_traceparent);
+    if has_id && has_trace {
+        return;
+    }
+    let (id, traceparent) = make_ids();
+    if !has_id {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if !has_trace {
+        headers.remove(TRACESTATE);
+        headers.insert(TRACEPARENT, traceparent);
+    }
+}
+
+fn keep_only_if(headers: &mut HeaderMap, name: &HeaderName, is_valid: fn(&[u8]) -> bool) -> bool {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => is_valid(only.as_bytes()),
+        _ => false,
+    }
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+/// `00-<32 hexadecimal digits>-<16>-<2>`, neither number zero, in lower case (W3C Trace Context, 3.2).
+fn is_traceparent(value: &[u8]) -> bool {
+    let is_number = |part: &[u8]| {
+        part.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)) && part.iter().any(|b| *b != b'0')
+    };
+    value.len() == 55
+        && value.starts_with(b"00-")
+        && is_number(&value[3..35])
+        && value[35] == b'-'
+        && is_number(&value[36..52])
+        && value[52] == b'-'
+        && value[53..].iter().all(u8::is_ascii_hexdigit)
+}
+
+/// A request id, and a trace of the same number that nobody is asked to sample; one allocation for both.
+fn make_ids() -> (HeaderValue, HeaderValue) {
+    let mut text = [b'0'; 55];
+    text[1] = b'0';
+    text[2] = b'-';
+    hex(roll(u64::MAX), &mut text[3..19]);
+    hex(roll(u64::MAX) | 1, &mut text[19..35]);
+    text[35] = b'-';
+    hex(roll(u64::MAX) | 1, &mut text[36..52]);
+    text[52] = b'-';
+    let text = Bytes::copy_from_slice(&text);
+    let none = || HeaderValue::from_static("");
+    let id = HeaderValue::from_maybe_shared(text.slice(3..35)).unwrap_or_else(|_| none());
+    let traceparent = HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| none());
+    (id, traceparent)
+}
+
+fn hex(mut number: u64, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn forwarding(peer: &str, trusted: &[IpNet]) -> Forwarding {
+        Forwarding::new(peer.parse().unwrap(), "10.0.0.1:8080".parse().unwrap(), trusted)
+    }
+
+    fn trusted() -> Vec<IpNet> {
+        vec!["10.0.0.0/8".parse().unwrap()]
+    }
+
+    #[track_caller]
+    fn says(headers: &HeaderMap, name: &str, expected: &str) {
+        let values: Vec<_> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect();
+        assert_eq!(values, [expected], "{name}");
+    }
+
+    #[test]
+    fn a_client_is_not_believed() {
+        let mut headers = headers(&[
+            ("host", "example.com:81"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x-forwarded_for", "6.6.6.6"),
+            ("x-vulcan-auth-token", "admin"),
+            ("x_vulcan_auth_token", "admin"),
+            ("x_other", "stays"),
+        ]);
+        let forwarding = forwarding("1.2.3.4:5", &trusted());
+        assert_eq!(forwarding.client(&headers, &trusted()).to_string(), "1.2.3.4");
+        forwarding.write(&mut headers);
+        says(&headers, "x-forwarded-for", "1.2.3.4");
+        says(&headers, "x-forwarded-proto", "http");
+        says(&headers, "x-forwarded-host", "example.com:81");
+        says(&headers, "x-forwarded-port", "8080");
+        says(&headers, "forwarded", "for=1.2.3.4;host=\"example.com:81\";proto=http");
+        says(&headers, "x_other", "stays");
+        assert!(
+            !headers
+                .keys()
+                .any(|name| name.as_str().contains("vulcan") || name.as_str().contains("d_f"))
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_added_to() {
+        let mut headers = headers(&[
+            ("host", "example.com"),
+            ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
+            ("x-forwarded-for", "10.2.2.2"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        let forwarding = forwarding("10.1.1.1:5", &trusted());
+        assert_eq!(forwarding.client(&headers, &trusted()).to_string(), "1.2.3.4");
+        forwarding.write(&mut headers);
+        says(&headers, "x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.2.2.2, 10.1.1.1");
+        says(&headers, "x-forwarded-proto", "https");
+        says(&headers, "x-forwarded-host", "example.com");
+        assert!(!headers.contains_key("forwarded"));
+    }
+
+    #[test]
+    fn ipv6_clients_are_named_as_each_field_wants_it() {
+        let mut headers = headers(&[("host", "a")]);
+        forwarding("[2001:db8::1]:5", &[]).write(&mut headers);
+        says(&headers, "x-forwarded-for", "2001:db8::1");
+        says(&headers, "forwarded", "for=\"[2001:db8::1]\";host=\"a\";proto=http");
+        let mapped = forwarding("[::ffff:10.1.1.1]:5", &trusted());
+        assert!(mapped.is_trusted);
+    }
+
+    #[test]
+    fn identities_are_kept_or_made() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let mut kept = headers(&[("x-request-id", "abc-1"), ("traceparent", trace), ("tracestate", "a=b")]);
+        write_ids(&mut kept);
+        says(&kept, "x-request-id", "abc-1");
+        says(&kept, "traceparent", trace);
+        says(&kept, "tracestate", "a=b");
+
+        let mut made = headers(&[
+            ("x-request-id", "one"),
+            ("x-request-id", "two"),
+            ("traceparent", "00-0-0-0"),
+            ("tracestate", "a=b"),
+        ]);
+        write_ids(&mut made);
+        let traceparent = made["traceparent"].as_bytes().to_vec();
+        assert!(is_traceparent(&traceparent));
+        assert_eq!(made.get_all("x-request-id").iter().count(), 1);
+        assert_eq!(made["x-request-id"].as_bytes(), &traceparent[3..35]);
+        assert!(!made.contains_key("tracestate"));
+        assert_ne!(make_ids().0, make_ids().0);
+    }
+}

@@ -1,0 +1,151 @@
+//! A request as upstreams are to see it, for as many attempts as are made.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Version, request};
+use http_body::Body;
+use hyper::body::Incoming;
+use shared::model::Service;
+
+use super::exchange::Client;
+use super::fields;
+use super::upload::{GoAhead, KEPT_MAX, Source, Upload, Wait};
+use crate::upstream::endpoint::InFlight;
+
+pub struct Outgoing {
+    /// Gone with the last attempt that may be made.
+    head: Option<request::Parts>,
+    source: Option<Rc<Source>>,
+    length: Option<u64>,
+    /// May be sent again although an upstream may have acted on it (RFC 9110, 9.2.2).
+    is_repeatable: bool,
+    wants_upgrade: bool,
+    is_continue_expected: bool,
+    /// Of the last attempt.
+    go_ahead: Option<Arc<GoAhead>>,
+}
+
+impl Outgoing {
+    pub fn new(
+        client: &Client,
+        mut head: request::Parts,
+        body: Incoming,
+        is_continue_expected: bool,
+        service: &Service,
+    ) -> Outgoing {
+        let length = body.size_hint().exact();
+        let is_empty = body.is_end_stream();
+        let is_chunked = length.is_none();
+        let hop = fields::take_hop_by_hop(&mut head.headers);
+        let upgrade = hop.upgrade.filter(|_| is_empty && head.version == Version::HTTP_11);
+        client.forwarding.write(&mut head.headers);
+        if is_chunked {
+            head.headers
+                .insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        if is_empty {
+            head.headers.remove(header::EXPECT);
+        }
+        let wants_upgrade = upgrade.is_some();
+        if let Some(upgrade) = upgrade {
+            head.headers.insert(header::UPGRADE, upgrade);
+            head.headers
+                .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        } else if hop.takes_trailers {
+            head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+        head.version = Version::HTTP_11;
+        // What hyper has put there is about the client's connection.
+        head.extensions.clear();
+        let is_idempotent = is_idempotent(&head.method);
+        let is_kept = is_idempotent && service.retries.attempts > 0 && length.is_some_and(|length| length <= KEPT_MAX);
+        let session = client.session.clone();
+        Outgoing {
+            head: Some(head),
+            source: (!is_empty).then(|| Source::new(body, session, service.max_body, is_kept)),
+            length,
+            is_repeatable: is_idempotent && (is_empty || is_kept),
+            wants_upgrade,
+            is_continue_expected: is_continue_expected && !is_empty,
+            go_ahead: None,
+        }
+    }
+
+    pub fn is_repeatable(&self) -> bool {
+        self.is_repeatable
+    }
+
+    pub fn wants_upgrade(&self) -> bool {
+        self.wants_upgrade
+    }
+
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// As far as another attempt may need it.
+    pub fn head(&self) -> Option<&request::Parts> {
+        self.head.as_ref()
+    }
+
+    /// The client still waits to be asked for its body, and will not be.
+    pub fn is_withheld(&self) -> bool {
+        self.go_ahead.as_ref().is_some_and(|go_ahead| !go_ahead.is_used())
+    }
+
+    /// For one attempt. `may_repeat`: another one may follow this.
+    pub fn request(&mut self, client: &Client, in_flight: &Rc<InFlight>, may_repeat: bool) -> Option<Request<Upload>> {
+        let head = match may_repeat && self.is_repeatable {
+            true => self.head.clone(),
+            false => self.head.take(),
+        }?;
+        let body = match self.source.clone() {
+            None => Upload::empty(),
+            Some(source) => Upload::new(source, in_flight.clone(), self.wait(client)),
+        };
+        let mut request = Request::from_parts(head, body);
+        if !request.headers().contains_key(header::HOST) {
+            // HTTP/1.0 knows none, HTTP/1.1 demands one.
+            let host = HeaderValue::from_str(in_flight.endpoint().identity().address.as_str());
+            request
+                .headers_mut()
+                .insert(header::HOST, host.unwrap_or(HeaderValue::from_static("")));
+        }
+        if let Some(go_ahead) = self.go_ahead.clone() {
+            hyper::ext::on_informational(&mut request, move |answer| {
+                if answer.status() == http::StatusCode::CONTINUE {
+                    go_ahead.give();
+                }
+            });
+        }
+        Some(request)
+    }
+
+    /// A client that has been asked once is not asked again.
+    fn wait(&mut self, client: &Client) -> Option<Wait> {
+        let is_asked = self.go_ahead.as_ref().is_some_and(|go_ahead| go_ahead.is_used());
+        if !self.is_continue_expected || is_asked {
+            return None;
+        }
+        let session = &client.session;
+        let wait = Wait::new(session.now() + session.patience().go_ahead);
+        self.go_ahead = Some(wait.go_ahead());
+        Some(wait)
+    }
+
+    /// Nothing of it was sent.
+    pub fn take_back(&mut self, request: Request<Upload>) {
+        self.head = Some(request.into_parts().0);
+    }
+}
+
+/// RFC 9110, 9.2.2
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}

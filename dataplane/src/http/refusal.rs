@@ -1,0 +1,178 @@
+//! Answers of the proxy itself: `application/problem+json`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use net::problem::{self, Problem, Type};
+
+use super::head::Refused;
+use super::session::{Expired, Fault};
+use crate::pipeline::Verdict;
+
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    problem: Problem,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    pub fn new(of: Type, detail: impl Into<String>) -> Refusal {
+        Refusal {
+            problem: Problem::new(of, detail),
+            retry_after: None,
+        }
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> Refusal {
+        Refusal::new(problem::BAD_REQUEST, detail)
+    }
+
+    /// RFC 9110, 10.1.1
+    pub fn unknown_expectation() -> Refusal {
+        let unknown = Type {
+            status: 417,
+            ..problem::BAD_REQUEST
+        };
+        Refusal::new(unknown, "only 100-continue can be expected")
+    }
+
+    pub fn upstream_failed(detail: impl Into<String>) -> Refusal {
+        Refusal::new(problem::UPSTREAM_FAILED, detail)
+    }
+
+    fn retry_after(mut self, after: Duration) -> Refusal {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Whole seconds, rounded up: never earlier than was meant (RFC 9110, 10.2.3).
+    fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after
+            .map(|after| (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
+    }
+
+    pub fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.problem.to_json()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+        if let Some(seconds) = self.retry_after_seconds() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    /// The last answer of a connection, as bytes, for a request that never became one.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let status = self.status();
+        let body = self.problem.to_json();
+        let head = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            status.as_str(),
+            status.canonical_reason().unwrap_or_default(),
+            problem::CONTENT_TYPE,
+            body.len(),
+        );
+        [head.into_bytes(), body].concat()
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<Verdict> for Refusal {
+    fn from(verdict: Verdict) -> Refusal {
+        match verdict {
+            Verdict::BadRequest { detail } => Refusal::bad_request(detail),
+            Verdict::NoRoute => Refusal::new(problem::NO_ROUTE, "no service matches host, path, method and headers"),
+            Verdict::TooLarge { bytes_max } => too_large(bytes_max),
+            Verdict::RequestTimeout => Refusal::from(Expired::Upload),
+            Verdict::HeadTooLarge => Refusal::from(Refused::TooLarge),
+            Verdict::UpstreamFailed { detail } => Refusal::upstream_failed(detail),
+            Verdict::NoUpstream { retry_after } => {
+                Refusal::new(problem::NO_UPSTREAM, "no upstream is registered and up").retry_after(retry_after)
+            }
+            Verdict::Draining => {
+                Refusal::new(problem::DRAINING, "try again elsewhere").retry_after(Duration::from_secs(1))
+            }
+            Verdict::UpstreamTimeout => Refusal::from(Expired::Upstream),
+            Verdict::Stale => {
+                Refusal::new(problem::NO_UPSTREAM, "the service keeps changing").retry_after(Duration::from_secs(1))
+            }
+            // Their steps let everybody pass.
+            Verdict::Unauthorized { .. }
+            | Verdict::Denied
+            | Verdict::QuotaExceeded { .. }
+            | Verdict::AuthorizerUnavailable { .. } => {
+                Refusal::new(problem::NO_UPSTREAM, "the request was not admitted").retry_after(Duration::from_secs(1))
+            }
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::Malformed(detail) => Refusal::bad_request(detail),
+            Refused::TooLarge => Refusal::new(problem::HEAD_TOO_LARGE, "64 KiB and 100 fields are the most"),
+        }
+    }
+}
+
+impl From<Expired> for Refusal {
+    fn from(expired: Expired) -> Refusal {
+        match expired {
+            Expired::Quiet | Expired::Head | Expired::Upload => {
+                Refusal::new(problem::REQUEST_TIMEOUT, "the client was waited for too long")
+            }
+            Expired::Upstream | Expired::Answer => {
+                Refusal::new(problem::UPSTREAM_TIMEOUT, "the upstream was waited for too long")
+            }
+        }
+    }
+}
+
+/// What the client made of its own request.
+pub fn of_fault(fault: Fault, bytes_max: u64) -> Refusal {
+    match fault {
+        Fault::Malformed(detail) => Refusal::bad_request(detail),
+        Fault::TooLarge => too_large(bytes_max),
+        Fault::Gone => Refusal::bad_request("the body has no end"),
+    }
+}
+
+fn too_large(bytes_max: u64) -> Refusal {
+    Refusal::new(
+        problem::TOO_LARGE,
+        format!("this service takes at most {bytes_max} bytes"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_request_is_whole() {
+        let bytes = Refusal::from(Refused::TooLarge).into_bytes();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"));
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+        assert!(body.contains("urn:vulcan:head-too-large"));
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        let after = |millis| {
+            let verdict = Verdict::NoUpstream {
+                retry_after: Duration::from_millis(millis),
+            };
+            Refusal::from(verdict).into_response().headers()["retry-after"].clone()
+        };
+        assert_eq!([after(0), after(1), after(1000), after(1001)], ["1", "1", "1", "2"]);
+    }
+}

@@ -1,0 +1,397 @@
+//! What one client connection is about, shared by those who serve it: the gate sees its bytes, the exchange its
+//! request, the answer its end; the driver asks when patience ends.
+//!
+//! All of them run in one task, so that cells do. Times are those of the driver's last look at the clock: one look a
+//! poll serves everybody.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::tunnel::Tunnel;
+
+/// How long a client is waited for, where no service says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From the first byte of a head to its last.
+    pub head: Duration,
+    /// Between two requests of a connection, and before its first.
+    pub between: Duration,
+    /// A client that was waited for so long and moved less than `SLOW_BYTES` is cut.
+    pub slow: Duration,
+    /// For an upload that has not been asked for by `100 Continue` (RFC 9110, 10.1.1: not forever).
+    pub go_ahead: Duration,
+    /// After an early answer, for a client that goes on sending: between two reads, and in all.
+    pub linger: (Duration, Duration),
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        let seconds = Duration::from_secs;
+        Patience {
+            head: seconds(10),
+            between: seconds(60),
+            slow: seconds(60),
+            go_ahead: seconds(1),
+            linger: (seconds(5), seconds(30)),
+        }
+    }
+}
+
+/// 16 bytes a second for a minute.
+const SLOW_BYTES: u64 = 16 * 60;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No byte of a next request has come.
+    Between(Instant),
+    Head(Instant),
+    Request,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    None,
+    /// Its head is on its way to the client.
+    Begun,
+    /// Its last byte has been handed over, or it was given up.
+    Ended,
+    /// Its last byte is with the kernel.
+    Sent,
+}
+
+/// Why the upload of a request ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Malformed(&'static str),
+    TooLarge,
+    /// The client has gone.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// Nothing was under way.
+    Quiet,
+    Head,
+    /// The client owes the rest of its request.
+    Upload,
+    /// The upstream owes an answer, or takes nothing any more.
+    Upstream,
+    /// The answer has begun and neither side moves it, or the client takes it too slowly.
+    Answer,
+}
+
+/// A side that has been waited for, while it moves too little.
+#[derive(Default)]
+struct Slow {
+    since: Cell<Option<(Instant, u64)>>,
+    is_awaited: Cell<bool>,
+}
+
+impl Slow {
+    fn awaited(&self, now: Instant) {
+        self.is_awaited.set(true);
+        if self.since.get().is_none() {
+            self.since.set(Some((now, 0)));
+        }
+    }
+
+    fn moved(&self, bytes: u64) {
+        self.is_awaited.set(false);
+        if let Some((since, before)) = self.since.get() {
+            let sum = before + bytes;
+            self.since.set((sum < SLOW_BYTES).then_some((since, sum)));
+        }
+    }
+
+    fn reset(&self) {
+        self.is_awaited.set(false);
+        self.since.set(None);
+    }
+
+    fn due(&self, patience: Duration) -> Option<Instant> {
+        let (since, _) = self.since.get()?;
+        self.is_awaited.get().then_some(since + patience)
+    }
+}
+
+pub struct Session {
+    patience: Patience,
+    now: Cell<Instant>,
+    stage: Cell<Stage>,
+    /// A request is with the exchange; what hyper writes otherwise is its own answer to a bad head.
+    is_served: Cell<bool>,
+    /// The request's last byte has come.
+    is_whole: Cell<bool>,
+    answer: Cell<Answer>,
+    /// Since when an answer is owed by an upstream that the request was sent to.
+    awaited: Cell<Option<Instant>>,
+    moved: Cell<Instant>,
+    response: Cell<Duration>,
+    idle: Cell<Duration>,
+    reading: Slow,
+    writing: Slow,
+    fault: Cell<Option<Fault>>,
+    expired: Cell<Option<Expired>>,
+    is_closing: Cell<bool>,
+    ends_with_close: Cell<bool>,
+    tunnel: Cell<Option<Tunnel>>,
+}
+
+impl Session {
+    pub fn new(patience: Patience) -> Session {
+        let now = Instant::now();
+        Session {
+            patience,
+            now: Cell::new(now),
+            stage: Cell::new(Stage::Between(now)),
+            is_served: Cell::default(),
+            is_whole: Cell::new(true),
+            answer: Cell::new(Answer::None),
+            awaited: Cell::default(),
+            moved: Cell::new(now),
+            response: Cell::default(),
+            idle: Cell::default(),
+            reading: Slow::default(),
+            writing: Slow::default(),
+            fault: Cell::default(),
+            expired: Cell::default(),
+            is_closing: Cell::default(),
+            ends_with_close: Cell::default(),
+            tunnel: Cell::default(),
+        }
+    }
+
+    pub fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Looks at the clock.
+    pub fn tick(&self) {
+        self.now.set(Instant::now());
+    }
+
+    // Said by the gate.
+
+    /// The first bytes of a head have come, not yet all.
+    pub fn head_began(&self) {
+        if let Stage::Between(_) = self.stage.get() {
+            self.stage.set(Stage::Head(self.now()));
+        }
+    }
+
+    /// A whole head has come.
+    pub fn request_began(&self) {
+        self.stage.set(Stage::Request);
+        self.is_whole.set(false);
+        self.fault.set(None);
+        self.expired.set(None);
+        self.answer.set(Answer::None);
+        self.awaited.set(None);
+        self.moved.set(self.now());
+        self.ends_with_close.set(false);
+    }
+
+    pub fn received(&self, bytes: usize) {
+        self.moved.set(self.now());
+        self.reading.moved(bytes as u64);
+    }
+
+    /// The time for the answer runs from here.
+    pub fn request_ended(&self) {
+        self.is_whole.set(true);
+        self.reading.reset();
+        if self.awaited.get().is_some() {
+            self.awaited.set(Some(self.now()));
+        }
+    }
+
+    /// The upstream would take more of the upload than has come.
+    pub fn awaits_client(&self) {
+        self.reading.awaited(self.now());
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.moved.set(self.now());
+        self.writing.moved(bytes as u64);
+    }
+
+    /// The client takes no more for now.
+    pub fn awaits_reader(&self) {
+        self.writing.awaited(self.now());
+    }
+
+    /// All that was handed over for writing is with the kernel; says whether that is the whole answer.
+    pub fn flushed(&self) -> bool {
+        if self.answer.get() == Answer::Ended {
+            self.answer.set(Answer::Sent);
+        }
+        self.answer.get() == Answer::Sent
+    }
+
+    /// Whether the next request may begin; it does if so.
+    pub fn turn(&self) -> bool {
+        let turns = self.is_served.get() && self.is_whole.get() && self.answer.get() == Answer::Sent;
+        if turns {
+            self.stage.set(Stage::Between(self.now()));
+            self.is_served.set(false);
+            self.writing.reset();
+        }
+        turns
+    }
+
+    pub fn failed(&self, fault: Fault) {
+        if self.fault.get().is_none() {
+            self.fault.set(Some(fault));
+        }
+    }
+
+    // Said by the exchange and by the answer's body.
+
+    pub fn is_served(&self) -> bool {
+        self.is_served.get()
+    }
+
+    pub fn serve(&self) {
+        self.is_served.set(true);
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.is_whole.get()
+    }
+
+    /// The request goes to an upstream of a service that allows so much.
+    pub fn awaits_answer(&self, response: Duration, idle: Duration) {
+        self.response.set(response);
+        self.idle.set(idle);
+        self.moved.set(self.now());
+        self.awaited.set(Some(self.now()));
+    }
+
+    /// The attempt has failed.
+    pub fn awaits_nothing(&self) {
+        self.awaited.set(None);
+    }
+
+    pub fn answer_began(&self) {
+        self.answer.set(Answer::Begun);
+        self.moved.set(self.now());
+    }
+
+    pub fn answer_ended(&self) {
+        self.answer.set(Answer::Ended);
+        self.awaited.set(None);
+    }
+
+    /// Only the connection's end tells the client where the answer ends, so that a cut must not look like it.
+    pub fn end_with_close(&self) {
+        self.ends_with_close.set(true);
+    }
+
+    pub fn ends_with_close(&self) -> bool {
+        self.ends_with_close.get() && self.answer.get() == Answer::Begun
+    }
+
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.get()
+    }
+
+    pub fn set_tunnel(&self, tunnel: Tunnel) {
+        self.tunnel.set(Some(tunnel));
+    }
+
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
+    /// Lets the future run until patience ends.
+    pub async fn patient<T>(&self, future: impl Future<Output = T>) -> Result<T, Expired> {
+        let mut future = pin!(future);
+        // The driver polls the whole connection after it has set `expired`, and this with it.
+        std::future::poll_fn(|cx| match self.expired.take() {
+            Some(expired) => Poll::Ready(Err(expired)),
+            None => future.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    }
+
+    // Asked and said by the driver.
+
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.get()
+    }
+
+    pub fn close(&self) {
+        self.is_closing.set(true);
+    }
+
+    /// Whether no byte of any request is under way.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.stage.get(), Stage::Between(_))
+    }
+
+    /// When to look again, and what has expired if nothing happens until then.
+    pub fn due(&self) -> (Instant, Option<Expired>) {
+        match self.stage.get() {
+            Stage::Between(since) => (since + self.patience.between, Some(Expired::Quiet)),
+            Stage::Head(since) => (since + self.patience.head, Some(Expired::Head)),
+            Stage::Request => self.request_due(),
+        }
+    }
+
+    fn request_due(&self) -> (Instant, Option<Expired>) {
+        let answer = self.answer.get();
+        let owed_by_client = match answer {
+            Answer::None => Expired::Upload,
+            _ => Expired::Answer,
+        };
+        let reading = self.reading.due(self.patience.slow).map(|at| (at, owed_by_client));
+        let writing = self.writing.due(self.patience.slow).map(|at| (at, Expired::Answer));
+        let stuck = match self.reading.is_awaited.get() {
+            true => owed_by_client,
+            false if answer == Answer::None => Expired::Upstream,
+            false => Expired::Answer,
+        };
+        let idle = (self.moved.get() + self.idle.get(), stuck);
+        let exchange = match (answer, self.awaited.get(), self.is_whole.get()) {
+            (Answer::None, None, _) | (Answer::Sent, _, true) => None,
+            (Answer::None, Some(since), true) => Some((since + self.response.get(), Expired::Upstream)),
+            // An answer of our own moves, too, but no service says how fast.
+            (_, None, _) => Some((self.moved.get() + self.patience.slow, Expired::Answer)),
+            (_, Some(_), _) => Some(idle),
+        };
+        let first = [reading, writing, exchange]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at);
+        match first {
+            Some((at, expired)) => (at, Some(expired)),
+            // Whatever the exchange does now has a deadline of its own.
+            None => (self.now() + self.patience.between, None),
+        }
+    }
+
+    /// The client takes no more for now, and there is more for it.
+    pub fn is_blocked(&self) -> bool {
+        self.writing.is_awaited.get()
+    }
+
+    /// `patient` has not been polled since `expire`.
+    pub fn is_expired(&self) -> bool {
+        self.expired.get().is_some()
+    }
+
+    /// Ends the wait of `patient`.
+    pub fn expire(&self, expired: Expired) {
+        self.expired.set(Some(expired));
+    }
+}

@@ -1,0 +1,100 @@
+//! What a request is for (RFC 9112, 3.2).
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::{Authority, Uri};
+use http::{Method, request};
+use shared::table::Headers;
+
+use super::refusal::Refusal;
+
+/// The head with its target in origin form, so that host and path are told in one way only. What remains to be seen of
+/// the path is seen where it is compared.
+pub fn to_origin_form(head: &mut request::Parts) -> Result<(), Refusal> {
+    if let Some(authority) = head.uri.authority() {
+        let Some(path_and_query) = head.uri.path_and_query() else {
+            return Err(Refusal::bad_request("the target has no path"));
+        };
+        if head.uri.scheme_str() != Some("http") {
+            return Err(Refusal::bad_request("the target's scheme is not http"));
+        }
+        match head.headers.get(header::HOST) {
+            Some(host) if !is_same(authority, host) => {
+                return Err(Refusal::bad_request("the target's host is not that of Host"));
+            }
+            Some(_) => {}
+            // HTTP/1.0
+            None => {
+                let host = HeaderValue::from_str(authority.as_str())
+                    .map_err(|_| Refusal::bad_request("the target's host is not valid"))?;
+                head.headers.insert(header::HOST, host);
+            }
+        }
+        head.uri = Uri::from(path_and_query.clone());
+    }
+    match head.uri.path() {
+        "*" if head.method == Method::OPTIONS => Ok(()),
+        path if path.starts_with('/') => Ok(()),
+        _ => Err(Refusal::bad_request("the target is no path")),
+    }
+}
+
+/// A user name, or any other port than the same, makes another host of it.
+fn is_same(authority: &Authority, host: &HeaderValue) -> bool {
+    fn without_default_port(host: &str) -> &str {
+        host.strip_suffix(":80").unwrap_or(host)
+    }
+    let host = host.to_str().unwrap_or_default();
+    without_default_port(authority.as_str()).eq_ignore_ascii_case(without_default_port(host))
+}
+
+/// Empty without a Host, which only HTTP/1.0 can do without.
+pub fn host(headers: &HeaderMap) -> &str {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.unwrap_or_default()
+}
+
+/// Headers as matches see them.
+pub struct View<'a>(pub &'a HeaderMap);
+
+impl Headers for View<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin_form(method: &str, target: &str, host: Option<&str>) -> Option<(String, String)> {
+        let mut request = http::Request::builder().method(method).uri(target);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        to_origin_form(&mut head).ok()?;
+        Some((head.uri.to_string(), super::host(&head.headers).to_owned()))
+    }
+
+    #[test]
+    fn every_form_becomes_the_origin_form() {
+        let is = |path: &str, host: &str| Some((path.to_owned(), host.to_owned()));
+        assert_eq!(origin_form("GET", "/a?b", Some("h:1")), is("/a?b", "h:1"));
+        assert_eq!(origin_form("GET", "/", None), is("/", ""));
+        assert_eq!(origin_form("OPTIONS", "*", Some("h")), is("*", "h"));
+        assert_eq!(origin_form("GET", "http://H/a?b", Some("h")), is("/a?b", "h"));
+        assert_eq!(origin_form("GET", "http://h:80/", Some("h")), is("/", "h"));
+        assert_eq!(origin_form("GET", "http://h?b", Some("h:80")), is("/?b", "h:80"));
+        assert_eq!(origin_form("GET", "http://h/", None), is("/", "h"));
+    }
+
+    #[test]
+    fn what_can_be_told_in_two_ways_is_refused() {
+        assert_eq!(origin_form("GET", "http://a/", Some("b")), None);
+        assert_eq!(origin_form("GET", "http://a:81/", Some("a")), None);
+        assert_eq!(origin_form("GET", "http://u@a/", Some("a")), None);
+        assert_eq!(origin_form("GET", "https://a/", Some("a")), None);
+        assert_eq!(origin_form("GET", "a:80", Some("a:80")), None);
+        assert_eq!(origin_form("GET", "*", Some("a")), None);
+    }
+}

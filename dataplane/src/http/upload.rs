@@ -1,0 +1,214 @@
+//! A request's body on its way to an upstream.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::fields;
+use super::session::{Fault, Session};
+use crate::upstream::endpoint::InFlight;
+
+/// Bodies up to here are kept for another attempt.
+pub const KEPT_MAX: u64 = 64 * 1024;
+
+/// What the client sends, as long as attempts are made to send it on.
+pub struct Source {
+    incoming: RefCell<Incoming>,
+    session: Rc<Session>,
+    bytes_max: u64,
+    bytes: Cell<u64>,
+    /// What has been read so far, if another attempt is to begin with it.
+    kept: Option<RefCell<Vec<Bytes>>>,
+}
+
+impl Source {
+    /// `kept` for a body of at most `KEPT_MAX` bytes.
+    pub fn new(incoming: Incoming, session: Rc<Session>, bytes_max: u64, kept: bool) -> Rc<Source> {
+        Rc::new(Source {
+            incoming: RefCell::new(incoming),
+            session,
+            bytes_max,
+            bytes: Cell::new(0),
+            kept: kept.then(RefCell::default),
+        })
+    }
+
+    fn kept(&self, at: usize) -> Option<Bytes> {
+        self.kept.as_ref()?.borrow().get(at).cloned()
+    }
+
+    fn is_over(&self) -> bool {
+        self.incoming.borrow().is_end_stream()
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let frame = match ready!(Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => return self.abort(Fault::Gone),
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let bytes = self.bytes.get() + data.len() as u64;
+                self.bytes.set(bytes);
+                if bytes > self.bytes_max {
+                    return self.abort(Fault::TooLarge);
+                }
+                if let Some(kept) = &self.kept {
+                    kept.borrow_mut().push(data.clone());
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Err(frame) => Poll::Ready(fields::trailers(frame).map(Ok)),
+        }
+    }
+
+    fn abort(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        // Of two faults the first is told: the gate knows a malformed body from a client that has gone.
+        self.session.failed(fault);
+        Poll::Ready(Some(Err(Aborted)))
+    }
+}
+
+/// The body of one attempt. It counts as in flight as long as there is any of it left to send.
+pub struct Upload {
+    source: Option<Rc<Source>>,
+    /// How many of the source's kept pieces this attempt has sent.
+    sent: usize,
+    wait: Option<Wait>,
+    in_flight: Option<Rc<InFlight>>,
+}
+
+impl Upload {
+    pub fn empty() -> Upload {
+        Upload {
+            source: None,
+            sent: 0,
+            wait: None,
+            in_flight: None,
+        }
+    }
+
+    pub fn new(source: Rc<Source>, in_flight: Rc<InFlight>, wait: Option<Wait>) -> Upload {
+        Upload {
+            source: Some(source),
+            sent: 0,
+            wait,
+            in_flight: Some(in_flight),
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let Some(source) = &self.source else {
+            return Poll::Ready(None);
+        };
+        if let Some(wait) = &mut self.wait {
+            ready!(wait.poll(cx));
+            self.wait = None;
+        }
+        if let Some(data) = source.kept(self.sent) {
+            self.sent += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let frame = ready!(source.poll_next(cx));
+        self.sent += 1;
+        Poll::Ready(frame)
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let upload = self.get_mut();
+        let frame = ready!(upload.poll_source(cx));
+        if frame.is_none() || upload.is_end_stream() {
+            upload.in_flight = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source
+            .as_ref()
+            .is_none_or(|source| source.kept(self.sent).is_none() && source.is_over())
+    }
+
+    /// The head says it: a length as it was sent, or chunks.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// The client's body ended before its end; the session knows why.
+#[derive(Clone, Copy, Debug)]
+pub struct Aborted;
+
+impl fmt::Display for Aborted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client's body was not complete")
+    }
+}
+
+impl std::error::Error for Aborted {}
+
+/// For a client that expects `100 Continue`: its body is not asked for before the upstream does so, or has had its time
+/// to. hyper tells the client when the body is first polled.
+pub struct Wait {
+    go_ahead: Arc<GoAhead>,
+    patience: Pin<Box<Sleep>>,
+}
+
+/// Shared with the parser of the upstream's answer, which may belong to any thread as far as its types know.
+#[derive(Default)]
+pub struct GoAhead {
+    is_given: AtomicBool,
+    is_used: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl GoAhead {
+    pub fn give(&self) {
+        self.is_given.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether the client has been asked for its body.
+    pub fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+}
+
+impl Wait {
+    pub fn new(until: Instant) -> Wait {
+        Wait {
+            go_ahead: Arc::default(),
+            patience: Box::pin(sleep_until(until)),
+        }
+    }
+
+    pub fn go_ahead(&self) -> Arc<GoAhead> {
+        self.go_ahead.clone()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.go_ahead.waker.register(cx.waker());
+        if !self.go_ahead.is_given.load(Ordering::Acquire) {
+            ready!(self.patience.as_mut().poll(cx));
+        }
+        self.go_ahead.is_used.store(true, Ordering::Relaxed);
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,86 @@
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::connection::Signs;
+
+/// A socket to an upstream. A server that answers early and closes resets the connection under the rest of the upload;
+/// its answer is still there to be read. So a failed write is no error yet: what is written from then on is dropped, and
+/// reading tells how it ended.
+pub struct Wire {
+    stream: TcpStream,
+    signs: Rc<Signs>,
+}
+
+impl Wire {
+    pub fn new(stream: TcpStream, signs: Rc<Signs>) -> Wire {
+        Wire { stream, signs }
+    }
+
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    fn written(&self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
+        match written {
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.signs.is_deaf.set(true);
+                Ok(bytes)
+            }
+            written => written,
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wire = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut wire.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            wire.signs.is_heard.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let wire = self.get_mut();
+        if wire.signs.is_deaf.get() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = ready!(Pin::new(&mut wire.stream).poll_write(cx, buf));
+        Poll::Ready(wire.written(written, buf.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wire = self.get_mut();
+        let bytes = bufs.iter().map(|buf| buf.len()).sum();
+        if wire.signs.is_deaf.get() {
+            return Poll::Ready(Ok(bytes));
+        }
+        let written = ready!(Pin::new(&mut wire.stream).poll_write_vectored(cx, bufs));
+        Poll::Ready(wire.written(written, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

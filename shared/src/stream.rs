@@ -7,6 +7,8 @@
 //!    └──▶ Roster ◀─────┴────▶ Wait (one a waiting write)                    └── what is still draining
 //! ```
 
+#[cfg(test)]
+mod fixture;
 pub mod hub;
 pub mod message;
 pub mod publisher;

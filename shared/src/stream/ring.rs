@@ -85,6 +85,7 @@ pub struct Ring {
     /// The cursor before the first line.
     first: Cursor,
     bytes: usize,
+    bytes_max: usize,
     memo: VecDeque<Memo>,
     /// Whether `older` reaches back to the empty log.
     whole: bool,
@@ -138,6 +139,7 @@ impl Ring {
             entries: VecDeque::new(),
             first: Cursor(0),
             bytes: 0,
+            bytes_max: BYTES_MAX,
             memo: VecDeque::new(),
             whole,
         };
@@ -163,7 +165,7 @@ impl Ring {
         let line = encode(commit, self.head().revision);
         self.bytes += line.len();
         self.entries.push_back(Entry { after, line });
-        while self.entries.len() > CHANGES_MAX || self.bytes > BYTES_MAX {
+        while self.entries.len() > CHANGES_MAX || self.bytes > self.bytes_max {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.line.len();
             self.first = Cursor(self.first.0 + 1);

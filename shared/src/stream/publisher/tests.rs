@@ -1,1 +1,215 @@
+use super::*;
+use crate::change::Revision;
+use crate::stream::fixture::{Log, at, hello, instance, level};
+use crate::stream::message::State;
 
+struct World {
+    log: Log,
+    hub: Hub,
+    publisher: Publisher,
+}
+
+impl World {
+    fn new() -> World {
+        let mut log = Log::new();
+        log.service("web");
+        let hub = Hub::new(&log.state, &log.commits, at(0));
+        World {
+            log,
+            hub,
+            publisher: Publisher::new(at(0)),
+        }
+    }
+
+    /// Joined, greeted, and told all there is.
+    fn live() -> World {
+        let mut world = World::new();
+        world.give(Input::Line(Up::Hello(hello("p", instance(1), 1))), 0);
+        world.join();
+        world.give(Input::Joined(Joined::Committed), 0);
+        assert!(world.give(Input::Written, 0).is_empty());
+        world
+    }
+
+    fn give(&mut self, input: Input, ms: u64) -> Vec<Output> {
+        self.publisher.handle(input, &mut self.hub, at(ms))
+    }
+
+    fn join(&mut self) {
+        let commit = self.log.join("p", instance(1));
+        self.hub.committed(&commit, &self.log.state, at(0));
+    }
+
+    fn service(&mut self, name: &str) {
+        let commit = self.log.service(name);
+        self.hub.committed(&commit, &self.log.state, at(0));
+    }
+}
+
+fn lines(outputs: &[Output]) -> Vec<Down> {
+    let sent = outputs.iter().filter_map(|output| match output {
+        Output::Send(bytes) => Some(bytes),
+        _ => None,
+    });
+    sent.flat_map(|bytes| bytes.split(|byte| *byte == b'\n'))
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+fn revisions(outputs: &[Output]) -> Vec<u64> {
+    let changes = lines(outputs).into_iter().map(|line| match line {
+        Down::Change(change) => change.to.0,
+        other => panic!("{other:?}"),
+    });
+    changes.collect()
+}
+
+#[test]
+fn it_joins_before_it_welcomes() {
+    let mut world = World::new();
+    let outputs = world.give(Input::Line(Up::Hello(hello("p", instance(1), 1))), 0);
+    assert!(matches!(&outputs[..], [Output::Join { replaces: None, .. }]));
+    // Not committed yet, it is asked again.
+    assert!(matches!(
+        &world.give(Input::Joined(Joined::Committed), 0)[..],
+        [Output::Join { .. }]
+    ));
+    world.join();
+    let outputs = world.give(Input::Joined(Joined::Committed), 0);
+    assert_eq!(outputs[0], Output::Accept);
+    let lines = lines(&outputs);
+    assert!(matches!(&lines[..], [Down::Welcome(welcome), Down::Snapshot(_)] if welcome.head == Revision(1)));
+}
+
+#[test]
+fn changes_gather_only_while_a_buffer_is_on_its_way() {
+    let mut world = World::live();
+    world.service("a");
+    assert_eq!(revisions(&world.give(Input::Wake, 1)), [3]);
+    world.service("b");
+    world.service("c");
+    assert!(world.give(Input::Wake, 2).is_empty());
+    assert_eq!(revisions(&world.give(Input::Written, 3)), [4, 5]);
+}
+
+#[test]
+fn a_beat_echoes_and_tells_what_was_told() {
+    let mut world = World::live();
+    let state = State {
+        sent: at(7),
+        level: Some(level(1)),
+    };
+    assert!(world.give(Input::Line(Up::State(state)), 10).is_empty());
+    world.service("a");
+    // Changes go first; the beat is about them.
+    assert_eq!(revisions(&world.give(Input::Tick, 1_000)), [3]);
+    let beat = lines(&world.give(Input::Written, 1_001));
+    let expected = Beat {
+        head: Revision(3),
+        digest: world.log.state.digest,
+        echo: Some(at(7)),
+    };
+    assert_eq!(beat, [Down::Beat(expected)]);
+    assert!(world.give(Input::Written, 1_002).is_empty());
+    assert!(world.give(Input::Tick, 1_500).is_empty());
+}
+
+#[test]
+fn without_progress_it_is_closed_unless_this_side_slept() {
+    let mut world = World::live();
+    (0..29_000).step_by(250).for_each(|ms| world.hub.tick(at(ms)));
+    world.give(Input::Tick, 29_000);
+    world.hub.tick(at(90_000));
+    assert!(
+        !world
+            .give(Input::Tick, 90_001)
+            .contains(&Output::Close(Closing::NoProgress))
+    );
+    (90_000..120_000).step_by(250).for_each(|ms| world.hub.tick(at(ms)));
+    assert_eq!(world.give(Input::Tick, 120_000), [Output::Close(Closing::NoProgress)]);
+    assert!(world.publisher.is_closed());
+    assert!(!world.hub.roster().member("p").unwrap().1.is_connected());
+}
+
+#[test]
+fn a_goodbye_is_committed_and_then_the_stream_ends() {
+    let mut world = World::live();
+    let leave = world.give(Input::Line(Up::Goodbye {}), 1);
+    assert_eq!(
+        leave,
+        [Output::Leave {
+            name: "p".into(),
+            instance: instance(1)
+        }]
+    );
+    let commit = world.log.leave("p", true);
+    world.hub.committed(&commit, &world.log.state, at(2));
+    assert!(matches!(world.give(Input::Left, 2)[..], [Output::Close(_)]));
+}
+
+#[test]
+fn another_connection_of_the_member_ends_this_one() {
+    let mut world = World::live();
+    let mut second = Publisher::new(at(5));
+    let outputs = second.handle(
+        Input::Line(Up::Hello(hello("p", instance(1), 2))),
+        &mut world.hub,
+        at(5),
+    );
+    assert_eq!(outputs[0], Output::Accept);
+    // What the old one still says does not count.
+    let state = State {
+        sent: at(6),
+        level: Some(level(9)),
+    };
+    assert_eq!(
+        world.give(Input::Line(Up::State(state)), 6),
+        [Output::Close(Closing::Evicted)]
+    );
+    let (_, peer) = world.hub.roster().member("p").unwrap();
+    assert!(peer.is_connected() && peer.level().is_none());
+}
+
+#[test]
+fn a_removed_member_is_sent_away() {
+    let mut world = World::live();
+    let commit = world.log.leave("p", false);
+    world.hub.committed(&commit, &world.log.state, at(1));
+    assert_eq!(world.hub.take_news().closed.len(), 1);
+    assert_eq!(world.give(Input::Wake, 1), [Output::Close(Closing::Evicted)]);
+}
+
+#[test]
+fn an_impostor_is_refused_with_how_long() {
+    let mut world = World::live();
+    let mut second = Publisher::new(at(5));
+    let outputs = second.handle(
+        Input::Line(Up::Hello(hello("p", instance(2), 1))),
+        &mut world.hub,
+        at(5),
+    );
+    assert!(matches!(outputs[..], [Output::Refuse(Refusal::Held { .. })]));
+}
+
+#[test]
+fn what_does_not_begin_with_a_hello_is_closed() {
+    for (input, closing) in [
+        (Input::Line(Up::Goodbye {}), Closing::Protocol),
+        (Input::Ended, Closing::Ended),
+        (Input::Shutdown, Closing::Shutdown),
+    ] {
+        assert_eq!(World::new().give(input, 0), [Output::Close(closing)]);
+    }
+    assert_eq!(
+        World::new().give(Input::Tick, 10_000),
+        [Output::Close(Closing::NoProgress)]
+    );
+}
+
+#[test]
+fn a_shutdown_says_where_to_come_back() {
+    let outputs = World::live().give(Input::Shutdown, 1);
+    assert!(matches!(lines(&outputs)[..], [Down::Goaway { .. }]));
+    assert_eq!(outputs[1], Output::Close(Closing::Shutdown));
+}

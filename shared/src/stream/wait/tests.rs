@@ -1,1 +1,237 @@
+use std::time::Duration;
 
+use super::*;
+use crate::stream::fixture::{Log, at, draining, hello, instance, level};
+use crate::stream::message::{Refused, Warming};
+use crate::stream::roster::SessionId;
+
+struct World {
+    roster: Roster,
+    sessions: Vec<(Slot, SessionId)>,
+}
+
+impl World {
+    /// Proxies p0, p1 and so on, connected; they joined at revisions 1, 2 and so on.
+    fn new(proxies: u128) -> World {
+        let mut log = Log::new();
+        (0..proxies).for_each(|n| {
+            log.join(&format!("p{n}"), instance(n));
+        });
+        let mut roster = Roster::new(&log.state, &log.commits, at(0));
+        let attach = |n| roster.attach(&hello(&format!("p{n}"), instance(n), 1), at(0)).unwrap();
+        let sessions = (0..proxies).map(attach).collect();
+        World { roster, sessions }
+    }
+
+    fn say(&mut self, n: usize, level: Level, ms: u64) -> Progress {
+        let (slot, session) = self.sessions[n];
+        self.roster.heard(slot, session, Some(level), at(ms)).unwrap();
+        Progress::Acknowledged(slot)
+    }
+
+    fn wait(&self, condition: Condition) -> Wait {
+        let spec = WaitSpec {
+            revision: Revision(10),
+            condition,
+            objects: vec![ObjectKey::service("web")],
+        };
+        Wait::begin(spec, Revision(10), &self.roster, at(0))
+    }
+
+    fn run_to(&mut self, ms: u64) {
+        (0..=ms).step_by(250).for_each(|ms| self.roster.tick(at(ms)));
+    }
+}
+
+fn drained(before: u64) -> Condition {
+    Condition::Drained(vec![Target::Upstream {
+        service: "web".into(),
+        id: "a:1".into(),
+        before: Revision(before),
+    }])
+}
+
+#[test]
+fn everyone_must_have_applied() {
+    let mut world = World::new(2);
+    let mut wait = world.wait(Condition::Applied);
+    let progress = world.say(0, level(10), 1);
+    assert_eq!(wait.handle(progress, &world.roster, at(1)), None);
+    let progress = world.say(1, level(9), 2);
+    assert_eq!(wait.handle(progress, &world.roster, at(2)), None);
+    let lagging = wait.report(&world.roster, at(2)).lagging;
+    assert_eq!(
+        (lagging.len(), &*lagging[0].proxy, lagging[0].applied),
+        (1, "p1", Revision(9))
+    );
+    let progress = world.say(1, level(12), 3);
+    let report = wait.handle(progress, &world.roster, at(3)).unwrap();
+    assert!(report.reached && report.lagging.is_empty());
+    assert_eq!(
+        (report.members, report.reached_count, report.took),
+        (2, 2, Duration::from_millis(3))
+    );
+}
+
+#[test]
+fn an_empty_roster_is_reached_and_an_empty_room_is_not() {
+    let world = World::new(0);
+    assert!(
+        world
+            .wait(Condition::Applied)
+            .handle(Progress::Tick, &world.roster, at(0))
+            .unwrap()
+            .reached
+    );
+    let mut world = World::new(2);
+    let mut wait = world.wait(Condition::Applied);
+    world.run_to(60_000);
+    assert_eq!(wait.handle(Progress::Tick, &world.roster, at(60_000)), None);
+    let report = wait.handle(Progress::Deadline, &world.roster, at(60_000)).unwrap();
+    assert!(!report.reached);
+    assert_eq!(report.detached.len(), 2);
+}
+
+#[test]
+fn beyond_its_lease_one_is_named_and_not_waited_for() {
+    let mut world = World::new(2);
+    let mut wait = world.wait(Condition::Applied);
+    let progress = world.say(0, level(10), 1);
+    assert_eq!(wait.handle(progress, &world.roster, at(1)), None);
+    world.run_to(11_999);
+    assert_eq!(wait.handle(Progress::Tick, &world.roster, at(11_999)), None);
+    let report = wait.handle(Progress::Tick, &world.roster, at(12_000)).unwrap();
+    assert!(report.reached);
+    assert_eq!((report.reached_count, report.detached), (1, vec!["p1".into()]));
+}
+
+#[test]
+fn drained_is_a_level_and_about_what_was_registered_before() {
+    let mut world = World::new(1);
+    let mut old = level(10);
+    old.draining = vec![
+        draining("web", "a:1", 4),
+        draining("web", "a:1", 10),
+        draining("web", "b:1", 4),
+    ];
+    world.say(0, old.clone(), 1);
+    // It begins late, and sees what was said before.
+    let mut wait = world.wait(drained(10));
+    assert_eq!(wait.handle(Progress::Tick, &world.roster, at(1)), None);
+    let report = wait.report(&world.roster, at(1));
+    assert_eq!(report.draining.len(), 1);
+    assert_eq!(
+        (&*report.draining[0].upstream, report.draining[0].in_flight),
+        ("web/a:1", 1)
+    );
+    old.draining.remove(0);
+    let progress = world.say(0, old, 2);
+    assert!(wait.handle(progress, &world.roster, at(2)).unwrap().reached);
+}
+
+#[test]
+fn an_empty_list_before_the_revision_says_nothing() {
+    let mut world = World::new(1);
+    world.say(0, level(9), 1);
+    let mut wait = world.wait(drained(10));
+    assert_eq!(wait.handle(Progress::Tick, &world.roster, at(1)), None);
+    let progress = world.say(0, level(10), 2);
+    assert!(wait.handle(progress, &world.roster, at(2)).unwrap().reached);
+}
+
+#[test]
+fn an_address_is_drained_whoever_has_it() {
+    let mut world = World::new(1);
+    let target = Target::Address {
+        address: "a:1".into(),
+        before: Revision(10),
+    };
+    let mut busy = level(10);
+    busy.draining = vec![draining("other", "a:1", 9)];
+    world.say(0, busy, 1);
+    let mut wait = world.wait(Condition::Drained(vec![target]));
+    assert_eq!(wait.handle(Progress::Tick, &world.roster, at(1)), None);
+    let progress = world.say(0, level(10), 2);
+    assert!(wait.handle(progress, &world.roster, at(2)).unwrap().reached);
+}
+
+#[test]
+fn a_refusal_of_what_was_written_ends_the_wait() {
+    let mut world = World::new(2);
+    let mut wait = world.wait(Condition::Applied);
+    let mut refusing = level(10);
+    let detail = "regex".to_owned();
+    refusing.refused = vec![Refused {
+        object: "service/web".into(),
+        revision: Revision(10),
+        detail,
+    }];
+    let progress = world.say(0, refusing.clone(), 1);
+    let report = wait.handle(progress, &world.roster, at(1)).unwrap();
+    assert!(report.refused_now && !report.reached);
+    assert_eq!(report.refused[0].detail, "regex");
+    // Of another object it is nobody's business here.
+    refusing.refused[0].object = "service/webs".into();
+    world.say(0, refusing, 2);
+    let mut wait = world.wait(Condition::Applied);
+    assert_eq!(wait.handle(Progress::Tick, &world.roster, at(2)), None);
+    let progress = world.say(1, level(10), 3);
+    assert!(wait.handle(progress, &world.roster, at(3)).unwrap().reached);
+}
+
+#[test]
+fn a_warming_upstream_is_waited_for() {
+    let mut world = World::new(1);
+    let warming = Warming {
+        service: "web".into(),
+        id: "a:1".into(),
+        registration: Revision(10),
+        last: "503".to_owned(),
+    };
+    let cold = Level {
+        warming: vec![warming],
+        ..level(10)
+    };
+    world.say(0, cold, 1);
+    let mut wait = world.wait(Condition::Healthy {
+        service: "web".into(),
+        id: "a:1".into(),
+    });
+    assert_eq!(wait.handle(Progress::Tick, &world.roster, at(1)), None);
+    assert_eq!(wait.report(&world.roster, at(1)).warming[0].last, "503");
+    let progress = world.say(0, level(10), 2);
+    assert!(wait.handle(progress, &world.roster, at(2)).unwrap().reached);
+}
+
+#[test]
+fn who_joins_later_is_not_waited_for_and_who_was_removed_is() {
+    let mut log = Log::new();
+    log.join("old", instance(1));
+    log.join("removed", instance(2));
+    let mut roster = Roster::new(&log.state, &log.commits, at(0));
+    roster.committed(&log.leave("removed", false), at(0));
+    let written = log.service("web").revision;
+    roster.committed(&log.join("late", instance(3)), at(0));
+    let spec = WaitSpec {
+        revision: written,
+        condition: Condition::Applied,
+        objects: Vec::new(),
+    };
+    let wait = Wait::begin(spec, written, &roster, at(0));
+    let report = wait.report(&roster, at(0));
+    let names: Vec<&str> = report.lagging.iter().map(|lagging| &*lagging.proxy).collect();
+    assert_eq!(names, ["old", "removed"]);
+}
+
+#[test]
+fn lists_end_at_a_hundred() {
+    let world = World::new(130);
+    let spec = WaitSpec {
+        revision: Revision(130),
+        condition: Condition::Applied,
+        objects: Vec::new(),
+    };
+    let report = Wait::begin(spec, Revision(130), &world.roster, at(0)).report(&world.roster, at(0));
+    assert_eq!((report.members, report.lagging.len(), report.more), (130, 100, 30));
+    assert_eq!(serde_json::to_value(report.fleet()).unwrap()["more"], 30);
+}

@@ -316,7 +316,7 @@ impl Subscriber {
         let Stage::Live(live) = &mut self.link.stage else {
             return;
         };
-        let Some(mut catching) = live.catching.take() else {
+        let Some(mut catching) = live.catching.take_if(|catching| catching.fetch_at.is_none()) else {
             return;
         };
         let fitting = snapshot.ok().filter(|state| catching.fits(state, live.epoch));

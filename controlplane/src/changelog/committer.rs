@@ -322,7 +322,9 @@ impl Committer {
 
     /// Answers those whose time is over, each with what is known: what was never put out is not committed.
     fn expire(&mut self, now: Time, outputs: &mut Vec<Output>) {
-        while let Some(write) = self.queue.pop_front_if(|write| write.answer_by <= now) {
+        // In the order of arrival, so in that of their deadlines.
+        let over = self.queue.iter().take_while(|write| write.answer_by <= now).count();
+        for write in self.queue.drain(..over) {
             outputs.push(answer(write.ticket, Err(WriteError::Unavailable)));
         }
         if let Flight::Appending { attempt, .. }

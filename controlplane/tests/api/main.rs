@@ -1,0 +1,17 @@
+//! The REST interface over real loopback connections, in process: what it answers, and what it leaves as it was.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod access;
+mod bad_input;
+mod conditional;
+mod framework;
+mod history;
+mod pages;
+mod plane;
+mod registration;
+mod writes;

@@ -102,7 +102,11 @@ fn explain(status: StatusCode, body: &Value) -> String {
         (None, None) => vec![format!("the control plane answered {status}")],
     };
     for error in items(&body["errors"]) {
-        lines.push(format!("  {}: {}", plain(&error["field"]), plain(&error["detail"])));
+        let field = format!("{}: {}", plain(&error["field"]), plain(&error["detail"]));
+        // A single field's error is often the whole detail already.
+        if !lines[0].ends_with(&field) {
+            lines.push(format!("  {field}"));
+        }
     }
     lines.extend(holdouts(&body["fleet"]));
     lines.join("\n")

@@ -3,18 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-
-/// What a proxy does when it has heard no control plane for as long as its lease.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnLeaseEnd {
-    /// Goes on with the table that it has, and says that it is stale.
-    #[default]
-    Serve,
-    /// Goes on, but is not ready any more.
-    Unready,
-    /// Serves nothing until it has caught up.
-    Stop,
-}
+pub use shared::stream::subscriber::OnLeaseEnd;
 
 #[derive(Clone)]
 pub struct Config {

@@ -6,37 +6,8 @@
 
 use std::sync::Arc;
 
+pub use shared::stream::subscriber::Phase;
 use tokio::sync::watch;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// There is no table yet, or one from disk that has not caught up: the data listeners are not bound.
-    Starting,
-    /// `stale`: no control plane has been heard within the lease, or none at all since a start from disk.
-    Serving { stale: bool },
-    /// The lease is over, and load balancers shall look elsewhere; whoever comes all the same is served.
-    Unready,
-    /// The lease is over, and nothing may be served: listeners closed, what is under way finished or cut.
-    Stopped,
-    /// The process ends.
-    Draining,
-}
-
-impl Phase {
-    pub fn is_ready(self) -> bool {
-        matches!(self, Phase::Serving { .. })
-    }
-
-    /// Whether the data listeners are to be open.
-    pub fn is_open(self) -> bool {
-        matches!(self, Phase::Serving { .. } | Phase::Unready)
-    }
-
-    /// Whether connections that are kept alive end with the request that is under way, if one is.
-    pub fn ends_keep_alives(self) -> bool {
-        matches!(self, Phase::Stopped | Phase::Draining)
-    }
-}
 
 pub type PhaseReceiver = watch::Receiver<Phase>;
 

@@ -15,10 +15,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shared::stream::subscriber::{self, Identity, Loaded, Settings, Subscriber};
+use shared::stream::subscriber::{Identity, Loaded, Settings, Subscriber};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, OnLeaseEnd};
+use crate::config::Config;
 use crate::phase::PhaseSender;
 use crate::view::Views;
 
@@ -92,11 +92,7 @@ pub async fn run(config: Arc<Config>, views: Arc<Views>, phase: PhaseSender, lea
             build: env!("CARGO_PKG_VERSION").into(),
         },
         lease: config.lease,
-        on_lease_end: match config.on_lease_end {
-            OnLeaseEnd::Serve => subscriber::OnLeaseEnd::Serve,
-            OnLeaseEnd::Unready => subscriber::OnLeaseEnd::Unready,
-            OnLeaseEnd::Stop => subscriber::OnLeaseEnd::Stop,
-        },
+        on_lease_end: config.on_lease_end,
         urls: addresses.len(),
         seed: instance.as_u64_pair().1 ^ boot,
     };

@@ -8,14 +8,14 @@ use std::time::Duration;
 use net::clock::boottime;
 use net::ndjson;
 use shared::state::State;
-use shared::stream::subscriber::{self, Disconnected, Input, Output, Subscriber};
+use shared::stream::subscriber::{Disconnected, Input, Output, Subscriber};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::store::Store;
 use super::transport::{Event, Fetch, Link, Peers};
 use super::{Error, Leave};
-use crate::phase::{Phase, PhaseSender};
+use crate::phase::PhaseSender;
 use crate::view::{LeftOut, Views};
 
 const TICK: Duration = Duration::from_millis(250);
@@ -141,7 +141,7 @@ impl Driver {
                 self.views.retire(std::mem::take(&mut self.left));
                 return Some(Input::Retired(self.views.draining()));
             }
-            Output::Phase(phase) => self.phase.set(shown(phase)),
+            Output::Phase(phase) => self.phase.set(phase),
             Output::Alarm(alarm) => tracing::error!(%alarm, "alarm"),
             Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
         }
@@ -222,15 +222,5 @@ fn input(event: Event) -> Input {
         Event::Connected => Input::Connected,
         Event::Lines(lines) => Input::Lines(lines),
         Event::Disconnected(why) => Input::Disconnected(why),
-    }
-}
-
-fn shown(phase: subscriber::Phase) -> Phase {
-    match phase {
-        subscriber::Phase::Starting => Phase::Starting,
-        subscriber::Phase::Serving { stale } => Phase::Serving { stale },
-        subscriber::Phase::Unready => Phase::Unready,
-        subscriber::Phase::Stopped => Phase::Stopped,
-        subscriber::Phase::Draining => Phase::Draining,
     }
 }

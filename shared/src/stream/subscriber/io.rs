@@ -82,26 +82,46 @@ pub enum Output {
     Finished,
 }
 
+/// What the proxy as a whole is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// No table that may be served: the listeners are not bound yet.
+    /// There is no table, or one from disk that has not caught up: the data listeners are not bound yet.
     Starting,
-    Serving {
-        stale: bool,
-    },
-    /// The lease is over: serves, and asks not to be chosen.
+    /// `stale`: no control plane has been heard within the lease, or none at all since a start from disk.
+    Serving { stale: bool },
+    /// The lease is over, and load balancers shall look elsewhere; whoever comes all the same is served.
     Unready,
-    /// The lease is over: serves nothing.
+    /// The lease is over, and nothing may be served: listeners closed, what is under way finished or cut.
     Stopped,
+    /// The process ends.
     Draining,
+}
+
+impl Phase {
+    pub fn is_ready(self) -> bool {
+        matches!(self, Phase::Serving { .. })
+    }
+
+    /// Whether the data listeners are to be open.
+    pub fn is_open(self) -> bool {
+        matches!(self, Phase::Serving { .. } | Phase::Unready)
+    }
+
+    /// Whether connections that are kept alive end with the request that is under way, if one is.
+    pub fn ends_keep_alives(self) -> bool {
+        matches!(self, Phase::Stopped | Phase::Draining)
+    }
 }
 
 /// What a proxy does once its lease is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLeaseEnd {
+    /// Goes on with the table that it has, and says that it is stale.
     #[default]
     Serve,
+    /// Goes on, but is not ready any more.
     Unready,
+    /// Serves nothing until it has caught up.
     Stop,
 }
 

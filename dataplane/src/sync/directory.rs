@@ -98,3 +98,6 @@ fn count_start(media: &dyn Media) -> io::Result<Instance> {
     media.replace(INSTANCE, &serde_json::to_vec(&counted)?)?;
     Ok(counted)
 }
+
+#[cfg(test)]
+mod tests;

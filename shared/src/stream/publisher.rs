@@ -249,7 +249,10 @@ impl Live {
 
     fn handle(mut self, input: Input, hub: &mut Hub, now: Time) -> Step {
         if !hub.roster().holds(self.slot, self.session) {
-            return closed(Closing::Evicted);
+            return closed(match input {
+                Input::Left => Closing::Goodbye,
+                _ => Closing::Evicted,
+            });
         }
         match input {
             Input::Line(Up::State(state)) => {

@@ -145,7 +145,7 @@ fn a_goodbye_is_committed_and_then_the_stream_ends() {
     );
     let commit = world.log.leave("p", true);
     world.hub.committed(&commit, &world.log.state, at(2));
-    assert!(matches!(world.give(Input::Left, 2)[..], [Output::Close(_)]));
+    assert_eq!(world.give(Input::Left, 2), [Output::Close(Closing::Goodbye)]);
 }
 
 #[test]

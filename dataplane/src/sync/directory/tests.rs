@@ -1,0 +1,42 @@
+use shared::change::{Epoch, Revision};
+
+use super::*;
+
+fn open(path: &Path) -> Result<Directory, Error> {
+    Directory::open(path.to_owned())
+}
+
+#[test]
+fn an_instance_counts_its_starts_and_is_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    let first = open(&path).unwrap();
+    assert!(matches!(open(&path), Err(Error::InUse { .. })));
+    let (instance, boot) = (first.instance, first.boot);
+    drop(first);
+    let second = open(&path).unwrap();
+    assert_eq!((second.instance, second.boot), (instance, boot + 1));
+    assert!(second.state.is_none() && second.disk == Disk::Good);
+}
+
+#[test]
+fn without_a_boot_counter_nothing_is_served_from_disk_then_or_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let mut first = open(path).unwrap();
+    let state = State {
+        configured: Revision(3),
+        ..State::empty(Epoch(Uuid::from_u128(1)))
+    };
+    first.store.save(&state).unwrap();
+    let instance = first.instance;
+    drop(first);
+    // Nothing can be put in its place.
+    fs::remove_file(path.join(INSTANCE)).unwrap();
+    fs::create_dir(path.join(INSTANCE)).unwrap();
+    let second = open(path).unwrap();
+    assert!(second.state.is_none() && second.disk == Disk::Lost && second.instance != instance);
+    drop(second);
+    fs::remove_dir(path.join(INSTANCE)).unwrap();
+    assert!(open(path).unwrap().state.is_none());
+}

@@ -349,7 +349,10 @@ async fn draining_and_active_again_is_a_new_registration() {
         .await
         .problem(503, "no-upstream");
     assert!(refused.body["detail"].is_string());
-    api.register("web", "a", origin.address).await;
+    let active = json!({"address": origin.address.to_string()});
+    api.put("/v1/services/web/upstreams/a?wait=applied", active)
+        .await
+        .live();
     let mut client = client(&up).await;
     client
         .writer

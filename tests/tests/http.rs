@@ -213,7 +213,7 @@ async fn an_answer_may_come_before_the_upload_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_problems() {
     let world = World::new();
-    let up = web(&world, origin::inside("a").await, &[], json!({"max_body": "1kB"})).await;
+    let up = web(&world, origin::inside("a").await, &[], json!({"max_body": 1000})).await;
     send(&up, &Request::new("GET", "/", "other"))
         .await
         .problem(404, "no-route");

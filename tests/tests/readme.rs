@@ -1,4 +1,5 @@
 //! The tour of README.md, run as it stands there: the same commands, on other ports, have to print the same.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! The rules of the house that a machine can check: which crate may know which, and how the sources are laid out.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::fs;

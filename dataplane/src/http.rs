@@ -174,3 +174,6 @@ async fn end(ended: Ended, gate: Gate, read: Bytes, session: &Session) {
         let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,9 @@ mod tests {
     }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
-        headers.keys().map(HeaderName::as_str).collect()
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
     }
 
     #[test]
@@ -162,7 +164,7 @@ mod tests {
             ("Content-Length", "0"),
         ]);
         let hop = take_hop_by_hop(&mut headers);
-        assert_eq!(names(&headers), ["x-three", "host", "content-length"]);
+        assert_eq!(names(&headers), ["content-length", "host", "x-three"]);
         assert_eq!((hop.keep_alive, hop.takes_trailers), (Some(5), true));
         assert_eq!(hop.upgrade, None, "Connection does not name it");
     }

@@ -298,7 +298,7 @@ impl Session {
     }
 
     pub fn ends_with_close(&self) -> bool {
-        self.ends_with_close.get() && self.answer.get() == Answer::Begun
+        self.ends_with_close.get() && self.answer.get() != Answer::Sent
     }
 
     pub fn fault(&self) -> Option<Fault> {

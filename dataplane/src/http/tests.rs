@@ -1,0 +1,10 @@
+//! Stories of a client, the proxy and its origins, told byte by byte over loopback.
+
+mod bodies;
+mod ending;
+mod failing;
+mod forwarding;
+mod patience;
+mod refusing;
+mod stage;
+mod switching;

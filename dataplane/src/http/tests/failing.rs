@@ -1,0 +1,175 @@
+use super::stage::*;
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+const PUT: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+
+/// Two origins, and the one of them that was chosen first has read a whole request and is gone.
+async fn one_of_two_dies(stage: &Stage, client: &mut Peer, request: &str) -> Origin {
+    let (one, two) = (stage.origin("1").await, stage.origin("2").await);
+    client.send(request).await;
+    let (mut chosen, other) = tokio::select! {
+        chosen = one.accept() => (chosen, two),
+        chosen = two.accept() => (chosen, one),
+    };
+    chosen.head().await;
+    chosen
+        .exactly(request.len() - request.find("\r\n\r\n").unwrap() - 4)
+        .await;
+    other
+}
+
+#[test]
+fn nobody_listens_and_another_is_asked_for_any_method() {
+    story(async || {
+        for request in [GET, POST] {
+            let stage = Stage::new().await;
+            let origin = stage.origin("live").await;
+            for dead in ["1", "2", "3"] {
+                stage.register(dead, &nowhere().await);
+            }
+            // As many tries as it may take until all the dead ones are known.
+            for _ in 0..4 {
+                let mut client = stage.client().await;
+                client.send(request).await;
+                tokio::select! {
+                    mut upstream = origin.accept() => {
+                        let message = upstream.message().await;
+                        assert!(request.ends_with(&message.body));
+                        upstream.send(OK).await;
+                        assert_eq!(client.message().await.body, "ok");
+                        return;
+                    }
+                    answer = client.message() => answer.is_problem(502, "upstream-failed"),
+                }
+            }
+            panic!("the live one was never asked");
+        }
+    });
+}
+
+#[test]
+fn a_service_without_a_live_upstream_says_when_to_come_again() {
+    story(async || {
+        let stage = Stage::new().await;
+        let mut client = stage.client().await;
+        client.send(GET).await;
+        let answer = client.message().await;
+        answer.is_problem(503, "no-upstream");
+        assert_eq!(answer.field("retry-after"), Some("1"));
+
+        stage.register("dead", &nowhere().await);
+        for _ in 0..3 {
+            client.send(POST).await;
+            let answer = client.message().await;
+            answer.is_problem(503, "no-upstream");
+            assert!(answer.field("retry-after").is_some());
+        }
+    });
+}
+
+#[test]
+fn without_retries_nobody_else_is_asked() {
+    story(async || {
+        let stage = Stage::with(r#","retries":{"attempts":0}"#).await;
+        stage.register("dead", &nowhere().await);
+        let mut client = stage.client().await;
+        client.send(GET).await;
+        client.message().await.is_problem(502, "upstream-failed");
+        client.send(GET).await;
+        client.message().await.is_problem(503, "no-upstream");
+    });
+}
+
+#[test]
+fn what_may_be_repeated_is_repeated_elsewhere() {
+    story(async || {
+        for request in [GET, PUT] {
+            let stage = Stage::new().await;
+            let mut client = stage.client().await;
+            let other = one_of_two_dies(&stage, &mut client, request).await;
+            let mut upstream = other.accept().await;
+            let message = upstream.message().await;
+            assert!(request.ends_with(&message.body) && message.body.len() == request.matches("hi").count() * 2);
+            upstream.send(OK).await;
+            assert_eq!(client.message().await.body, "ok");
+        }
+    });
+}
+
+#[test]
+fn what_may_not_be_repeated_is_not() {
+    story(async || {
+        let large = format!(
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n{}",
+            "x".repeat(70_000)
+        );
+        for request in [POST, &large] {
+            let stage = Stage::new().await;
+            let mut client = stage.client().await;
+            let other = one_of_two_dies(&stage, &mut client, request).await;
+            client.message().await.is_problem(502, "upstream-failed");
+            other.is_left_alone().await;
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_has_begun_is_not_asked_for_again() {
+    story(async || {
+        let stage = Stage::new().await;
+        let (one, two) = (stage.origin("1").await, stage.origin("2").await);
+        let mut client = stage.client().await;
+        client.send(GET).await;
+        let (mut upstream, other) = tokio::select! {
+            upstream = one.accept() => (upstream, two),
+            upstream = two.accept() => (upstream, one),
+        };
+        upstream.head().await;
+        upstream.send("HTTP/1.1 200 OK\r\nContent-").await;
+        drop(upstream);
+        client.message().await.is_problem(502, "upstream-failed");
+        other.is_left_alone().await;
+    });
+}
+
+#[test]
+fn a_kept_connection_that_has_ended_is_not_used() {
+    story(async || {
+        let stage = Stage::with(r#","retries":{"attempts":0}"#).await;
+        let origin = stage.origin("a").await;
+        let mut client = stage.client().await;
+        for request in [GET, POST] {
+            client.send(request).await;
+            let mut upstream = origin.accept().await;
+            upstream.message().await;
+            upstream.send(OK).await;
+            assert_eq!(client.message().await.body, "ok");
+        }
+    });
+}
+
+#[test]
+fn a_bad_answer_is_the_upstreams_failure() {
+    story(async || {
+        let long = format!(
+            "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n",
+            "x".repeat(65 * 1024)
+        );
+        for answer in [
+            "nonsense\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX : 1\r\nContent-Length: 0\r\n\r\n",
+            &long,
+        ] {
+            let stage = Stage::new().await;
+            let origin = stage.origin("a").await;
+            let mut client = stage.client().await;
+            client.send(GET).await;
+            let _upstream = origin.answers(answer).await;
+            client.message().await.is_problem(502, "upstream-failed");
+        }
+    });
+}

@@ -42,3 +42,6 @@ pub fn router(fleet: Arc<Fleet>, stop: CancellationToken) -> Router {
         .route("/v1/snapshot", get(snapshot::show))
         .with_state(push)
 }
+
+#[cfg(test)]
+mod tests;

@@ -242,6 +242,3 @@ pub(super) fn refuse(problem: Problem) -> Response {
     let content_type = [(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE))];
     (status, content_type, problem.to_json()).into_response()
 }
-
-#[cfg(test)]
-mod tests;

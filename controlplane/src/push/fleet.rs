@@ -213,6 +213,3 @@ impl Drop for Waiting {
         self.fleet.lock().waiters.remove(&self.id);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,8 @@
-//! Configurations for tests: a log without a store.
+//! What tests begin with: a proxy's settings, and a log without a store.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use shared::change::{Body, Kind, Op, Revision, Verb};
@@ -7,6 +11,26 @@ use shared::table::Table;
 
 use crate::pipeline::{Admitted, Protocol, RequestMeta, Verdict, authorize, limit, route};
 use crate::view::{LeftOut, View, Views};
+use crate::{Config, OnLeaseEnd};
+
+/// Of a proxy by itself, at ports that the kernel chooses.
+pub fn config(data: &Path) -> Config {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    Config {
+        controlplanes: vec!["http://127.0.0.1:9".into()],
+        name: "proxy".into(),
+        data: data.into(),
+        http: any,
+        status: Some(any),
+        lease: Duration::from_secs(10),
+        on_lease_end: OnLeaseEnd::Serve,
+        drain_timeout: Duration::from_secs(60),
+        trusted: Vec::new(),
+        half_close: false,
+        workers: 2,
+        token: None,
+    }
+}
 
 #[derive(Default)]
 pub struct Registry {

@@ -127,3 +127,6 @@ async fn rest(part: Part) -> Result<(), Error> {
         false => part.await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::OnLeaseEnd;
+use crate::fixture;
 use crate::phase::{self, Phase, PhaseSender};
 use crate::view::Views;
 
@@ -24,18 +24,8 @@ struct Proxy {
 
 fn config(drain_timeout: Duration) -> Config {
     Config {
-        controlplanes: Vec::new(),
-        name: "proxy".into(),
-        data: "unused".into(),
-        http: "127.0.0.1:0".parse().unwrap(),
-        status: None,
-        lease: AMPLE,
-        on_lease_end: OnLeaseEnd::Serve,
         drain_timeout,
-        trusted: Vec::new(),
-        half_close: false,
-        workers: 2,
-        token: None,
+        ..fixture::config("unused".as_ref())
     }
 }
 

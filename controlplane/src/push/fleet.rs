@@ -137,14 +137,14 @@ impl Fleet {
         let begun = {
             let mut inner = self.lock();
             match &mut inner.stage {
-                Stage::Early(_) => Err(Report::default()),
+                Stage::Early(_) => Err(Box::default()),
                 Stage::Live(hub) => hub.wait(spec, boottime()).inspect(|id| {
                     inner.waiters.insert(*id, waiter);
                 }),
             }
         };
         let mut waiting = match begun {
-            Err(report) => return report,
+            Err(report) => return *report,
             Ok(id) => Waiting {
                 fleet: self.clone(),
                 id,

@@ -98,7 +98,7 @@ impl Driver {
         let mut finished = false;
         while let Some(output) = queue.pop_front() {
             let result = match output {
-                Output::Save(state) => Some(self.save(state).await?),
+                Output::Save(state) => Some(self.save(*state).await?),
                 Output::Unlink => Some(self.unlink().await?),
                 Output::Write(changes) => Some(self.write(&changes)?),
                 Output::Finished => {
@@ -132,8 +132,8 @@ impl Driver {
             Output::Fetch { path } => self.fetch = self.link.as_ref().map(|link| link.fetch(&path)),
             Output::Swap { table, touched } => {
                 self.left = match touched {
-                    Some(touched) => self.views.swap_touched(table, &touched),
-                    None => self.views.swap(table),
+                    Some(touched) => self.views.swap_touched(*table, &touched),
+                    None => self.views.swap(*table),
                 };
                 return Some(Input::Swapped);
             }

@@ -338,12 +338,12 @@ impl Hub {
     }
 
     /// Begins to wait, unless it is over already.
-    pub fn wait(&mut self, spec: WaitSpec, now: Time) -> Result<WaitId, Report> {
+    pub fn wait(&mut self, spec: WaitSpec, now: Time) -> Result<WaitId, Box<Report>> {
         self.roster.pulse(now);
         let applied = self.ring.configured_at(spec.revision);
         let mut wait = Wait::begin(spec, applied, &self.roster, now);
         if let Some(report) = wait.handle(Progress::Tick, &self.roster, now) {
-            return Err(report);
+            return Err(Box::new(report));
         }
         self.last_wait += 1;
         let id = WaitId {

@@ -79,7 +79,7 @@ impl Subscriber {
         if let Some(state) = self.cycle.snapshot.take() {
             self.state = state;
             self.known = true;
-            self.store(Next::Snapshot, Output::Save(self.state.clone()), now, out);
+            self.store(Next::Snapshot, Output::Save(Box::new(self.state.clone())), now, out);
         } else if !self.cycle.waiting.is_empty() {
             let changes: Vec<Change> = self.cycle.waiting.drain(..).collect();
             let write = Output::Write(changes.clone());
@@ -87,7 +87,7 @@ impl Subscriber {
             self.store(Next::Changes(changes), write, now, out);
         } else if std::mem::take(&mut self.cycle.recover) {
             self.cycle.stage = Stage::Storing(Next::Nothing);
-            out.push(Output::Save(self.state.clone()));
+            out.push(Output::Save(Box::new(self.state.clone())));
         }
     }
 
@@ -155,7 +155,7 @@ impl Subscriber {
             to: self.state.configured,
         };
         out.push(Output::Swap {
-            table: self.table.clone(),
+            table: Box::new(self.table.clone()),
             touched,
         });
     }

@@ -64,14 +64,14 @@ pub enum Output {
         path: String,
     },
     /// Hold this instead of all that is stored.
-    Save(State),
+    Save(Box<State>),
     /// Store these behind what is stored already, so that the process may be killed at any moment after it.
     Write(Vec<Change>),
     /// Forget all that is stored.
     Unlink,
     /// Make this the table of now. `touched`: it differs in these services only; none: anywhere.
     Swap {
-        table: Table,
+        table: Box<Table>,
         touched: Option<Vec<ServiceName>>,
     },
     /// Forbid what the last swap left out.

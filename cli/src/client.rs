@@ -7,6 +7,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -163,17 +164,9 @@ pub fn plain(value: &Value) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// `text` as the value of a query parameter: everything but unreserved characters encoded (RFC 3986, 2.3).
-pub fn encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+/// `text` as the value of a query parameter.
+pub fn encode(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
 #[cfg(test)]
@@ -208,6 +201,6 @@ mod tests {
 
     #[test]
     fn an_address_survives_a_query() {
-        assert_eq!(encode("[::1]:80&x=/"), "%5B%3A%3A1%5D%3A80%26x%3D%2F");
+        assert_eq!(encode("[::1]:80&x=/").to_string(), "%5B%3A%3A1%5D%3A80%26x%3D%2F");
     }
 }

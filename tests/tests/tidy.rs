@@ -138,6 +138,27 @@ fn every_crate_keeps_the_lints() {
 }
 
 #[test]
+fn every_dependency_is_used() {
+    for name in CRATES {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        let code: String = sources()
+            .iter()
+            .filter(|file| file.starts_with(name))
+            .map(|file| text(file))
+            .collect();
+        let mut is_dependency = false;
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                is_dependency = line.ends_with("dependencies]");
+            } else if let Some((key, _)) = line.split_once(['.', ' ']).filter(|_| is_dependency) {
+                let used = format!("{}::", key.replace('-', "_"));
+                assert!(code.contains(&used), "{name} declares {key} and does not use it");
+            }
+        }
+    }
+}
+
+#[test]
 fn files_are_named_for_what_is_in_them() {
     let vague = ["mod.rs", "utils.rs", "util.rs", "common.rs", "helpers.rs", "misc.rs"];
     for file in sources() {

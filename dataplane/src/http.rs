@@ -48,6 +48,9 @@ pub use self::upload::Upload;
 use crate::phase::PhaseReceiver;
 use crate::worker::WorkerContext;
 
+/// Of what is read ahead of the upstream, and written ahead of the client. More than a head may have.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+
 /// Serves a client's connection to its end, on the worker's own `LocalSet`.
 pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>) {
     serve(stream, peer, context, Patience::default()).await;
@@ -80,6 +83,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, 
     let mut http = http1::Builder::new()
         // The driver has its own.
         .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(gate), service);
     let ended = drive(&mut http, &session, phase).await;
     let parts = http.into_parts();

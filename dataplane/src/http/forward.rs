@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use shared::model::Service;
 
 use super::answer::{Answer, Lease};
@@ -130,6 +131,7 @@ async fn attempt(
                     "the upstream closed the connection at once",
                 )));
             }
+            None if is_asked_again(&error, outgoing, &connection) => {}
             None => {
                 return Err(broken(
                     client,
@@ -142,6 +144,12 @@ async fn attempt(
             }
         }
     }
+}
+
+/// The answer has too many fields for this connection, not for another one.
+fn is_asked_again(error: &TrySendError<Request<Upload>>, outgoing: &Outgoing, connection: &Connection<Upload>) -> bool {
+    let is_possible = outgoing.is_repeatable() && outgoing.head().is_some();
+    error.error().is_parse_too_large() && connection.widen() && is_possible
 }
 
 impl Failure {

@@ -13,14 +13,14 @@ use crate::pipeline::Verdict;
 
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    problem: Problem,
+    problem: Box<Problem>,
     retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub fn new(of: Type, detail: impl Into<String>) -> Refusal {
         Refusal {
-            problem: Problem::new(of, detail),
+            problem: Box::new(Problem::new(of, detail)),
             retry_after: None,
         }
     }

@@ -36,6 +36,11 @@ const KEEP: Duration = Duration::from_secs(50);
 const FRESH: Duration = Duration::from_secs(2);
 /// An answer's head is at most so long.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Of what is read ahead of the client, and written ahead of the upstream.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// hyper reads more than a hundred fields at a price that nearly no server makes worth paying: only where an answer had
+/// more, later ones may have so many.
+const FIELDS_MAX_WIDE: usize = 4096;
 
 /// The body of a request to an upstream.
 pub trait OutBody: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static {}
@@ -44,6 +49,7 @@ impl<T> OutBody for T where T: Body<Data = Bytes, Error: Into<Box<dyn std::error
 
 pub struct Pool<B> {
     builder: http1::Builder,
+    wide: http1::Builder,
     sites: RefCell<HashMap<Key, Site<B>>>,
     idle: Cell<usize>,
 }
@@ -54,9 +60,12 @@ type Key = *const Endpoint;
 impl<B: OutBody> Pool<B> {
     pub fn new() -> Rc<Pool<B>> {
         let mut builder = http1::Builder::new();
-        builder.max_header_size(HEAD_BYTES_MAX);
+        builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
+        let mut wide = builder.clone();
+        wide.max_headers(FIELDS_MAX_WIDE);
         Rc::new(Pool {
             builder,
+            wide,
             sites: RefCell::default(),
             idle: Cell::new(0),
         })
@@ -92,11 +101,12 @@ impl<B: OutBody> Pool<B> {
         within: Duration,
     ) -> Result<Connection<B>, ConnectError> {
         let stream = connect(endpoint, within).await?;
-        let link = Rc::new(Link::new(endpoint.clone(), KEEP));
+        let is_wide = self.is_wide(endpoint);
+        let link = Rc::new(Link::new(endpoint.clone(), KEEP, is_wide));
         let wire = TokioIo::new(Wire::new(stream, link.signs().clone()));
+        let builder = if is_wide { &self.wide } else { &self.builder };
         // Nothing is exchanged for it: it is ready at once, and cannot fail.
-        let (sender, http) = self
-            .builder
+        let (sender, http) = builder
             .handshake(wire)
             .await
             .map_err(|error| ConnectError::Failed(std::io::Error::other(error)))?;
@@ -105,6 +115,19 @@ impl<B: OutBody> Pool<B> {
         }
         tokio::task::spawn_local(driver::drive(http, link.clone(), self.clone()));
         Ok(Connection::new(sender, link, self.clone(), false))
+    }
+
+    fn is_wide(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let sites = self.sites.borrow();
+        sites.get(&Arc::as_ptr(endpoint)).is_some_and(Site::is_wide)
+    }
+
+    /// Whether that makes a difference to what the link could read.
+    fn widen(&self, link: &Link<B>) -> bool {
+        if let Some(site) = self.sites.borrow_mut().get_mut(&Arc::as_ptr(link.endpoint())) {
+            site.widen();
+        }
+        !link.is_wide()
     }
 
     /// Whether it is its endpoint's first.

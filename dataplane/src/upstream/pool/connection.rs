@@ -36,6 +36,7 @@ pub(super) struct Link<B> {
     place: Cell<usize>,
     /// For so long it may stay idle.
     keep: Cell<Duration>,
+    is_wide: bool,
     /// Its answer was complete before its request was.
     unready: Cell<Option<http1::SendRequest<B>>>,
     is_given_up: Cell<bool>,
@@ -44,12 +45,13 @@ pub(super) struct Link<B> {
 }
 
 impl<B> Link<B> {
-    pub(super) fn new(endpoint: Arc<Endpoint>, keep: Duration) -> Link<B> {
+    pub(super) fn new(endpoint: Arc<Endpoint>, keep: Duration, is_wide: bool) -> Link<B> {
         Link {
             endpoint,
             signs: Rc::default(),
             place: Cell::default(),
             keep: Cell::new(keep),
+            is_wide,
             unready: Cell::default(),
             is_given_up: Cell::default(),
             upgrade: Cell::default(),
@@ -76,6 +78,11 @@ impl<B> Link<B> {
 
     pub(super) fn keep(&self) -> Duration {
         self.keep.get()
+    }
+
+    /// Whether it reads answers with very many fields.
+    pub(super) fn is_wide(&self) -> bool {
+        self.is_wide
     }
 
     /// Ends the connection, whatever is under way.
@@ -180,6 +187,11 @@ impl<B: OutBody> Connection<B> {
         let keep = &self.leash.link.keep;
         // It counts from its own last byte, and its FIN takes a moment.
         keep.set(keep.get().min(most.saturating_sub(Duration::from_secs(1))));
+    }
+
+    /// The answer had more fields than this connection reads, or was too long. Says whether it is worth asking again.
+    pub fn widen(&self) -> bool {
+        self.pool.widen(&self.leash.link)
     }
 
     /// The answer is complete: once the request is, too, the connection may serve another.

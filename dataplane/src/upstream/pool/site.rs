@@ -24,6 +24,7 @@ pub(super) struct Site<B> {
     open: Vec<Rc<Link<B>>>,
     /// The oldest first.
     idle: Vec<Idle<B>>,
+    is_wide: bool,
 }
 
 impl<B> Default for Site<B> {
@@ -31,6 +32,7 @@ impl<B> Default for Site<B> {
         Site {
             open: Vec::new(),
             idle: Vec::new(),
+            is_wide: false,
         }
     }
 }
@@ -39,6 +41,15 @@ impl<B> Site<B> {
     pub(super) fn enter(&mut self, link: &Rc<Link<B>>) {
         link.set_place(self.open.len());
         self.open.push(link.clone());
+    }
+
+    /// Whether new connections are to read answers with very many fields.
+    pub(super) fn is_wide(&self) -> bool {
+        self.is_wide
+    }
+
+    pub(super) fn widen(&mut self) {
+        self.is_wide = true;
     }
 
     /// Says how many idle ones that takes away.

@@ -14,8 +14,9 @@ use crate::vulcan::{self, ControlPlane, Proxy, Vulcan};
 /// How long the request lasts that is in flight when its upstream is unregistered.
 const LONG_MS: u64 = 2_000;
 const DRAIN_GOAL: Duration = Duration::from_millis(20);
-/// Live, and processor time of all processes, for one change among 10,000 services.
-const LIVE_GOAL_MS: f64 = 5.0;
+/// Live (median and 99th percentile), and processor time of all processes, for one change among 10,000 services.
+const LIVE_GOAL: Duration = Duration::from_millis(5);
+const LIVE_GOAL_P99: Duration = Duration::from_millis(10);
 const CPU_GOAL_MS: f64 = 1.0;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -45,6 +46,7 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
         "call",
         "200 p50 ms",
         "p99 ms",
+        "goal 5, 10 ms",
         "CPU ms",
         "goal",
         "",
@@ -85,7 +87,38 @@ struct World {
 struct Calls {
     latencies: Histogram,
     cpu: Duration,
-    stale: u64,
+    /// Where it was looked at: how many were not served right after their 200.
+    stale: Option<u64>,
+}
+
+impl Calls {
+    fn row(&self, name: &str, services: usize, proxies: usize) -> [String; 10] {
+        let (p50, p99) = (self.latencies.quantile(0.5), self.latencies.quantile(0.99));
+        let cpu_ms = self.cpu.as_secs_f64() * 1e3 / self.latencies.count().max(1) as f64;
+        let live = against(p50.as_secs_f64(), LIVE_GOAL.as_secs_f64());
+        let at_most = against(p99.as_secs_f64(), LIVE_GOAL_P99.as_secs_f64());
+        // The goal for the processor's time is for one proxy, as the peers' figures are.
+        let (cpu_goal, cpu_verdict) = match proxies {
+            1 => (format!("{CPU_GOAL_MS}"), against(cpu_ms, CPU_GOAL_MS)),
+            _ => Default::default(),
+        };
+        [
+            services.to_string(),
+            proxies.to_string(),
+            name.into(),
+            millis(p50),
+            millis(p99),
+            if live == at_most {
+                live
+            } else {
+                format!("p50 {live}, p99 {at_most}")
+            },
+            format!("{cpu_ms:.2}"),
+            cpu_goal,
+            cpu_verdict,
+            self.stale.map_or_else(String::new, |stale| stale.to_string()),
+        ]
+    }
 }
 
 impl World {
@@ -124,32 +157,13 @@ impl World {
                 .success()
                 .map(drop)
         })?;
-        new.stale = self.stale(calls)?;
-        for (name, calls, turns) in [
-            ("register an upstream", &register, calls),
-            ("unregister it", &unregister, calls),
-            ("new service and its upstream (two calls)", &new, calls),
+        new.stale = Some(self.stale(calls)?);
+        for (name, measured) in [
+            ("register an upstream", &register),
+            ("unregister it", &unregister),
+            ("new service and its upstream (two calls)", &new),
         ] {
-            let (p50, cpu) = (
-                calls.latencies.quantile(0.5),
-                calls.cpu.as_secs_f64() * 1e3 / turns as f64,
-            );
-            let verdict = [
-                against(p50.as_secs_f64() * 1e3, LIVE_GOAL_MS),
-                against(cpu, CPU_GOAL_MS),
-            ]
-            .join(" / ");
-            report.row([
-                self.services.to_string(),
-                self.proxies.len().to_string(),
-                name.into(),
-                millis(p50),
-                millis(calls.latencies.quantile(0.99)),
-                format!("{cpu:.2}"),
-                format!("{LIVE_GOAL_MS} / {CPU_GOAL_MS}"),
-                verdict,
-                calls.stale.to_string(),
-            ]);
+            report.row(measured.row(name, self.services, self.proxies.len()));
         }
         Ok(())
     }

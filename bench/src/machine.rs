@@ -1,6 +1,12 @@
 //! The conditions of a run, printed above every result.
 
 use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use crate::histogram::Histogram;
+use crate::report::millis;
 
 /// One paragraph: processor, kernel, load average now.
 pub fn conditions() -> String {
@@ -18,4 +24,20 @@ pub fn conditions() -> String {
         kernel.trim(),
         load.join(" ")
     )
+}
+
+/// What every commit waits for: the median of small synced writes to the disk that holds the stores.
+pub fn sync_cost(scratch: &Path) -> io::Result<String> {
+    let mut file = fs::File::create(scratch.join("synced"))?;
+    let mut times = Histogram::default();
+    for _ in 0..100 {
+        let began = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        times.record(began.elapsed());
+    }
+    Ok(format!(
+        "A synced write of 4 KiB takes {} ms here (median of 100).",
+        millis(times.quantile(0.5))
+    ))
 }

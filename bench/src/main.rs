@@ -110,7 +110,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
 
 fn measured(work: impl FnOnce(&std::path::Path) -> io::Result<()>) -> io::Result<()> {
     let scratch = tempfile::tempdir()?;
-    println!("{}", machine::conditions());
+    println!("{} {}", machine::conditions(), machine::sync_cost(scratch.path())?);
     work(scratch.path())?;
     println!("\nAfterwards: {}", machine::conditions());
     Ok(())

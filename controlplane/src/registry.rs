@@ -12,17 +12,22 @@ pub mod upstream;
 use std::sync::Arc;
 
 use net::problem::{self, Problem};
+use serde_json::Value;
 use shared::change::{Before, Body, ObjectKey, Op, Revision, Verb};
+use shared::model::Invalid;
 use shared::state::Object;
 use shared::table::Cause;
 
-use crate::changelog::{Decision, Head};
+use crate::changelog::{Decide, Decision, Head};
 
 pub use conditions::Conditions;
 pub use document::Document;
 
-fn refuse(problem: Problem) -> Decision {
-    Decision::Refuse(Box::new(problem))
+/// A refusal is an error, so that checks can be written one after another.
+type Decided = Result<Decision, Box<Problem>>;
+
+fn decision(decide: impl Fn(&Head) -> Decided + Send + Sync + 'static) -> Decide {
+    Arc::new(move |head| decide(head).unwrap_or_else(Decision::Refuse))
 }
 
 fn before(object: &Object) -> Before {
@@ -33,22 +38,31 @@ fn before(object: &Object) -> Before {
     }
 }
 
-fn delete(key: &ObjectKey, current: &Object) -> Op {
-    Op {
-        verb: Verb::Delete,
-        kind: key.kind.clone(),
-        key: key.key.clone(),
-        body: None,
-        registration: None,
-        before: Some(before(current)),
+/// Deletes what is there of `keys`, in one revision.
+fn delete_all<'a>(head: &Head, keys: impl Iterator<Item = &'a ObjectKey>) -> Decision {
+    let delete = |key: &ObjectKey| {
+        let current = head.state.get(key)?;
+        Some(Op {
+            verb: Verb::Delete,
+            kind: key.kind.clone(),
+            key: key.key.clone(),
+            body: None,
+            registration: None,
+            before: Some(before(current)),
+        })
+    };
+    let ops: Vec<Op> = keys.filter_map(delete).collect();
+    match ops.is_empty() {
+        true => Decision::Nothing,
+        false => Decision::Append(ops),
     }
 }
 
 /// Puts `body` in the place of what is there, unless it is that already or the table refuses it.
-fn put(head: &Head, key: &ObjectKey, body: Body, registration: Option<Revision>) -> Decision {
+fn put(head: &Head, key: &ObjectKey, body: Body, registration: Option<Revision>) -> Decided {
     let current = head.state.get(key);
     if current.is_some_and(|current| current.body == body && current.registration == registration) {
-        return Decision::Nothing;
+        return Ok(Decision::Nothing);
     }
     let op = Op {
         verb: Verb::Put,
@@ -61,8 +75,8 @@ fn put(head: &Head, key: &ObjectKey, body: Body, registration: Option<Revision>)
     let ops = vec![op];
     let refused = head.table.apply(&ops, head.state.revision.next()).refused;
     match refused.into_iter().find(|refusal| refusal.object == *key) {
-        None => Decision::Append(ops),
-        Some(refusal) => refuse(refused_by_table(refusal.cause)),
+        None => Ok(Decision::Append(ops)),
+        Some(refusal) => Err(Box::new(refused_by_table(refusal.cause))),
     }
 }
 
@@ -80,30 +94,45 @@ fn refused_by_table(cause: Cause) -> Problem {
     }
 }
 
-/// `None` is no object, which is a state, too.
-fn check(conditions: &Conditions, head: &Head, key: &ObjectKey) -> Result<(), Decision> {
-    let current = head.state.get(key);
-    match conditions.hold(current.map(|object| object.revision)) {
-        true => Ok(()),
-        false => {
-            let detail = match current {
-                Some(object) => format!("{key} is at revision {}", object.revision),
-                None => format!("{key} does not exist"),
-            };
-            let problem = Problem::new(problem::PRECONDITION_FAILED, detail);
-            Err(refuse(problem.with("current", document::current(head, key))))
-        }
+/// What must hold of the object before it is written, absent or not: the conditions, and what the document says of it.
+fn check(
+    head: &Head,
+    key: &ObjectKey,
+    conditions: &Conditions,
+    document: Option<&Document>,
+) -> Result<(), Box<Problem>> {
+    let current = head.state.get(key).map(|object| object.revision);
+    if !conditions.hold(current) {
+        let detail = match current {
+            Some(revision) => format!("{key} is at revision {revision}"),
+            None => format!("{key} does not exist"),
+        };
+        let problem = Problem::new(problem::PRECONDITION_FAILED, detail);
+        return Err(Box::new(problem.with("current", document::current(head, key))));
     }
+    let agreed = document.map_or(Ok(()), |document| document.agrees(current));
+    agreed.map_err(|invalid| Box::new(invalid.into()))
 }
 
-fn absent(key: &ObjectKey) -> Decision {
-    refuse(Problem::new(problem::NOT_FOUND, format!("{key} does not exist")))
+fn existing<'a>(head: &'a Head, key: &ObjectKey) -> Result<&'a Arc<Object>, Box<Problem>> {
+    let absent = || Box::new(Problem::new(problem::NOT_FOUND, format!("{key} does not exist")));
+    head.state.get(key).ok_or_else(absent)
 }
 
-/// What a merge patch (RFC 7396) makes of an object: of the members that were set, so that defaults stay defaults.
-fn patched(current: &Arc<Object>, patch: &serde_json::Value) -> Result<serde_json::Value, Problem> {
+/// What a merge patch (RFC 7396) makes of an object: of the members that were set, so that defaults stay defaults. An
+/// `If-Match` fails on what is absent, and says so rather than that it is absent.
+fn patched(head: &Head, key: &ObjectKey, patch: &Document, conditions: &Conditions) -> Result<Value, Box<Problem>> {
+    if conditions.if_match.is_some() {
+        check(head, key, conditions, None)?;
+    }
+    let current = existing(head, key)?;
+    check(head, key, conditions, Some(patch))?;
     let mut value = serde_json::from_str(current.body.as_str())
         .map_err(|error| Problem::new(problem::INVALID, format!("what is stored is no JSON: {error}")))?;
-    shared::model::merge_patch(&mut value, patch.clone());
+    shared::model::merge_patch(&mut value, patch.value.clone());
     Ok(value)
+}
+
+fn refused(invalid: Invalid) -> Box<Problem> {
+    Box::new(invalid.into())
 }

@@ -126,3 +126,77 @@ pub async fn search(log: &dyn Log, op_id: OpId, until: Revision) -> Result<Optio
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use shared::change::{Body, Kind, Op, Verb};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::redb::RedbLog;
+
+    fn commit(revision: u64, bytes: usize) -> Arc<Commit> {
+        let op = Op {
+            verb: Verb::Put,
+            kind: Kind::Member,
+            key: revision.to_string().into(),
+            body: Some(Body::of(&"x".repeat(bytes)).unwrap()),
+            registration: None,
+            before: None,
+        };
+        Arc::new(Commit {
+            revision: Revision(revision),
+            at_ms: 0,
+            actor: "test".into(),
+            op_id: OpId(Uuid::from_u128(revision.into())),
+            ops: vec![op],
+        })
+    }
+
+    fn revisions(commits: &[Arc<Commit>]) -> Vec<u64> {
+        commits.iter().map(|commit| commit.revision.0).collect()
+    }
+
+    #[test]
+    fn what_is_too_much_is_let_go_of_from_the_front() {
+        let mut history = History::after_floor(Revision(10));
+        (11..=15).for_each(|revision| history.push(commit(revision, BYTES_KEPT / 4)));
+        assert_eq!(history.oldest(), Revision(12));
+        assert_eq!(revisions(&history.recent()), [13, 14, 15]);
+        assert!(history.after(Revision(11), 10).is_none(), "a hole is no history");
+        assert_eq!(revisions(&history.after(Revision(12), 2).unwrap()), [13, 14]);
+        assert_eq!(revisions(&history.after(Revision(15), 10).unwrap()), [0_u64; 0]);
+        assert!(history.find(OpId(Uuid::from_u128(12))).is_none());
+        assert_eq!(history.find(OpId(Uuid::from_u128(14))).unwrap().revision, Revision(14));
+        assert_eq!(history.last(2, |commit| commit.revision < Revision(14)), None);
+        assert_eq!(
+            history
+                .last(3, |commit| commit.revision < Revision(14))
+                .unwrap()
+                .revision,
+            Revision(13)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_trimmed_log_is_remembered_from_where_it_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let path: &Path = &directory.path().join("log.redb");
+        let log = RedbLog::open(path).unwrap();
+        for revision in 1..=9 {
+            log.append(Revision(revision - 1), commit(revision, 1)).await.unwrap();
+        }
+        log.trim(Revision(4)).await.unwrap();
+        let history = warm(&log, Revision(9)).await.unwrap();
+        assert_eq!((history.oldest(), history.recent().len()), (Revision(4), 5));
+        let found = async |revision: u128| {
+            search(&log, OpId(Uuid::from_u128(revision)), Revision(7))
+                .await
+                .unwrap()
+        };
+        assert_eq!(found(3).await, None);
+        assert_eq!(found(6).await.unwrap().revision, Revision(6));
+    }
+}

@@ -8,7 +8,7 @@ use shared::model::{Address, Service, ServiceName, Timeouts, Upstream, UpstreamI
 use shared::stream::wait::{Condition, Target, WaitSpec};
 
 use super::address;
-use crate::changelog::{Changelog, Committed, Head};
+use crate::changelog::{Committed, Head, Recent};
 
 /// What a write is about.
 #[derive(Clone, Debug)]
@@ -69,11 +69,11 @@ impl Plan {
     pub fn of(
         subject: &Subject,
         committed: &Committed,
-        changelog: &Changelog,
+        recent: &dyn Recent,
         goal: Option<Goal>,
         timeout: Option<Duration>,
     ) -> Plan {
-        let past = Past { changelog, committed };
+        let past = Past { recent, committed };
         let retired = past.retired(subject);
         let goal = goal.unwrap_or(if retired.is_empty() {
             Goal::Applied
@@ -111,7 +111,7 @@ impl Plan {
 
 /// A write that stands, and what history tells about its subject.
 struct Past<'a> {
-    changelog: &'a Changelog,
+    recent: &'a dyn Recent,
     committed: &'a Committed,
 }
 
@@ -153,7 +153,7 @@ impl Past<'_> {
         let Some(registered) = entry else { return Vec::new() };
         let key = ObjectKey::upstream(service.as_str(), id.as_str());
         let since = Revision(registered.revision.0.saturating_sub(1));
-        let commits = self.changelog.recent(since, 1).unwrap_or_default();
+        let commits = self.recent.after(since, 1).unwrap_or_default();
         let op = commits
             .iter()
             .flat_map(|commit| &commit.ops)
@@ -262,9 +262,7 @@ impl Past<'_> {
     /// The body that an object had when it was deleted, if that was not long ago.
     fn last_body(&self, key: &ObjectKey) -> Option<String> {
         let deleted = |op: &Op| op.verb == Verb::Delete && op.kind == key.kind && op.key == key.key;
-        let commit = self
-            .changelog
-            .last(PAST_DEPTH, |commit| commit.ops.iter().any(deleted))?;
+        let commit = self.recent.last(PAST_DEPTH, &|commit| commit.ops.iter().any(deleted))?;
         let op = commit.ops.iter().find(|op| deleted(op))?;
         Some(op.before.as_ref()?.body.as_str().to_owned())
     }

@@ -61,6 +61,15 @@ pub enum WriteError {
     Overloaded,
 }
 
+/// The last commits, for those who derive something from them, wherever they are kept.
+pub trait Recent {
+    /// The commits after `since` if memory reaches back so far.
+    fn after(&self, since: Revision, limit: usize) -> Option<Vec<Arc<Commit>>>;
+
+    /// The last one for which `wanted` holds, newest first and at most `depth` of them.
+    fn last(&self, depth: usize, wanted: &dyn Fn(&Commit) -> bool) -> Option<Arc<Commit>>;
+}
+
 /// Called for every commit, in order, before the write it came from is answered. Must not block.
 pub type Observer = Box<dyn Fn(&Arc<Commit>, &Arc<Head>) + Send + Sync>;
 
@@ -156,11 +165,6 @@ impl Changelog {
         Ok(self.log.read(since, limit).await?.into_iter().map(Arc::new).collect())
     }
 
-    /// The commits after `since` if memory reaches back so far.
-    pub fn recent(&self, since: Revision, limit: usize) -> Option<Vec<Arc<Commit>>> {
-        self.shared.history().after(since, limit)
-    }
-
     pub async fn find(&self, op_id: OpId) -> Result<Option<Arc<Commit>>, ReadError> {
         let (found, oldest) = {
             let history = self.shared.history();
@@ -171,9 +175,14 @@ impl Changelog {
             None => history::search(&*self.log, op_id, oldest).await,
         }
     }
+}
 
-    /// The last commit in memory for which `wanted` holds, newest first and at most `depth` of them.
-    pub fn last(&self, depth: usize, wanted: impl Fn(&Commit) -> bool) -> Option<Arc<Commit>> {
+impl Recent for Changelog {
+    fn after(&self, since: Revision, limit: usize) -> Option<Vec<Arc<Commit>>> {
+        self.shared.history().after(since, limit)
+    }
+
+    fn last(&self, depth: usize, wanted: &dyn Fn(&Commit) -> bool) -> Option<Arc<Commit>> {
         self.shared.history().last(depth, wanted)
     }
 }

@@ -3,7 +3,7 @@
 //! Every decision is the subscriber's (`shared::stream::subscriber`); here its outputs are carried out, one after another
 //! and in its order, and their results handed back.
 
-mod directory;
+pub mod directory;
 mod driver;
 pub mod media;
 mod record;
@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::phase::PhaseSender;
 use crate::view::Views;
 
-use directory::Directory;
+use directory::{Begun, Directory};
 use driver::Driver;
 use transport::Address;
 
@@ -76,14 +76,14 @@ pub async fn run(config: Arc<Config>, views: Arc<Views>, phase: PhaseSender, lea
         .collect::<Result<Vec<_>, _>>()?;
     let path = config.data.clone();
     let opened = tokio::task::spawn_blocking(move || Directory::open(path)).await;
-    let Directory {
-        lock,
+    let Directory { lock, begun } = opened.map_err(|_| Error::Defect)??;
+    let Begun {
         store,
         instance,
         boot,
         state,
         disk,
-    } = opened.map_err(|_| Error::Defect)??;
+    } = begun;
     let settings = Settings {
         identity: Identity {
             name: config.name.as_str().into(),

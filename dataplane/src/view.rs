@@ -124,10 +124,14 @@ impl Views {
     /// No request is sent to them from now on. Their idle connections close, what is in flight goes on until it ends or
     /// the time for draining is over, and until then they are in `draining`.
     pub fn retire(&self, left: LeftOut) {
+        self.retire_at(left, Instant::now());
+    }
+
+    /// As `retire`, with the time for draining counted from `now`.
+    pub fn retire_at(&self, left: LeftOut, now: Instant) {
         for (endpoint, _) in &left.0 {
             endpoint.retire();
         }
-        let now = Instant::now();
         let mut busy = Vec::new();
         for (endpoint, drain) in left.0 {
             endpoint.retired_token().cancel();

@@ -50,7 +50,7 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         })?),
     };
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
-    let plan = Plan::of(&subject, &committed, &api.changelog, goal, timeout);
+    let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
     let report = match plan.goal {
         Goal::None => None,
         _ => Some(wait(api, plan.spec.clone(), plan.timeout).await),

@@ -8,29 +8,46 @@ use shared::stream::roster::Member;
 use shared::stream::roster::member::{self, Join};
 use uuid::Uuid;
 
-use crate::changelog::{Changelog, Committed, Decision, WriteError};
+use crate::changelog::{Changelog, Committed, Decide, Decision, WriteError};
 
-pub(super) async fn join(changelog: &Changelog, name: Arc<str>, member: Member, replaces: Option<Uuid>) -> Joined {
-    let actor = name.clone();
-    let decide = move |head: &crate::changelog::Head| match member::join(&head.state, &name, member, replaces) {
+/// Decides on a join at the log's true head.
+pub fn joining(name: Arc<str>, member: Member, replaces: Option<Uuid>) -> Decide {
+    Arc::new(move |head| match member::join(&head.state, &name, member, replaces) {
         Join::Append(op) => Decision::Append(vec![op]),
         Join::Nothing => Decision::Nothing,
         Join::Held => Decision::Refuse(Box::new(Problem::new(
             problem::CONFLICT,
             "another instance has the name",
         ))),
-    };
-    match changelog.submit(actor, Arc::new(decide)).await {
+    })
+}
+
+/// What the publisher is told of a join that was decided.
+pub fn joined(result: &Result<Committed, WriteError>) -> Joined {
+    match result {
         Ok(_) => Joined::Committed,
         Err(WriteError::Refused(_)) => Joined::Held,
-        Err(error) => {
-            tracing::warn!(?error, "a proxy could not join");
-            Joined::Failed
-        }
+        Err(_) => Joined::Failed,
     }
 }
 
 /// Removes `name` if `instance` still has it; nothing to do is done.
+pub fn leaving(name: Arc<str>, instance: Uuid, goodbye: bool) -> Decide {
+    Arc::new(move |head| match member::leave(&head.state, &name, instance, goodbye) {
+        Some(op) => Decision::Append(vec![op]),
+        None => Decision::Nothing,
+    })
+}
+
+pub(super) async fn join(changelog: &Changelog, name: Arc<str>, member: Member, replaces: Option<Uuid>) -> Joined {
+    let result = changelog.submit(name.clone(), joining(name, member, replaces)).await;
+    let joined = joined(&result);
+    if let (Joined::Failed, Err(error)) = (joined, &result) {
+        tracing::warn!(?error, "a proxy could not join");
+    }
+    joined
+}
+
 pub(super) async fn leave(
     changelog: &Changelog,
     actor: Arc<str>,
@@ -38,9 +55,5 @@ pub(super) async fn leave(
     instance: Uuid,
     goodbye: bool,
 ) -> Result<Committed, WriteError> {
-    let decide = move |head: &crate::changelog::Head| match member::leave(&head.state, &name, instance, goodbye) {
-        Some(op) => Decision::Append(vec![op]),
-        None => Decision::Nothing,
-    };
-    changelog.submit(actor, Arc::new(decide)).await
+    changelog.submit(actor, leaving(name, instance, goodbye)).await
 }

@@ -28,6 +28,11 @@ const INSTANCE: &str = "instance";
 pub(super) struct Directory {
     /// Released with the process, however it ends.
     pub lock: File,
+    pub begun: Begun,
+}
+
+/// What a start finds.
+pub struct Begun {
     pub store: Store,
     pub instance: Uuid,
     pub boot: u64,
@@ -39,33 +44,37 @@ impl Directory {
     pub(super) fn open(path: PathBuf) -> Result<Directory, Error> {
         let lock = lock(&path)?;
         let media = Arc::new(Files::new(path.clone()));
-        let failed = |error| Error::Directory { path, error };
-        let counted = count_start(&*media);
-        let (mut store, mut state) = Store::open(media).map_err(failed)?;
-        let mut disk = Disk::Good;
-        let Instance { instance, boot } = counted.unwrap_or_else(|error| {
-            // Not known to be a restart, it is a new instance. What is stored must not be served, now or later: the
-            // control plane could not tell this life's words from the last one's.
-            tracing::error!(%error, "the boot counter cannot be written: nothing is served from disk");
-            state = None;
-            disk = match store.unlink() {
-                Ok(()) => Disk::Lost,
-                Err(_) => Disk::Stuck,
-            };
-            Instance {
-                instance: Uuid::new_v4(),
-                boot: 0,
-            }
-        });
-        Ok(Directory {
-            lock,
-            store,
-            instance,
-            boot,
-            state,
-            disk,
-        })
+        let begun = begin(media, Uuid::new_v4()).map_err(|error| Error::Directory { path, error })?;
+        Ok(Directory { lock, begun })
     }
+}
+
+/// Counts a start, and loads what is stored. `fresh`: the instance that this is if none is known.
+pub fn begin(media: Arc<dyn Media>, fresh: Uuid) -> io::Result<Begun> {
+    let counted = count_start(&*media, fresh);
+    let (mut store, mut state) = Store::open(media)?;
+    let mut disk = Disk::Good;
+    let Instance { instance, boot } = counted.unwrap_or_else(|error| {
+        // Not known to be a restart, it is a new instance. What is stored must not be served, now or later: the
+        // control plane could not tell this life's words from the last one's.
+        tracing::error!(%error, "the boot counter cannot be written: nothing is served from disk");
+        state = None;
+        disk = match store.unlink() {
+            Ok(()) => Disk::Lost,
+            Err(_) => Disk::Stuck,
+        };
+        Instance {
+            instance: fresh,
+            boot: 0,
+        }
+    });
+    Ok(Begun {
+        store,
+        instance,
+        boot,
+        state,
+        disk,
+    })
 }
 
 fn lock(path: &Path) -> Result<File, Error> {
@@ -82,11 +91,11 @@ fn lock(path: &Path) -> Result<File, Error> {
     Ok(directory)
 }
 
-fn count_start(media: &dyn Media) -> io::Result<Instance> {
+fn count_start(media: &dyn Media, fresh: Uuid) -> io::Result<Instance> {
     let known = match media.read(INSTANCE) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Instance {
-            instance: Uuid::new_v4(),
+            instance: fresh,
             boot: 0,
         },
         Err(error) => return Err(error),

@@ -12,11 +12,11 @@ fn an_instance_counts_its_starts_and_is_alone() {
     let path = directory.path().join("data");
     let first = open(&path).unwrap();
     assert!(matches!(open(&path), Err(Error::InUse { .. })));
-    let (instance, boot) = (first.instance, first.boot);
+    let (instance, boot) = (first.begun.instance, first.begun.boot);
     drop(first);
     let second = open(&path).unwrap();
-    assert_eq!((second.instance, second.boot), (instance, boot + 1));
-    assert!(second.state.is_none() && second.disk == Disk::Good);
+    assert_eq!((second.begun.instance, second.begun.boot), (instance, boot + 1));
+    assert!(second.begun.state.is_none() && second.begun.disk == Disk::Good);
 }
 
 #[test]
@@ -28,15 +28,15 @@ fn without_a_boot_counter_nothing_is_served_from_disk_then_or_later() {
         configured: Revision(3),
         ..State::empty(Epoch(Uuid::from_u128(1)))
     };
-    first.store.save(&state).unwrap();
-    let instance = first.instance;
+    first.begun.store.save(&state).unwrap();
+    let instance = first.begun.instance;
     drop(first);
     // Nothing can be put in its place.
     fs::remove_file(path.join(INSTANCE)).unwrap();
     fs::create_dir(path.join(INSTANCE)).unwrap();
     let second = open(path).unwrap();
-    assert!(second.state.is_none() && second.disk == Disk::Lost && second.instance != instance);
+    assert!(second.begun.state.is_none() && second.begun.disk == Disk::Lost && second.begun.instance != instance);
     drop(second);
     fs::remove_dir(path.join(INSTANCE)).unwrap();
-    assert!(open(path).unwrap().state.is_none());
+    assert!(open(path).unwrap().begun.state.is_none());
 }

@@ -7,7 +7,8 @@ mod connection;
 mod documents;
 mod fleet;
 mod forget;
-mod join;
+pub mod join;
+mod link;
 mod outlet;
 mod snapshot;
 

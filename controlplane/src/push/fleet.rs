@@ -7,29 +7,31 @@ use std::time::Duration;
 use net::clock::boottime;
 use shared::change::{Commit, Epoch, Revision};
 use shared::stream::hub::{Hub, MemberView, WaitId};
+use shared::stream::publisher::Input;
 use shared::stream::roster::SessionId;
 use shared::stream::wait::{Report, WaitSpec};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::link::Link;
 use crate::changelog::{Changelog, Head};
 
 /// Leases end, and pauses are noticed, with at most so much delay.
 const TICK: Duration = Duration::from_millis(250);
+/// A connection has its turn with one tick of so many: once a second, and not all at the same time.
+const TURNS: u64 = 4;
 
 pub struct Fleet {
     inner: Mutex<Inner>,
-    /// Counts the changes of the hub that every connection has something to send of.
-    changed: watch::Sender<u64>,
+    /// Taken after the hub is let go of, or alone.
+    links: Mutex<HashMap<SessionId, Arc<Link>>>,
     pub(super) changelog: Arc<Changelog>,
 }
 
 struct Inner {
     stage: Stage,
     waiters: HashMap<WaitId, oneshot::Sender<Report>>,
-    /// How a connection is told that another speaks for its member.
-    connections: HashMap<SessionId, Arc<Notify>>,
 }
 
 enum Stage {
@@ -45,9 +47,8 @@ impl Fleet {
             inner: Mutex::new(Inner {
                 stage: Stage::Early(Vec::new()),
                 waiters: HashMap::new(),
-                connections: HashMap::new(),
             }),
-            changed: watch::Sender::new(0),
+            links: Mutex::default(),
             changelog: changelog.clone(),
         });
         let observer: Weak<Fleet> = Arc::downgrade(&fleet);
@@ -102,11 +103,6 @@ impl Fleet {
     fn deliver(&self, mut inner: MutexGuard<'_, Inner>) {
         let Stage::Live(hub) = &mut inner.stage else { return };
         let news = hub.take_news();
-        for session in news.closed {
-            if let Some(connection) = inner.connections.get(&session) {
-                connection.notify_one();
-            }
-        }
         for (id, report) in news.finished {
             if let Some(waiter) = inner.waiters.remove(&id) {
                 // A waiter that is gone needs no answer.
@@ -115,20 +111,26 @@ impl Fleet {
         }
         drop(inner);
         if news.changed {
-            self.changed.send_modify(|count| *count = count.wrapping_add(1));
+            self.links().values().for_each(|link| link.wake());
+        } else if !news.closed.is_empty() {
+            let links = self.links();
+            news.closed
+                .iter()
+                .filter_map(|session| links.get(session))
+                .for_each(|link| link.wake());
         }
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    fn links(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn attach(&self, session: SessionId, connection: Arc<Notify>) {
-        self.lock().connections.insert(session, connection);
+    pub(super) fn attach(&self, session: SessionId, link: Arc<Link>) {
+        self.links().insert(session, link);
     }
 
     pub(super) fn detach(&self, session: SessionId) {
-        self.lock().connections.remove(&session);
+        self.links().remove(&session);
     }
 
     /// How the fleet stands to `spec`, once everyone who is waited for was reached, or after `timeout`.
@@ -171,11 +173,13 @@ impl Fleet {
         self.with(|hub| (hub.revision(), hub.epoch()))
     }
 
-    /// Lets leases end, and forgets members that were away for `forget_after`; until `stop`.
+    /// Lets leases end, ticks the connections, and forgets members that were away for `forget_after`; until `stop`, when
+    /// every proxy is sent away.
     pub async fn keep(self: Arc<Self>, forget_after: Duration, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut forgetting = None;
+        let mut turn = 0;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let gone = self.with(|hub| {
                 let now = boottime();
@@ -188,7 +192,16 @@ impl Fleet {
             if !gone.is_empty() && idle {
                 forgetting = Some(tokio::spawn(self.clone().forget_all(gone)));
             }
+            turn = (turn + 1) % TURNS;
+            self.tell(|session| session.number() % TURNS == turn, || Input::Tick);
         }
+        self.tell(|_| true, || Input::Shutdown);
+    }
+
+    fn tell(&self, whom: impl Fn(SessionId) -> bool, input: impl Fn() -> Input) {
+        let chosen = |(session, link): (&SessionId, &Arc<Link>)| whom(*session).then(|| link.clone());
+        let links: Vec<Arc<Link>> = self.links().iter().filter_map(chosen).collect();
+        links.iter().for_each(|link| link.feed(input()));
     }
 }
 

@@ -45,6 +45,13 @@ pub const LEASE_MAX: Duration = Duration::from_secs(3_600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
+impl SessionId {
+    /// Counts up from the start of this control plane.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// One instance under one name.
 #[derive(Debug)]
 pub struct Peer {

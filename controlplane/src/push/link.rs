@@ -1,0 +1,252 @@
+//! A proxy's stream once it is open, without a task of its own: whoever asks for the answer's next buffer reads what the
+//! proxy said, and takes what there is to say. That is one wake-up per change where a task in between would cost two,
+//! and thousands of proxies pay each of them.
+//!
+//! While the connection takes nothing, nobody asks: then nothing is read either, and the fleet's ticks see to it that
+//! the publisher closes.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, BodyDataStream};
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::task::AtomicWaker;
+use http_body::Frame;
+use net::clock::boottime;
+use net::ndjson::Lines;
+use shared::stream::message::Up;
+use shared::stream::publisher::{Closing, Input, Output, Publisher};
+use shared::stream::roster::SessionId;
+use uuid::Uuid;
+
+use super::{Fleet, join};
+
+/// Bytes of a line: a state that names everything that drains is far below.
+const LINE_MAX: usize = 1 << 20;
+
+/// The publisher of one connection, in reach of the fleet.
+pub(super) struct Link {
+    fleet: Arc<Fleet>,
+    waker: AtomicWaker,
+    /// There is news in the hub.
+    woken: AtomicBool,
+    machine: Mutex<Machine>,
+}
+
+struct Machine {
+    publisher: Publisher,
+    /// The buffer that waits to be taken.
+    outgoing: Option<Bytes>,
+}
+
+impl Link {
+    pub(super) fn new(fleet: Arc<Fleet>) -> Arc<Link> {
+        let machine = Machine {
+            publisher: Publisher::new(boottime()),
+            outgoing: None,
+        };
+        Arc::new(Link {
+            fleet,
+            waker: AtomicWaker::new(),
+            woken: AtomicBool::new(false),
+            machine: Mutex::new(machine),
+        })
+    }
+
+    fn with<R>(&self, look: impl FnOnce(&mut Machine) -> R) -> R {
+        // What a panic left behind is closed: the publisher was taken out of its stage.
+        look(&mut self.machine.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From outside: whoever waits for a buffer is woken if there is one now, or the end.
+    pub(super) fn feed(self: &Arc<Self>, input: Input) {
+        self.step(input);
+        self.waker.wake();
+    }
+
+    /// Answers with what is not about a stream that is open.
+    pub(super) fn step(self: &Arc<Self>, input: Input) -> Vec<Output> {
+        let outputs = self.with(|machine| {
+            let publisher = &mut machine.publisher;
+            let handle = |hub: &mut _| publisher.handle(input, hub, boottime());
+            let mut outputs = self.fleet.with(handle).unwrap_or_default();
+            let sent = outputs.extract_if(.., |output| matches!(output, Output::Send(_)));
+            // The publisher hands out one buffer at a time.
+            if let Some(Output::Send(bytes)) = sent.last() {
+                machine.outgoing = Some(bytes);
+            }
+            outputs
+        });
+        for output in &outputs {
+            match output {
+                Output::Leave { name, instance } => self.leave(name.clone(), *instance),
+                Output::Close(closing) => log(*closing),
+                _ => {}
+            }
+        }
+        outputs
+    }
+
+    pub(super) fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn leave(self: &Arc<Self>, name: Arc<str>, instance: Uuid) {
+        let link = self.clone();
+        tokio::spawn(async move {
+            match join::leave(&link.fleet.changelog, name.clone(), name.clone(), instance, true).await {
+                Ok(_) => tracing::info!(proxy = %name, "left"),
+                Err(error) => tracing::warn!(proxy = %name, ?error, "a goodbye could not be committed"),
+            }
+            link.feed(Input::Left);
+        });
+    }
+}
+
+fn log(closing: Closing) {
+    match closing {
+        Closing::Goodbye | Closing::Ended | Closing::Shutdown => tracing::debug!(?closing, "a proxy's stream ends"),
+        Closing::Evicted | Closing::NoProgress | Closing::Overrun | Closing::Protocol => {
+            tracing::warn!(?closing, "a proxy's stream is closed");
+        }
+    }
+}
+
+/// The answer's body. Its end, however it comes, is the connection's.
+pub(super) struct Spoken {
+    link: Arc<Link>,
+    reader: Reader,
+    /// A buffer was taken; asked again, there is room for another.
+    taken: bool,
+    /// By which the fleet reaches the link.
+    session: Option<SessionId>,
+}
+
+impl Spoken {
+    pub(super) fn new(link: Arc<Link>, reader: Reader) -> Spoken {
+        Spoken {
+            link,
+            reader,
+            taken: false,
+            session: None,
+        }
+    }
+
+    /// From now on the fleet reaches it.
+    pub(super) fn attach(&mut self) {
+        self.session = self.link.with(|machine| machine.publisher.session());
+        if let Some(session) = self.session {
+            self.link.fleet.attach(session, self.link.clone());
+            // What was committed before woke nobody here.
+            self.link.wake();
+        }
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(super) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(line) = self.reader.poll_next_line(cx) {
+            let input = match line {
+                Ok(Some(up)) => Input::Line(up),
+                Ok(None) => Input::Ended,
+                Err(error) => {
+                    tracing::debug!(error, "a proxy's stream ends");
+                    Input::Ended
+                }
+            };
+            let ended = matches!(input, Input::Ended);
+            self.link.step(input);
+            if ended {
+                return;
+            }
+        }
+    }
+}
+
+impl http_body::Body for Spoken {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        // Before anything is looked at: what comes later wakes.
+        this.link.waker.register(cx.waker());
+        if std::mem::take(&mut this.taken) {
+            this.link.step(Input::Written);
+        }
+        this.read(cx);
+        if this.link.woken.swap(false, Ordering::Acquire) {
+            this.link.step(Input::Wake);
+        }
+        let (outgoing, closed) = this
+            .link
+            .with(|machine| (machine.outgoing.take(), machine.publisher.is_closed()));
+        this.taken = outgoing.is_some();
+        match outgoing {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None if closed => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Spoken {
+    fn drop(&mut self) {
+        self.link.step(Input::Ended);
+        if let Some(session) = self.session {
+            self.link.fleet.detach(session);
+        }
+    }
+}
+
+/// What the proxy says, line by line.
+pub(super) struct Reader {
+    body: BodyDataStream,
+    lines: Lines,
+}
+
+impl Reader {
+    pub(super) fn new(body: Body) -> Reader {
+        Reader {
+            body: body.into_data_stream(),
+            lines: Lines::new(LINE_MAX),
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Up>, String> {
+        std::future::poll_fn(|cx| self.poll_next_line(cx)).await
+    }
+
+    /// `None` at the end.
+    fn poll_next_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Up>, String>> {
+        loop {
+            match self.lines.next_line() {
+                Err(error) => return Poll::Ready(Err(error.to_string())),
+                Ok(Some(line)) => {
+                    return Poll::Ready(
+                        serde_json::from_slice(&line)
+                            .map(Some)
+                            .map_err(|error| error.to_string()),
+                    );
+                }
+                Ok(None) => {}
+            }
+            match ready!(Pin::new(&mut self.body).poll_next(cx)) {
+                Some(Ok(chunk)) => self.lines.push(&chunk),
+                Some(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                None => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+}

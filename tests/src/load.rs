@@ -62,7 +62,7 @@ async fn ask(mut client: Client, proxy: usize, ledger: Arc<Ledger>, stop: Cancel
         }
         let begun = Instant::now();
         let outcome = client.run().await;
-        ledger.record(client.shape, proxy, begun, outcome);
+        ledger.record(client.shape, proxy, begun, client.connected, outcome);
         next = (next + client.shape.interval()).max(Instant::now());
     }
 }

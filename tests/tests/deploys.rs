@@ -30,12 +30,14 @@ enum Variant {
     SameId,
     /// Killed without unregistering: the load must notice, or it proves nothing.
     Blind,
+    /// Killed when no proxy picks it any more, with its requests in flight: the load must notice that, too.
+    Undrained,
 }
 
-use Variant::{Blind, Calm, Hasty, Once, Pairs, SameAddress, SameId};
+use Variant::{Blind, Calm, Hasty, Once, Pairs, SameAddress, SameId, Undrained};
 
 /// With the number of deployments.
-const VARIANTS: [(Variant, u32); 7] = [
+const VARIANTS: [(Variant, u32); 8] = [
     (Hasty, 60),
     (Calm, 12),
     (Once, 24),
@@ -43,6 +45,7 @@ const VARIANTS: [(Variant, u32); 7] = [
     (SameAddress, 28),
     (SameId, 28),
     (Blind, 3),
+    (Undrained, 3),
 ];
 
 const LONGEST: Duration = Duration::from_secs(2);
@@ -95,7 +98,7 @@ async fn nothing_fails_in_two_hundred_deployments() {
     assert_eq!(deployments, 200, "deployments");
     for (variant, _, ledger) in &outcomes {
         match variant {
-            Blind => assert!(ledger.failed() > 0, "the load does not notice a kill:\n{all}"),
+            Blind | Undrained => assert!(ledger.failed() > 0, "the load does not notice a kill:\n{all}"),
             _ => ledger.assert_clean(&SHAPES),
         }
     }
@@ -177,13 +180,17 @@ async fn deploy(
                 live.push_back(new);
             }
         }
-        Blind => {
+        Blind | Undrained => {
             for _ in 0..count {
                 live.push_back(to.deploy().await);
                 let mut old = live.pop_front().unwrap();
+                let delete = format!("{}?wait=applied", to.upstream(&old.id));
+                if variant == Undrained {
+                    to.api.delete(&delete).await.live();
+                }
                 old.origin.kill();
                 tokio::time::sleep(LONGEST).await;
-                to.api.delete(&to.upstream(&old.id)).await.live();
+                to.api.delete(&delete).await.live();
             }
         }
     }

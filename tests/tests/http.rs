@@ -339,3 +339,39 @@ async fn a_post_is_never_sent_twice() {
     assert!(two.is_left_alone(Duration::from_millis(200)).await);
     assert!(one.is_left_alone(Duration::from_millis(200)).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_ends_its_side_has_gone_unless_told_otherwise() {
+    for half_close in [false, true] {
+        let world = World::new();
+        let script = Script::listen().await;
+        let flags: &[&str] = if half_close { &["--half-close"] } else { &[] };
+        let up = web(&world, script.address, flags, json!({})).await;
+        let mut client = client(&up).await;
+        client.writer.send(&get("/").encode()).await.unwrap();
+        let (mut server, _, _) = script.request().await;
+        client.writer.close().await.unwrap();
+        if half_close {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            server.writer.send(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            assert_eq!(client.reader.final_head().await.unwrap().status, 204);
+        } else {
+            assert!(server.reader.ended().await, "its request is cancelled");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_to_http2_is_not_passed_on() {
+    let world = World::new();
+    let up = web(&world, origin::inside("a").await, &[], json!({})).await;
+    let request = get("/reflect")
+        .with("connection", "upgrade, http2-settings")
+        .with("upgrade", "h2c")
+        .with("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA");
+    let lines = reflected(&up, &request).await;
+    assert!(
+        values(&lines, "upgrade").is_empty() && values(&lines, "http2-settings").is_empty(),
+        "{lines:?}"
+    );
+}

@@ -10,7 +10,8 @@ use super::Shape;
 /// Enough to see a pattern; the rest is only counted.
 const FAILURES_KEPT: usize = 40;
 
-/// When a proxy was down by the test's own hand: what overlaps that at this proxy is excused.
+/// When a proxy was down by the test's own hand: excused is what overlaps that at this proxy, and what begins later on a
+/// connection from before.
 #[derive(Debug, Default)]
 pub struct Outages(Mutex<Vec<(usize, Instant, Option<Instant>)>>);
 
@@ -33,11 +34,11 @@ impl Outages {
         }
     }
 
-    fn excuse(&self, proxy: usize, begun: Instant, ended: Instant) -> bool {
+    fn excuse(&self, proxy: usize, since: Instant, ended: Instant) -> bool {
         let outages = self.0.lock().unwrap();
         outages
             .iter()
-            .any(|(at, from, to)| *at == proxy && ended >= *from && to.is_none_or(|to| begun <= to))
+            .any(|(at, from, to)| *at == proxy && ended >= *from && to.is_none_or(|to| since <= to))
     }
 }
 
@@ -90,7 +91,15 @@ impl Ledger {
     }
 
     /// The outcome of one request: the origin that answered it, or what went wrong.
-    pub fn record(&self, shape: Shape, proxy: usize, begun: Instant, outcome: Result<String, String>) {
+    /// `connected`: when its connection was made, before or after it began.
+    pub fn record(
+        &self,
+        shape: Shape,
+        proxy: usize,
+        begun: Instant,
+        connected: Instant,
+        outcome: Result<String, String>,
+    ) {
         let ended = Instant::now();
         let since = |at: Instant| at.duration_since(self.began).as_millis();
         let failure = |detail: String| Failure {
@@ -108,7 +117,7 @@ impl Ledger {
                     tally.stale.push(failure(format!("answered by {origin}")));
                 }
             }
-            Err(_) if self.outages.excuse(proxy, begun, ended) => tally.excused += 1,
+            Err(_) if self.outages.excuse(proxy, connected.min(begun), ended) => tally.excused += 1,
             Err(detail) => {
                 tally.failed += 1;
                 if tally.failures.len() < FAILURES_KEPT {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::pattern::{self, Sum};
 use crate::wire::{Body, Connection, Head, Request, invalid};
@@ -62,7 +62,10 @@ pub struct Client {
     host: String,
     seed: u64,
     asked: u64,
-    kept: Option<Connection>,
+    /// With the moment when it was made.
+    kept: Option<(Connection, Instant)>,
+    /// When the connection of the last request was made.
+    pub connected: Instant,
 }
 
 impl Client {
@@ -74,6 +77,7 @@ impl Client {
             seed: seed << 32,
             asked: 0,
             kept: None,
+            connected: Instant::now(),
         }
     }
 
@@ -88,8 +92,12 @@ impl Client {
         };
         let kept = if fresh { None } else { self.kept.take() };
         let age = if kept.is_some() { "kept" } else { "fresh" };
+        self.connected = Instant::now();
         let mut connection = match kept {
-            Some(connection) => connection,
+            Some((connection, connected)) => {
+                self.connected = connected;
+                connection
+            }
             None => Connection::connect(self.proxy)
                 .await
                 .map_err(|error| format!("connect: {error}"))?,
@@ -97,7 +105,7 @@ impl Client {
         let outcome = self.ask(&mut connection).await;
         let origin = outcome.map_err(|error| format!("request {} on a {age} connection: {error}", self.seed))?;
         if !fresh {
-            self.kept = Some(connection);
+            self.kept = Some((connection, self.connected));
         }
         Ok(origin)
     }

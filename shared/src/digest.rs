@@ -12,7 +12,13 @@ use crate::change::{Body, Kind, Revision};
 pub struct Digest([u64; 4]);
 
 impl Digest {
-    pub fn of_object(kind: &Kind, key: &str, revision: Revision, registration: Option<Revision>, body: &Body) -> Digest {
+    pub fn of_object(
+        kind: &Kind,
+        key: &str,
+        revision: Revision,
+        registration: Option<Revision>,
+        body: &Body,
+    ) -> Digest {
         let mut hasher = blake3::Hasher::new();
         for part in [kind.as_str().as_bytes(), key.as_bytes(), body.as_str().as_bytes()] {
             hasher.update(&(part.len() as u64).to_le_bytes());

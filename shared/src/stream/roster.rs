@@ -18,17 +18,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use crate::change::{Commit, Kind, Op, Revision, Verb};
 use crate::state::State;
-use crate::stream::message::{Hello, Level};
 use crate::time::Time;
 
 pub mod member;
+mod peer;
+mod presence;
 mod slots;
 
 pub use member::Member;
+pub use peer::{Peer, SessionId};
+pub use presence::{Admission, Forget, Heard};
 pub use slots::{Slot, Slots};
 
 /// By how much a control plane lets a lease run longer than the proxy does.
@@ -40,97 +41,6 @@ pub const TAIL_AGE_MAX: Duration = Duration::from_secs(5);
 /// Leases outside of this are refused.
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 pub const LEASE_MAX: Duration = Duration::from_secs(3_600);
-
-/// One connection of a proxy to this control plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(u64);
-
-impl SessionId {
-    /// Counts up from the start of this control plane.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
-
-/// One instance under one name.
-#[derive(Debug)]
-pub struct Peer {
-    name: Arc<str>,
-    instance: Uuid,
-    lease: Duration,
-    /// A member, or one that may still serve, without a break since this revision.
-    member_since: Revision,
-    /// Removed from the roster; remembered until then.
-    removed_until: Option<Time>,
-    /// That of the last hello; unknown before the first one after a start.
-    boot: Option<u64>,
-    build: Arc<str>,
-    session: Option<SessionId>,
-    /// When the session ended, or this control plane began.
-    absent_since: Time,
-    heard: Time,
-    level: Option<Level>,
-}
-
-impl Peer {
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    pub fn instance(&self) -> Uuid {
-        self.instance
-    }
-
-    pub fn build(&self) -> &Arc<str> {
-        &self.build
-    }
-
-    pub fn lease(&self) -> Duration {
-        self.lease
-    }
-
-    pub fn member_since(&self) -> Revision {
-        self.member_since
-    }
-
-    pub fn is_member(&self) -> bool {
-        self.removed_until.is_none()
-    }
-
-    pub fn is_connected(&self) -> bool {
-        self.session.is_some()
-    }
-
-    /// What it reported last, in this incarnation.
-    pub fn level(&self) -> Option<&Level> {
-        self.level.as_ref()
-    }
-}
-
-/// What becomes of a hello.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// On the roster as it says.
-    Member,
-    /// It must be committed first; `replaces` is the instance whose name it takes, its lease being over.
-    Join { replaces: Option<Uuid> },
-    /// Another instance has the name, and may still serve for so long.
-    Held { wait: Duration },
-    /// A later start of the same instance was here already.
-    OlderBoot { known: u64 },
-}
-
-/// What becomes of the wish to forget a member.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Forget {
-    Absent,
-    Present,
-    /// Its lease still runs, for so long.
-    Within(Duration),
-    Now {
-        instance: Uuid,
-    },
-}
 
 /// What changed for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,123 +258,6 @@ impl Roster {
     fn peer_mut(&mut self, slot: Slot) -> Option<&mut Peer> {
         self.peers.get_mut(slot.index())?.as_mut()
     }
-
-    /// What a hello needs before its welcome. Decides by name, instance and boot counter only.
-    pub fn admit(&mut self, hello: &Hello, now: Time) -> Admission {
-        self.pulse(now);
-        let Some((_, peer)) = self.member(&hello.name) else {
-            return Admission::Join { replaces: None };
-        };
-        if peer.instance != hello.instance {
-            return match self.is_detached(peer, now) {
-                true => Admission::Join {
-                    replaces: Some(peer.instance),
-                },
-                false => Admission::Held {
-                    wait: self.lease_end(peer).since(now),
-                },
-            };
-        }
-        match peer.boot {
-            Some(known) if known > hello.boot => Admission::OlderBoot { known },
-            _ if peer.lease != Duration::from_millis(hello.lease_ms) => Admission::Join { replaces: None },
-            _ => Admission::Member,
-        }
-    }
-
-    /// From now on this hello's connection speaks for the member; an older one no longer does. Only for one that
-    /// [`Roster::admit`] calls a member.
-    pub fn attach(&mut self, hello: &Hello, now: Time) -> Option<(Slot, SessionId)> {
-        let (slot, _) = self.member(&hello.name)?;
-        self.sessions += 1;
-        let session = SessionId(self.sessions);
-        let peer = self.peers.get_mut(slot.index())?.as_mut()?;
-        if peer.boot != Some(hello.boot) {
-            peer.boot = Some(hello.boot);
-            peer.level = None;
-        }
-        peer.build = hello.build.clone();
-        peer.heard = peer.heard.max(now);
-        self.events
-            .extend(peer.session.replace(session).map(RosterEvent::Closed));
-        Some((slot, session))
-    }
-
-    /// Whether this connection still speaks for a member.
-    pub fn holds(&self, slot: Slot, session: SessionId) -> bool {
-        self.peer(slot).is_some_and(|peer| peer.session == Some(session))
-    }
-
-    /// A state came in. Answers the level before, if it brought a new one, or `None` when it no longer counts.
-    pub fn heard(&mut self, slot: Slot, session: SessionId, level: Option<Level>, now: Time) -> Option<Heard> {
-        self.pulse(now);
-        if !self.holds(slot, session) {
-            return None;
-        }
-        let peer = self.peer_mut(slot)?;
-        peer.heard = peer.heard.max(now);
-        Some(match level {
-            Some(level) => Heard::Level {
-                before: peer.level.replace(level),
-            },
-            None => Heard::Bare,
-        })
-    }
-
-    pub fn detach(&mut self, slot: Slot, session: SessionId, now: Time) {
-        self.pulse(now);
-        if self.holds(slot, session)
-            && let Some(peer) = self.peer_mut(slot)
-        {
-            peer.session = None;
-            peer.absent_since = now;
-        }
-    }
-
-    /// Every connection must begin anew.
-    pub fn close_all(&mut self, now: Time) {
-        for peer in self.peers.iter_mut().flatten() {
-            if let Some(session) = peer.session.take() {
-                peer.absent_since = now;
-                self.events.push(RosterEvent::Closed(session));
-            }
-        }
-    }
-
-    /// When this control plane last began to listen: its start, or the end of its last pause.
-    pub fn resumed(&self) -> Time {
-        self.resumed
-    }
-
-    /// Whether `name` may be removed by someone else than itself.
-    pub fn forget(&mut self, name: &str, now: Time) -> Forget {
-        self.pulse(now);
-        match self.member(name) {
-            None => Forget::Absent,
-            Some((_, peer)) if self.is_detached(peer, now) => Forget::Now {
-                instance: peer.instance,
-            },
-            Some((_, peer)) if peer.is_connected() => Forget::Present,
-            Some((_, peer)) => Forget::Within(self.lease_end(peer).since(now)),
-        }
-    }
-
-    /// Members that were away for so long, and are beyond their lease.
-    pub fn forgotten(&self, after: Duration, now: Time) -> Vec<(Arc<str>, Uuid)> {
-        let gone =
-            |peer: &&Peer| !peer.is_connected() && now.since(peer.absent_since) >= after && self.is_detached(peer, now);
-        let members = self.members.values().filter_map(|slot| self.peer(*slot));
-        members
-            .filter(gone)
-            .map(|peer| (peer.name.clone(), peer.instance))
-            .collect()
-    }
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Heard {
-    Level { before: Option<Level> },
-    Bare,
 }
 
 fn parse(op: &Op) -> Option<Member> {

@@ -1,0 +1,76 @@
+//! What a control plane knows of one proxy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::change::Revision;
+use crate::stream::message::Level;
+use crate::time::Time;
+
+/// One connection of a proxy to this control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(super) u64);
+
+impl SessionId {
+    /// Counts up from the start of this control plane.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// One instance under one name.
+#[derive(Debug)]
+pub struct Peer {
+    pub(super) name: Arc<str>,
+    pub(super) instance: Uuid,
+    pub(super) lease: Duration,
+    /// A member, or one that may still serve, without a break since this revision.
+    pub(super) member_since: Revision,
+    /// Removed from the roster; remembered until then.
+    pub(super) removed_until: Option<Time>,
+    /// That of the last hello; unknown before the first one after a start.
+    pub(super) boot: Option<u64>,
+    pub(super) build: Arc<str>,
+    pub(super) session: Option<SessionId>,
+    /// When the session ended, or this control plane began.
+    pub(super) absent_since: Time,
+    pub(super) heard: Time,
+    pub(super) level: Option<Level>,
+}
+
+impl Peer {
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn instance(&self) -> Uuid {
+        self.instance
+    }
+
+    pub fn build(&self) -> &Arc<str> {
+        &self.build
+    }
+
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    pub fn member_since(&self) -> Revision {
+        self.member_since
+    }
+
+    pub fn is_member(&self) -> bool {
+        self.removed_until.is_none()
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// What it reported last, in this incarnation.
+    pub fn level(&self) -> Option<&Level> {
+        self.level.as_ref()
+    }
+}

@@ -8,7 +8,7 @@ use std::{fmt, io};
 
 use net::announce::Announce;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub mod api;
@@ -60,8 +60,25 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Between two attempts to read a store that was there a moment ago.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
 /// Writes that are under way when everybody else is gone.
 const FINISH_WITHIN: Duration = Duration::from_secs(4);
+
+/// The log, read; waits for a shared store that goes away meanwhile.
+async fn open(store: &StoreUrl) -> Result<(Arc<Changelog>, JoinHandle<()>), Error> {
+    let log = store::open(store).await.map_err(Error::Store)?;
+    loop {
+        match Changelog::start(log.clone()).await {
+            Err(ReadError::Unavailable(detail)) if log.tail_every().is_some() => {
+                tracing::warn!(%store, "waiting for the store: {detail}");
+                tokio::time::sleep(READ_AGAIN).await;
+            }
+            other => return other.map_err(Error::Log),
+        }
+    }
+}
 
 /// Serves until `stop`; returns once every connection is finished or cut.
 pub async fn run(config: Config, announce: Announce, stop: CancellationToken) -> Result<(), Error> {
@@ -78,12 +95,11 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
             "--admin {admin} is open to other machines: without --tokens it must be a loopback address"
         ))
     })?;
-    let url = config.store.clone();
-    let opened = tokio::task::spawn_blocking(move || store::open(&url)).await;
-    let log = opened
-        .map_err(|error| Error::Config(error.to_string()))?
-        .map_err(Error::Store)?;
-    let (changelog, writing) = Changelog::start(log).await.map_err(Error::Log)?;
+    let (changelog, writing) = tokio::select! {
+        opened = open(&config.store) => opened?,
+        // A store that cannot be reached is waited for; a signal ends that.
+        () = stop.cancelled() => return Ok(()),
+    };
     let fleet = Fleet::new(changelog.clone());
 
     let listen = |error| Error::Listen(config.admin, error);

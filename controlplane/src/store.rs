@@ -1,5 +1,6 @@
 //! The log as a port: what the control plane asks of a store, and the stores there are.
 
+pub mod cassandra;
 #[cfg(any(test, feature = "test-support"))]
 pub mod conformance;
 pub mod core;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use shared::change::{Commit, Revision};
@@ -38,6 +40,11 @@ pub trait Log: Send + Sync {
     /// Lets go of the commits up to and including `below`, never of the head. What was trimmed can no longer be read;
     /// the fold keeps it. Idempotent.
     fn trim(&self, below: Revision) -> BoxFuture<'_, Result<(), ReadError>>;
+
+    /// How often to look for what others appended; none where nobody else can.
+    fn tail_every(&self) -> Option<Duration> {
+        None
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,10 +92,11 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// Where the log is kept: `redb:PATH`.
+/// Where the log is kept: `redb:PATH` or `cassandra://h1[:9042],h2/keyspace`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     Redb(PathBuf),
+    Cassandra(cassandra::Place),
 }
 
 impl FromStr for StoreUrl {
@@ -97,7 +105,10 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<StoreUrl, String> {
         match text.split_once(':') {
             Some(("redb", path)) if !path.is_empty() => Ok(StoreUrl::Redb(path.into())),
-            _ => Err(format!("{text:?} is no store: expected redb:PATH")),
+            Some(("cassandra", rest)) if rest.starts_with("//") => rest[2..].parse().map(StoreUrl::Cassandra),
+            _ => Err(format!(
+                "{text:?} is no store: expected redb:PATH or cassandra://HOST[:PORT],…/KEYSPACE"
+            )),
         }
     }
 }
@@ -106,14 +117,21 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreUrl::Redb(path) => write!(f, "redb:{}", path.display()),
+            StoreUrl::Cassandra(place) => place.fmt(f),
         }
     }
 }
 
-/// Opens the store, or creates it where there is none. Blocks on the disk.
-pub fn open(url: &StoreUrl) -> Result<Arc<dyn Log>, OpenError> {
+/// Opens the store, or creates it where there is none. Waits for one that cannot be reached.
+pub async fn open(url: &StoreUrl) -> Result<Arc<dyn Log>, OpenError> {
     match url {
-        StoreUrl::Redb(path) => Ok(Arc::new(redb::RedbLog::open(path)?)),
+        StoreUrl::Redb(path) => {
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || redb::RedbLog::open(&path)).await;
+            let opened = opened.map_err(|error| OpenError::Refused(error.to_string()))?;
+            Ok(Arc::new(opened?))
+        }
+        StoreUrl::Cassandra(place) => Ok(Arc::new(cassandra::CassandraLog::open(place).await?)),
     }
 }
 
@@ -142,14 +160,18 @@ pub enum OpenError {
         path: PathBuf,
         detail: String,
     },
+    /// It can be reached, and not be used as it is, or as it was asked for.
+    Refused(String),
 }
 
 impl OpenError {
     fn at(mut self, at: &Path) -> OpenError {
         use OpenError::{Corrupt, Format, Io, Locked, NotAStore};
-        let (Io { path, .. } | Locked { path } | NotAStore { path } | Format { path, .. } | Corrupt { path, .. }) =
-            &mut self;
-        *path = at.to_owned();
+        if let Io { path, .. } | Locked { path } | NotAStore { path } | Format { path, .. } | Corrupt { path, .. } =
+            &mut self
+        {
+            *path = at.to_owned();
+        }
         self
     }
 }
@@ -180,6 +202,7 @@ impl fmt::Display for OpenError {
                 "the store {} is torn or corrupt ({detail}); restore it from a backup",
                 path.display()
             ),
+            OpenError::Refused(detail) => f.write_str(detail),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 pub mod api;
 pub mod binary;
+pub mod cassandra;
 pub mod deploy;
 pub mod load;
 pub mod node;

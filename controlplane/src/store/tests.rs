@@ -38,7 +38,7 @@ impl File {
 
 impl Medium for File {
     fn open(&self) -> BoxFuture<'_, Arc<dyn Log>> {
-        async { open(&StoreUrl::Redb(self.path.clone())).unwrap() }.boxed()
+        async { open(&StoreUrl::Redb(self.path.clone())).await.unwrap() }.boxed()
     }
 }
 
@@ -232,7 +232,9 @@ fn urls_name_their_engine() {
     let url: StoreUrl = "redb:/var/lib/vulcan/log.redb".parse().unwrap();
     assert_eq!(url, StoreUrl::Redb("/var/lib/vulcan/log.redb".into()));
     assert_eq!(url.to_string(), "redb:/var/lib/vulcan/log.redb");
-    for text in ["", "redb", "redb:", "/var/lib", "cassandra://h1/keyspace"] {
+    let url: StoreUrl = "cassandra://h1,h2:9142/vulcan".parse().unwrap();
+    assert_eq!(url.to_string(), "cassandra://h1:9042,h2:9142/vulcan");
+    for text in ["", "redb", "redb:", "/var/lib", "cassandra:h1/vulcan", "cassandra://h1"] {
         assert!(text.parse::<StoreUrl>().is_err(), "{text}");
     }
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::changelog::{Changelog, Decision};
 use crate::push::{self, Fleet};
-use crate::store::{self, StoreUrl};
+use crate::store::redb::RedbLog;
 
 pub struct Stage {
     pub changelog: Arc<Changelog>,
@@ -38,7 +38,7 @@ type Outgoing = http_body_util::combinators::BoxBody<Bytes, std::convert::Infall
 impl Stage {
     pub async fn new() -> Stage {
         let directory = tempfile::tempdir().unwrap();
-        let log = store::open(&StoreUrl::Redb(directory.path().join("log.redb"))).unwrap();
+        let log = Arc::new(RedbLog::open(&directory.path().join("log.redb")).unwrap());
         let (changelog, _) = Changelog::start(log).await.unwrap();
         let fleet = Fleet::new(changelog.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -19,6 +19,8 @@ pub struct Target {
     /// Also the host that its requests name.
     pub service: String,
     pub proxies: Vec<SocketAddr>,
+    /// Without a pause between one request and the next.
+    pub hurry: bool,
 }
 
 pub struct Load {
@@ -36,7 +38,7 @@ impl Load {
         for (index, proxy) in target.proxies.iter().enumerate() {
             for shape in shapes {
                 let client = Client::new(*proxy, &target.service, *shape, index as u64 + 1);
-                clients.spawn(ask(client, index, ledger.clone(), stop.clone()));
+                clients.spawn(ask(client, index, target.hurry, ledger.clone(), stop.clone()));
             }
         }
         Load { ledger, stop, clients }
@@ -52,9 +54,10 @@ impl Load {
     }
 }
 
-async fn ask(mut client: Client, proxy: usize, ledger: Arc<Ledger>, stop: CancellationToken) {
+async fn ask(mut client: Client, proxy: usize, hurry: bool, ledger: Arc<Ledger>, stop: CancellationToken) {
     // Clients of one kind do not start in step.
-    let mut next = Instant::now() + client.shape.interval().mul_f64(proxy as f64 / 3.0) + Duration::from_millis(7);
+    let interval = if hurry { Duration::ZERO } else { client.shape.interval() };
+    let mut next = Instant::now() + interval.mul_f64(proxy as f64 / 3.0) + Duration::from_millis(7);
     while !stop.is_cancelled() {
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
@@ -63,6 +66,6 @@ async fn ask(mut client: Client, proxy: usize, ledger: Arc<Ledger>, stop: Cancel
         let begun = Instant::now();
         let outcome = client.run().await;
         ledger.record(client.shape, proxy, begun, client.connected, outcome);
-        next = (next + client.shape.interval()).max(Instant::now());
+        next = (next + interval).max(Instant::now());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use vulcan_tests::deploy::{Deployed, Deployment};
-use vulcan_tests::load::{Ledger, Load, Outages, SHAPES, Target};
+use vulcan_tests::load::{Ledger, Load, Outages, SHAPES, Shape, Target};
 use vulcan_tests::node::Node;
 use vulcan_tests::world::World;
 
@@ -78,6 +78,7 @@ async fn nothing_fails_in_two_hundred_deployments() {
             let target = Target {
                 service: deployment.service.clone(),
                 proxies,
+                hurry: false,
             };
             let load = Load::start(&target, &SHAPES, outages);
             tokio::time::sleep(LONGEST).await;
@@ -217,4 +218,45 @@ async fn same_id(to: &Deployment, old: Deployed, round: u32, ledger: &Ledger) ->
     };
     let ((), new) = tokio::join!(to.retire(old, ledger), again);
     new
+}
+
+/// Nothing long is in flight, so deployments follow each other as fast as they can: many hand-overs, each under load.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_fails_in_a_storm_of_deployments() {
+    let shapes = [Shape::Short, Shape::Fresh, Shape::Post];
+    let world = Arc::new(World::new());
+    let (control, fleet) = world.fleet(2, &[]).await;
+    let api = control.api();
+    let deployment = Deployment::create(&world, &api, "storm", json!({"retries": {"attempts": 0}})).await;
+    let mut live = deployment.deploy_all(2).await;
+    let proxies = fleet.iter().map(Node::http).collect();
+    let target = Target {
+        service: "storm".to_owned(),
+        proxies,
+        hurry: true,
+    };
+    let load = Load::start(&target, &shapes, Arc::default());
+    for round in 0..60 {
+        let old = live.pop_front().unwrap();
+        if round % 3 == 2 {
+            let new = deployment.start().await;
+            let put = json!({"address": new.address.to_string()}).to_string();
+            let put = api.with_json("PUT", &deployment.upstream(&old.id), &put);
+            deployment.retire_by(&put, old.origin, &load.ledger).await;
+            live.push_back(Deployed {
+                id: old.id,
+                origin: new,
+            });
+            continue;
+        }
+        live.push_back(deployment.deploy().await);
+        let delete = match round % 3 {
+            0 => api.request("DELETE", &deployment.upstream(&old.id)),
+            _ => api.request("DELETE", &format!("/v1/upstreams?address={}", old.origin.address)),
+        };
+        deployment.retire_by(&delete, old.origin, &load.ledger).await;
+    }
+    let ledger = load.stop().await;
+    println!("{}", ledger.report());
+    ledger.assert_clean(&shapes);
 }

@@ -90,6 +90,7 @@ async fn nothing_fails_while_the_control_plane_is_away() {
     let target = Target {
         service: "web".to_owned(),
         proxies: fleet.iter().map(Node::http).collect(),
+        hurry: false,
     };
     let load = Load::start(&target, &SHAPES, outages.clone());
     tokio::time::sleep(Duration::from_secs(1)).await;

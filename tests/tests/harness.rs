@@ -15,6 +15,7 @@ async fn every_shape_passes_a_blind_relay() {
     let target = Target {
         service: "web".to_owned(),
         proxies: vec![relay.address],
+        hurry: false,
     };
     let load = Load::start(&target, &SHAPES, Arc::default());
     tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -33,6 +34,7 @@ async fn a_killed_origin_and_a_late_request_are_noticed() {
     let target = Target {
         service: "web".to_owned(),
         proxies: vec![relay.address],
+        hurry: false,
     };
     let load = Load::start(&target, &SHAPES, Arc::default());
     load.ledger.retire("o1");
@@ -56,6 +58,7 @@ async fn an_outage_excuses_its_own_proxy_only() {
     let target = Target {
         service: "web".to_owned(),
         proxies: vec![relay.address, relay.address],
+        hurry: false,
     };
     let outages = Arc::new(Outages::default());
     outages.begin(1);

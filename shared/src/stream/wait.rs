@@ -210,10 +210,10 @@ impl Wait {
             reached_count: self.members.len() - self.pending.len(),
             ..Report::default()
         };
-        for slot in self.pending.iter() {
-            if let Some(peer) = roster.peer(slot) {
-                self.name(peer, roster.is_detached(peer, now), &mut report);
-            }
+        let mut missing: Vec<&Peer> = self.pending.iter().filter_map(|slot| roster.peer(slot)).collect();
+        missing.sort_by(|a, b| a.name().cmp(b.name()));
+        for peer in missing {
+            self.name(peer, roster.is_detached(peer, now), &mut report);
         }
         report.reached = !self.refused && self.is_over(roster, now);
         report

@@ -206,8 +206,8 @@ fn a_warming_upstream_is_waited_for() {
 #[test]
 fn who_joins_later_is_not_waited_for_and_who_was_removed_is() {
     let mut log = Log::new();
-    log.join("old", instance(1));
     log.join("removed", instance(2));
+    log.join("old", instance(1));
     let mut roster = Roster::new(&log.state, &log.commits, at(0));
     roster.committed(&log.leave("removed", false), at(0));
     let written = log.service("web").revision;

@@ -1,6 +1,7 @@
 //! One request of a client, from its head to the head of its answer.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -38,7 +39,8 @@ pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<
     let session = &client.session;
     session.serve();
     let version = request.version();
-    let answer = match session.patient(answer(&client, request)).await {
+    let answered = pin!(answer(&client, request));
+    let answer = match session.patient(answered).await {
         Ok(answer) => answer,
         Err(expired) => Err(Refusal::from(expired)),
     };

@@ -21,6 +21,9 @@ pub struct HopByHop {
 /// message cannot do without is void: it would make another message of it.
 pub fn take_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
     let mut hop = HopByHop::default();
+    if !headers.keys().any(is_hop_by_hop) {
+        return hop;
+    }
     let mut nominated: Vec<HeaderName> = Vec::new();
     if headers.contains_key(header::CONNECTION) {
         for token in tokens(headers, &header::CONNECTION) {
@@ -58,6 +61,18 @@ pub fn take_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
         }
     }
     hop
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::TE
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
 }
 
 /// The elements of a field that is a list of tokens. Values that are no visible ASCII are left out.

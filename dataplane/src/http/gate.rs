@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 use super::chunks::Chunks;
+use super::gather::poll_write_gathered;
 use super::head::{Framing, Head, Refused, Scan};
 use super::session::{Fault, Session};
 
@@ -316,7 +317,7 @@ impl AsyncWrite for Gate {
         if !gate.session.is_served() {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        let written = Pin::new(gate.io.get_mut()).poll_write_vectored(cx, bufs);
+        let written = poll_write_gathered(gate.io.get_mut(), cx, bufs);
         gate.wrote(written)
     }
 

@@ -171,7 +171,7 @@ fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// What a host and a port are written with (RFC 3986, 3.2.2), without what only lists and user names need.
-fn is_host_byte(byte: u8) -> bool {
+pub fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=[]:".contains(&byte)
 }
 

@@ -5,8 +5,8 @@
 //! poll serves everybody.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -314,10 +314,9 @@ impl Session {
     }
 
     /// Lets the future run until patience ends.
-    pub async fn patient<T>(&self, future: impl Future<Output = T>) -> Result<T, Expired> {
-        let mut future = pin!(future);
+    pub async fn patient<T>(&self, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Expired> {
         // The driver polls the whole connection after it has set `expired`, and this with it.
-        std::future::poll_fn(|cx| match self.expired.take() {
+        poll_fn(|cx| match self.expired.take() {
             Some(expired) => Poll::Ready(Err(expired)),
             None => future.as_mut().poll(cx).map(Ok),
         })

@@ -5,6 +5,7 @@ use http::uri::{Authority, Uri};
 use http::{Method, request};
 use shared::table::Headers;
 
+use super::head::is_host_byte;
 use super::refusal::Refusal;
 
 /// The head with its target in origin form, so that host and path are told in one way only. What remains to be seen of
@@ -22,10 +23,11 @@ pub fn to_origin_form(head: &mut request::Parts) -> Result<(), Refusal> {
                 return Err(Refusal::bad_request("the target's host is not that of Host"));
             }
             Some(_) => {}
-            // HTTP/1.0
+            // HTTP/1.0. What no Host may hold must not become one.
             None => {
-                let host = HeaderValue::from_str(authority.as_str())
-                    .map_err(|_| Refusal::bad_request("the target's host is not valid"))?;
+                let is_host = authority.as_str().bytes().all(is_host_byte);
+                let host = HeaderValue::from_str(authority.as_str()).ok().filter(|_| is_host);
+                let host = host.ok_or_else(|| Refusal::bad_request("the target's host is not valid"))?;
                 head.headers.insert(header::HOST, host);
             }
         }
@@ -93,6 +95,8 @@ mod tests {
         assert_eq!(origin_form("GET", "http://a/", Some("b")), None);
         assert_eq!(origin_form("GET", "http://a:81/", Some("a")), None);
         assert_eq!(origin_form("GET", "http://u@a/", Some("a")), None);
+        assert_eq!(origin_form("GET", "http://u@a/", None), None);
+        assert_eq!(origin_form("GET", "http://a,b/", None), None);
         assert_eq!(origin_form("GET", "https://a/", Some("a")), None);
         assert_eq!(origin_form("GET", "a:80", Some("a:80")), None);
         assert_eq!(origin_form("GET", "*", Some("a")), None);

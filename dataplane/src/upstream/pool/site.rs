@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::connection::Link;
 use super::{OutBody, Pool};
@@ -87,7 +87,7 @@ impl<B> Site<B> {
 /// Closes what an endpoint's connections must not outlive, until it has none.
 pub(super) async fn watch<B: OutBody>(endpoint: Arc<Endpoint>, pool: Rc<Pool<B>>) {
     let key = Arc::as_ptr(&endpoint);
-    let mut sweep = interval(SWEEP);
+    let mut sweep = interval_at(Instant::now() + SWEEP, SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_retired = false;
     loop {
@@ -110,7 +110,8 @@ pub(super) async fn watch<B: OutBody>(endpoint: Arc<Endpoint>, pool: Rc<Pool<B>>
                 let mut sites = pool.sites.borrow_mut();
                 let Some(site) = sites.get_mut(&key) else { return };
                 pool.idle.set(pool.idle.get() - site.take_old(now).len());
-                if site.open.is_empty() {
+                // What was learnt of an endpoint is kept as long as it may be used.
+                if site.open.is_empty() && (is_retired || !site.is_wide) {
                     sites.remove(&key);
                     return;
                 }

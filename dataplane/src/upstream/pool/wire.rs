@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection::Signs;
+use crate::http::poll_write_gathered;
 
 /// A socket to an upstream. A server that answers early and closes resets the connection under the rest of the upload;
 /// its answer is still there to be read. So a failed write is no error yet: what is written from then on is dropped, and
@@ -68,7 +69,7 @@ impl AsyncWrite for Wire {
         if wire.signs.is_deaf.get() {
             return Poll::Ready(Ok(bytes));
         }
-        let written = ready!(Pin::new(&mut wire.stream).poll_write_vectored(cx, bufs));
+        let written = ready!(poll_write_gathered(&mut wire.stream, cx, bufs));
         Poll::Ready(wire.written(written, bytes))
     }
 

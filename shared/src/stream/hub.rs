@@ -333,6 +333,11 @@ impl Hub {
         }
     }
 
+    /// A proxy says goodbye: until that is committed, or could not be, nobody is welcomed under its name.
+    pub fn farewell(&mut self, slot: Slot, session: SessionId, now: Time) {
+        self.roster.farewell(slot, session, now);
+    }
+
     pub fn detach(&mut self, slot: Slot, session: SessionId, now: Time) {
         self.roster.detach(slot, session, now);
     }

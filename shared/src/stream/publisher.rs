@@ -261,6 +261,7 @@ impl Live {
                 hub.state(self.slot, self.session, state, now);
             }
             Input::Line(Up::Goodbye {}) => {
+                hub.farewell(self.slot, self.session, now);
                 let leave = Output::Leave {
                     name: self.name.clone(),
                     instance: self.instance,

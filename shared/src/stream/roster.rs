@@ -196,6 +196,7 @@ impl Roster {
                 self.removed.retain(|removed| *removed != slot);
                 if let Some(peer) = self.peer_mut(slot) {
                     peer.removed_until = None;
+                    peer.farewell = None;
                     peer.lease = member.lease().max(peer.lease);
                 }
                 slot
@@ -209,6 +210,8 @@ impl Roster {
                 boot: None,
                 build: "".into(),
                 session: None,
+                last_session: None,
+                farewell: None,
                 absent_since: now,
                 heard: now,
                 level: None,
@@ -223,7 +226,9 @@ impl Roster {
             return;
         };
         self.events.extend(peer.session.take().map(RosterEvent::Closed));
-        match goodbye {
+        // The goodbye of a life before this one: it was outrun by a restart, which may be serving.
+        let outrun = peer.last_session.is_some() && !peer.has_left();
+        match goodbye && !outrun {
             true => self.drop_peer(slot),
             false => {
                 peer.removed_until = Some(now + (TAIL_AGE_MAX + peer.lease + MARGIN));

@@ -116,6 +116,17 @@ fn an_acknowledgement_ends_the_waits_up_to_it() {
 }
 
 #[test]
+fn a_proxy_may_claim_any_revision() {
+    let mut log = Log::new();
+    log.join("p", instance(1));
+    let mut hub = hub(&log);
+    let entered = hub.enter(&hello("p", instance(1), 1), at(0)).unwrap();
+    for claimed in [u64::MAX, u64::MAX, 0] {
+        assert!(hub.state(entered.slot, entered.session, said(claimed), at(1)));
+    }
+}
+
+#[test]
 fn a_goodbye_takes_a_member_out_of_every_wait() {
     let mut log = Log::new();
     log.join("p", instance(1));

@@ -34,6 +34,9 @@ pub struct Peer {
     pub(super) boot: Option<u64>,
     pub(super) build: Arc<str>,
     pub(super) session: Option<SessionId>,
+    /// The last one there was, and the one that said goodbye.
+    pub(super) last_session: Option<SessionId>,
+    pub(super) farewell: Option<(SessionId, Time)>,
     /// When the session ended, or this control plane began.
     pub(super) absent_since: Time,
     pub(super) heard: Time,
@@ -63,6 +66,12 @@ impl Peer {
 
     pub fn is_member(&self) -> bool {
         self.removed_until.is_none()
+    }
+
+    /// Whether it said goodbye and nobody has spoken for it since.
+    pub(super) fn has_left(&self) -> bool {
+        self.farewell
+            .is_some_and(|(session, _)| Some(session) == self.last_session)
     }
 
     pub fn is_connected(&self) -> bool {

@@ -9,6 +9,9 @@ use super::{Peer, Roster, RosterEvent, SessionId, Slot};
 use crate::stream::message::{Hello, Level};
 use crate::time::Time;
 
+/// A goodbye is committed within this, or the store is away.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(5);
+
 /// What becomes of a hello.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -59,6 +62,13 @@ impl Roster {
         }
         match peer.boot {
             Some(known) if known > hello.boot => Admission::OlderBoot { known },
+            // Its goodbye is on its way to the log; a join queues behind it.
+            _ if peer
+                .farewell
+                .is_some_and(|(_, at)| peer.has_left() && now.since(at) < FAREWELL_WITHIN) =>
+            {
+                Admission::Join { replaces: None }
+            }
             _ if peer.lease != Duration::from_millis(hello.lease_ms) => Admission::Join { replaces: None },
             _ => Admission::Member,
         }
@@ -76,6 +86,7 @@ impl Roster {
             peer.level = None;
         }
         peer.build = hello.build.clone();
+        peer.last_session = Some(session);
         peer.heard = peer.heard.max(now);
         self.events
             .extend(peer.session.replace(session).map(RosterEvent::Closed));
@@ -101,6 +112,15 @@ impl Roster {
             },
             None => Heard::Bare,
         })
+    }
+
+    /// It says goodbye; what is to be committed follows.
+    pub fn farewell(&mut self, slot: Slot, session: SessionId, now: Time) {
+        if self.holds(slot, session)
+            && let Some(peer) = self.peer_mut(slot)
+        {
+            peer.farewell = Some((session, now));
+        }
     }
 
     pub fn detach(&mut self, slot: Slot, session: SessionId, now: Time) {

@@ -171,3 +171,22 @@ fn only_the_absent_are_forgotten() {
     run(&mut roster, END, 60_100);
     assert_eq!(roster.forgotten(Duration::from_secs(60), at(60_100)).len(), 1);
 }
+
+#[test]
+fn a_goodbye_that_is_outrun_by_a_restart_is_none() {
+    let mut log = Log::new();
+    log.join("p", instance(1));
+    let mut roster = roster(&log);
+    let (slot, session) = roster.attach(&hello("p", instance(1), 1), at(0)).unwrap();
+    roster.farewell(slot, session, at(0));
+    // The join of the next life queues behind the goodbye.
+    assert_eq!(
+        roster.admit(&hello("p", instance(1), 2), at(1)),
+        Admission::Join { replaces: None }
+    );
+    // The store took its time, and the next life has begun.
+    assert_eq!(roster.admit(&hello("p", instance(1), 2), at(5_000)), Admission::Member);
+    roster.attach(&hello("p", instance(1), 2), at(5_000)).unwrap();
+    roster.committed(&log.leave("p", true), at(5_001));
+    assert!(roster.peer(slot).is_some_and(|peer| !peer.is_member()));
+}

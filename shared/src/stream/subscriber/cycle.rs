@@ -102,7 +102,7 @@ impl Subscriber {
 
     fn fold(&mut self, changes: &[Change]) {
         for change in changes {
-            change.ops.iter().for_each(|op| self.state.apply_op(op, change.to));
+            self.state.apply_told(&change.ops, change.to);
             self.state.revision = change.to;
             self.state.configured = change.to;
         }

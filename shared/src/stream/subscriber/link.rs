@@ -19,6 +19,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Pauses between attempts grow from up to the first of these to up to the second.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
+/// The longest that a control plane may send a proxy away for: a slip of its must not end the proxy's attempts.
+const AWAY_MAX: Duration = Duration::from_secs(30);
 /// Attempts to fetch one snapshot.
 const FETCHES_MAX: u32 = 20;
 /// Bytes of changes that may wait for a snapshot to be fetched.
@@ -211,7 +213,7 @@ impl Subscriber {
             let taken = match (line, &self.link.stage) {
                 (Down::Goaway { after_ms }, _) => {
                     out.push(Output::Close);
-                    return self.hang_up(Duration::from_millis(after_ms), now, out);
+                    return self.hang_up(Duration::from_millis(after_ms).min(AWAY_MAX), now, out);
                 }
                 (Down::Welcome(welcome), Stage::Greeting { sent }) => self.welcomed(welcome, *sent, now, out),
                 (Down::Snapshot(offer), Stage::Live(_)) => self.offered(offer, out),

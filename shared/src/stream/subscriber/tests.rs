@@ -1,4 +1,5 @@
 use super::*;
+use crate::change::Op;
 use crate::digest::Digest;
 use crate::stream::fixture::{Log, at, draining, instance};
 use crate::stream::message::{Beat, Change, Down, Hello, SnapshotOffer, Welcome};
@@ -418,6 +419,29 @@ fn a_silent_control_plane_is_left() {
     assert!(!world.seen.contains(&"close"));
     world.run(4_000);
     assert!(world.seen.contains(&"close") && world.seen.contains(&"connect"));
+}
+
+#[test]
+fn no_control_plane_sends_a_proxy_away_for_good() {
+    let mut world = World::live();
+    world.seen.clear();
+    world.lines(vec![Down::Goaway { after_ms: u64::MAX }]);
+    world.run(40_000);
+    assert!(world.seen.contains(&"connect"));
+}
+
+#[test]
+fn a_change_takes_nobody_to_another_store() {
+    let mut world = World::live();
+    let followed = world.log.state.epoch;
+    let Down::Change(mut change) = world.change("api") else {
+        unreachable!("a change");
+    };
+    change.ops.push(Op::succession(followed, Epoch(Uuid::from_u128(9))));
+    world.lines(vec![Down::Change(change)]);
+    assert_eq!(world.proxy.state().epoch, followed);
+    assert_eq!(world.proxy.state().objects, world.log.state.objects);
+    assert_eq!(world.level().applied, world.log.state.configured);
 }
 
 #[test]

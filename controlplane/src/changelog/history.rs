@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use shared::change::{Commit, OpId, Revision};
 
+use super::Recent;
 use crate::store::{Log, ReadError};
 
 /// How much of the past is kept: as much as a proxy may be behind and still need no snapshot.
@@ -46,12 +47,6 @@ impl History {
         }
     }
 
-    /// The commits after `since`, at most `limit`; none when memory does not reach back so far.
-    pub fn after(&self, since: Revision, limit: usize) -> Option<Vec<Arc<Commit>>> {
-        let skip = usize::try_from(since.0.checked_sub(self.floor.0)?).ok()?;
-        Some(self.commits.iter().skip(skip).take(limit).cloned().collect())
-    }
-
     pub fn recent(&self) -> Vec<Arc<Commit>> {
         self.commits.iter().cloned().collect()
     }
@@ -66,8 +61,15 @@ impl History {
     pub fn oldest(&self) -> Revision {
         self.floor
     }
+}
 
-    pub fn last(&self, depth: usize, wanted: impl Fn(&Commit) -> bool) -> Option<Arc<Commit>> {
+impl Recent for History {
+    fn after(&self, since: Revision, limit: usize) -> Option<Vec<Arc<Commit>>> {
+        let skip = usize::try_from(since.0.checked_sub(self.floor.0)?).ok()?;
+        Some(self.commits.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    fn last(&self, depth: usize, wanted: &dyn Fn(&Commit) -> bool) -> Option<Arc<Commit>> {
         self.commits
             .iter()
             .rev()
@@ -170,10 +172,10 @@ mod tests {
         assert_eq!(revisions(&history.after(Revision(15), 10).unwrap()), [0_u64; 0]);
         assert!(history.find(OpId(Uuid::from_u128(12))).is_none());
         assert_eq!(history.find(OpId(Uuid::from_u128(14))).unwrap().revision, Revision(14));
-        assert_eq!(history.last(2, |commit| commit.revision < Revision(14)), None);
+        assert_eq!(history.last(2, &|commit| commit.revision < Revision(14)), None);
         assert_eq!(
             history
-                .last(3, |commit| commit.revision < Revision(14))
+                .last(3, &|commit| commit.revision < Revision(14))
                 .unwrap()
                 .revision,
             Revision(13)

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::process::Server;
 use crate::rest::Client;
@@ -64,19 +65,36 @@ pub fn seed(
     let Some(last) = services.end.checked_sub(1).filter(|last| *last >= services.start) else {
         return Ok(());
     };
-    let next = std::sync::atomic::AtomicUsize::new(services.start);
+    together(admin, services, |client, n| {
+        let path = format!("/v1/services/s{n}");
+        client.put(&format!("{path}?wait=none"), &service(n))?.success()?;
+        let upstream = address(upstream(n), 1);
+        client
+            .put(&format!("{path}/upstreams/a?wait=none"), &upstream)?
+            .success()?;
+        Ok(())
+    })?;
+    Client::new(admin)
+        .put(&format!("/v1/services/s{last}?timeout=60s"), &service(last))?
+        .success()
+        .map(drop)
+}
+
+/// Many calls at a time, each made once for its turn, in no order.
+pub fn together(
+    admin: SocketAddr,
+    turns: std::ops::Range<usize>,
+    call: impl Fn(&mut Client, usize) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    let next = AtomicUsize::new(turns.start);
     let work = || -> io::Result<()> {
         let mut client = Client::new(admin);
         loop {
-            let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            if n >= services.end {
+            let turn = next.fetch_add(1, Ordering::Relaxed);
+            if turn >= turns.end {
                 return Ok(());
             }
-            let path = format!("/v1/services/s{n}");
-            client.put(&format!("{path}?wait=none"), &service(n))?.success()?;
-            client
-                .put(&format!("{path}/upstreams/a?wait=none"), &address(upstream(n), 1))?
-                .success()?;
+            call(&mut client, turn)?;
         }
     };
     std::thread::scope(|scope| {
@@ -84,11 +102,7 @@ pub fn seed(
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().map_err(|_| io::Error::other("a writer panicked"))?)
-    })?;
-    Client::new(admin)
-        .put(&format!("/v1/services/s{last}?timeout=60s"), &service(last))?
-        .success()
-        .map(drop)
+    })
 }
 
 pub fn host(service: usize) -> String {

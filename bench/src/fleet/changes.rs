@@ -37,6 +37,10 @@ pub struct Options {
     /// The size of the fleet that the sustained part runs against.
     #[arg(long, default_value_t = 1_000)]
     sustained: usize,
+    /// Changes before the sustained part: the control plane keeps the recent past in memory up to a limit, and only then
+    /// can its memory be flat.
+    #[arg(long, default_value_t = 0)]
+    warm: usize,
     /// Cuts all connections at the largest size, changes 1,000 services, and measures the catching up.
     #[arg(long)]
     reconnect: bool,
@@ -65,9 +69,11 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
     ]);
     let mut more = Vec::new();
     for (index, proxies) in options.proxies.iter().enumerate() {
-        let mut world = World::start(vulcan, *proxies, &scratch.join(proxies.to_string()))?;
+        let is_sustained = *proxies == options.sustained && options.seconds > 0;
+        let warm = if is_sustained { options.warm } else { 0 };
+        let mut world = World::start(vulcan, *proxies, warm, &scratch.join(proxies.to_string()))?;
         world.sequential(options.writes, &mut report)?;
-        if *proxies == options.sustained && options.seconds > 0 {
+        if is_sustained {
             more.push(world.sustained(options.rate, options.seconds)?);
         }
         if options.reconnect && index + 1 == options.proxies.len() {
@@ -90,10 +96,11 @@ struct World {
 }
 
 impl World {
-    fn start(vulcan: &Vulcan, proxies: usize, scratch: &Path) -> io::Result<World> {
+    fn start(vulcan: &Vulcan, proxies: usize, warm: usize, scratch: &Path) -> io::Result<World> {
         std::fs::create_dir_all(scratch)?;
         let plane = vulcan.control_plane(scratch, None)?;
         vulcan::seed(plane.admin, 0..SERVICES, vulcan::nowhere)?;
+        vulcan::together(plane.admin, 0..warm, |client, turn| write(client, turn, "?wait=none"))?;
         let memory_alone = plane.server.usage()?.memory;
         let began = Instant::now();
         let mut fleet = Fleet::start(plane.admin, proxies, scratch)?;
@@ -104,7 +111,7 @@ impl World {
             proxies,
             joined: began.elapsed(),
             memory_alone,
-            turn: 0,
+            turn: warm,
         })
     }
 

@@ -235,10 +235,12 @@ impl Reply {
             .to_owned()
     }
 
-    /// The names in a list of the `fleet` member: `lagging`, `detached`, `draining`, `refused`.
+    /// The names in a list of the `fleet` member: `lagging`, `detached`, `draining`, `refused`. They come in any order.
     pub fn named(&self, list: &str) -> Vec<String> {
         let entries = self.body["fleet"][list].as_array().cloned().unwrap_or_default();
         let name = |entry: &Value| entry["proxy"].as_str().or(entry.as_str()).map(str::to_owned);
-        entries.iter().filter_map(name).collect()
+        let mut names: Vec<String> = entries.iter().filter_map(name).collect();
+        names.sort_unstable();
+        names
     }
 }

@@ -52,10 +52,10 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
     let report = match plan.goal {
-        Goal::None => None,
-        _ => Some(wait(api, plan.spec.clone(), plan.timeout).await),
+        Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
+        _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
-    let mut response = answer(&committed, &plan, report.as_ref());
+    let mut response = answer(&committed, &plan, &report);
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -75,22 +75,24 @@ async fn wait(api: &Api, spec: WaitSpec, timeout: Duration) -> Report {
     }
 }
 
-fn answer(committed: &Committed, plan: &Plan, report: Option<&Report>) -> Response {
+fn answer(committed: &Committed, plan: &Plan, report: &Report) -> Response {
+    let status = match plan.goal {
+        Goal::None => StatusCode::ACCEPTED,
+        _ => StatusCode::OK,
+    };
     let wait = Waited {
         r#for: plan.goal.as_str(),
-        reached: report.is_some_and(|report| report.reached),
-        took_ms: report.map_or(0, |report| u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX)),
+        reached: report.reached && status == StatusCode::OK,
+        took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
     };
-    let status = match report {
-        None => StatusCode::ACCEPTED,
-        Some(report) if !report.reached => return not_reached(committed, plan, wait, report),
-        Some(_) => StatusCode::OK,
-    };
+    if status == StatusCode::OK && !report.reached {
+        return not_reached(committed, plan, wait, report);
+    }
     let written = Written {
         revision: committed.revision,
         committed: true,
         wait,
-        fleet: report.map(Report::fleet),
+        fleet: Some(report.fleet()),
         also_in: &plan.also_in,
     };
     json(status, &written)

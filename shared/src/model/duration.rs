@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Longer than any wait that makes sense, and short enough that sums never overflow.
-const MAX: Duration = Duration::from_secs(24 * 3600);
+/// A year: longer than anything that is waited for or remembered, and short enough that sums never overflow.
+const MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Up to 24 hours, by whole milliseconds.
+/// Up to a year, by whole milliseconds.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     const RULE: &str = "a duration is a whole number with a unit: \"1500ms\", \"5s\", \"2m\", \"1h\"";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -27,7 +27,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
         .map(Duration::from_millis);
     duration
         .filter(|duration| *duration <= MAX)
-        .ok_or("a duration is at most 24h")
+        .ok_or("a duration is at most 8760h")
 }
 
 /// The one way to print a duration: the largest unit that holds it whole, but `60s` for a single minute.

@@ -73,10 +73,18 @@ impl Timeouts {
     }
 }
 
+/// No request lives longer than a day.
+const MAX: Duration = Duration::from_secs(24 * 3600);
+
 fn duration(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
-    parse_duration(string(value, path, errors)?)
-        .map_err(|detail| errors.invalid(path, detail))
-        .ok()
+    let duration = parse_duration(string(value, path, errors)?);
+    match duration.and_then(|held| (held <= MAX).then_some(held).ok_or("24h at most")) {
+        Ok(duration) => Some(duration),
+        Err(detail) => {
+            errors.invalid(path, detail);
+            None
+        }
+    }
 }
 
 fn positive(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {

@@ -127,6 +127,8 @@ struct Live {
     writing: Option<Time>,
     last_beat: Time,
     beat_due: bool,
+    /// It said goodbye: that it is no member any more is what it wants.
+    parting: bool,
 }
 
 impl Publisher {
@@ -244,14 +246,15 @@ impl Live {
             writing: None,
             last_beat: now,
             beat_due: false,
+            parting: false,
         }
     }
 
     fn handle(mut self, input: Input, hub: &mut Hub, now: Time) -> Step {
         if !hub.roster().holds(self.slot, self.session) {
-            return closed(match input {
-                Input::Left => Closing::Goodbye,
-                _ => Closing::Evicted,
+            return closed(match self.parting {
+                true => Closing::Goodbye,
+                false => Closing::Evicted,
             });
         }
         match input {
@@ -261,6 +264,7 @@ impl Live {
                 hub.state(self.slot, self.session, state, now);
             }
             Input::Line(Up::Goodbye {}) => {
+                self.parting = true;
                 hub.farewell(self.slot, self.session, now);
                 let leave = Output::Leave {
                     name: self.name.clone(),

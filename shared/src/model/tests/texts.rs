@@ -134,6 +134,7 @@ fn durations() {
         ("90m", 5_400_000, "90m"),
         ("0s", 0, "0s"),
         ("24h", 86_400_000, "24h"),
+        ("8760h", 31_536_000_000, "8760h"),
     ] {
         let duration = Duration::from_millis(ms);
         assert_eq!(parse_duration(text), Ok(duration), "{text}");
@@ -151,7 +152,7 @@ fn durations() {
         "5S",
         "1d",
         "1h30m",
-        "25h",
+        "8761h",
         "99999999999999999999h",
         "ms",
     ] {

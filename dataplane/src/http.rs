@@ -117,7 +117,7 @@ where
                     session.close();
                 }
             }
-            if session.is_closing() && session.is_quiet() {
+            if session.is_over() {
                 return Poll::Ready(Ended::Quiet);
             }
             let (due, expired) = session.due();

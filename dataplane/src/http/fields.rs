@@ -87,8 +87,11 @@ pub fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<It
         .filter(|token| !token.is_empty())
 }
 
-/// HTTP/2 by upgrade would carry requests past this proxy.
+/// HTTP/2 by upgrade would carry requests past this proxy. A value that cannot be looked into upgrades nothing.
 fn upgrade_without_h2c(headers: &HeaderMap) -> Option<HeaderValue> {
+    if headers.get_all(header::UPGRADE).iter().any(|value| value.to_str().is_err()) {
+        return None;
+    }
     let is_h2c = |token: &str| token.eq_ignore_ascii_case("h2c");
     let mut values = headers.get_all(header::UPGRADE).iter();
     let (first, next) = (values.next(), values.next());
@@ -150,7 +153,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, HeaderValue::from_str(value).unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -201,6 +204,7 @@ mod tests {
             Some("a, b")
         );
         assert_eq!(upgrade(&[("upgrade", "h2c")]), None);
+        assert_eq!(upgrade(&[("upgrade", "h2c, websock\u{e9}t")]), None);
         assert_eq!(upgrade(&[]), None);
     }
 

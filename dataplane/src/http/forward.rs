@@ -54,10 +54,11 @@ pub async fn forward(
         };
         let service = admitted.service();
         let may_repeat = tried.len() < service.retries.attempts as usize;
-        tried.add(picked.endpoint());
+        let endpoint = picked.endpoint().clone();
         match attempt(client, service, picked, &mut outgoing, may_repeat).await {
             Ok(answer) => return Ok(answer),
             Err(failure) if failure.is_harmless && may_repeat => {
+                tried.add(&endpoint);
                 failed = (!failure.is_unsent).then_some(failure.refusal);
             }
             Err(failure) => return Err(failure.refusal),

@@ -93,7 +93,7 @@ impl Gate {
             drop(self.kept.split_to(2));
         }
         if self.kept.is_empty() {
-            if self.session.is_closing() || self.has_ended {
+            if self.session.is_over() || self.has_ended {
                 self.state = State::Over;
                 return Poll::Ready(Ok(()));
             }

@@ -21,6 +21,8 @@ pub struct Patience {
     pub head: Duration,
     /// Between two requests of a connection, and before its first.
     pub between: Duration,
+    /// Before the first, once the proxy is to end: whoever was let in is heard.
+    pub first: Duration,
     /// A client that was waited for so long and moved less than `SLOW_BYTES` is cut.
     pub slow: Duration,
     /// For an upload that has not been asked for by `100 Continue` (RFC 9110, 10.1.1: not forever).
@@ -35,6 +37,7 @@ impl Default for Patience {
         Patience {
             head: seconds(10),
             between: seconds(60),
+            first: seconds(1),
             slow: seconds(60),
             go_ahead: seconds(1),
             linger: (seconds(5), seconds(30)),
@@ -139,6 +142,7 @@ pub struct Session {
     fault: Cell<Option<Fault>>,
     expired: Cell<Option<Expired>>,
     is_closing: Cell<bool>,
+    has_served: Cell<bool>,
     ends_with_close: Cell<bool>,
     tunnel: Cell<Option<Tunnel>>,
 }
@@ -162,6 +166,7 @@ impl Session {
             fault: Cell::default(),
             expired: Cell::default(),
             is_closing: Cell::default(),
+            has_served: Cell::default(),
             ends_with_close: Cell::default(),
             tunnel: Cell::default(),
         }
@@ -263,6 +268,7 @@ impl Session {
 
     pub fn serve(&self) {
         self.is_served.set(true);
+        self.has_served.set(true);
     }
 
     pub fn is_whole(&self) -> bool {
@@ -333,15 +339,26 @@ impl Session {
         self.is_closing.set(true);
     }
 
-    /// Whether no byte of any request is under way.
-    pub fn is_quiet(&self) -> bool {
-        matches!(self.stage.get(), Stage::Between(_))
+    /// Whether no request is under way, and the next is not waited for.
+    pub fn is_over(&self) -> bool {
+        match self.stage.get() {
+            Stage::Between(since) => self.is_closing() && self.now() >= since + self.between(),
+            Stage::Head(_) | Stage::Request => false,
+        }
+    }
+
+    fn between(&self) -> Duration {
+        match (self.is_closing(), self.has_served.get()) {
+            (false, _) => self.patience.between,
+            (true, false) => self.patience.first,
+            (true, true) => Duration::ZERO,
+        }
     }
 
     /// When to look again, and what has expired if nothing happens until then.
     pub fn due(&self) -> (Instant, Option<Expired>) {
         match self.stage.get() {
-            Stage::Between(since) => (since + self.patience.between, Some(Expired::Quiet)),
+            Stage::Between(since) => (since + self.between(), Some(Expired::Quiet)),
             Stage::Head(since) => (since + self.patience.head, Some(Expired::Head)),
             Stage::Request => self.request_due(),
         }

@@ -172,3 +172,21 @@ fn a_proxy_that_drains_ends_its_connections_one_by_one() {
         slow.ends().await;
     });
 }
+
+#[test]
+fn whoever_was_let_in_last_is_heard() {
+    story(async || {
+        let mut setting = Setting::default();
+        setting.patience.first = Duration::from_millis(500);
+        let stage = Stage::set(setting).await;
+        let origin = stage.origin("a").await;
+        let (mut silent, mut late) = (stage.client().await, stage.client().await);
+        stage.phase.set(Phase::Draining);
+        late.send(GET).await;
+        origin.answers(OK).await;
+        let answer = late.message().await;
+        assert_eq!((&*answer.body, answer.field("connection")), ("ok", Some("close")));
+        late.ends().await;
+        silent.ends().await;
+    });
+}

@@ -15,8 +15,9 @@ pub struct Revision(pub u64);
 impl Revision {
     pub const ZERO: Revision = Revision(0);
 
+    /// No log comes to the last one, but a peer may claim to be there.
     pub fn next(self) -> Revision {
-        Revision(self.0 + 1)
+        Revision(self.0.saturating_add(1))
     }
 }
 

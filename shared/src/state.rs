@@ -101,6 +101,13 @@ impl State {
         self.replace(key, object);
     }
 
+    /// Folds in what a proxy is told of `revision`, as `apply_op` does. Roster and successions are not for proxies: a
+    /// change must not take one to another epoch.
+    pub fn apply_told(&mut self, ops: &[Op], revision: Revision) {
+        let told = ops.iter().filter(|op| op.kind.is_configuration());
+        told.for_each(|op| self.apply_op(op, revision));
+    }
+
     /// Puts or removes one object and keeps the digest true.
     pub fn replace(&mut self, key: ObjectKey, object: Option<Object>) {
         let configuration = key.kind.is_configuration();

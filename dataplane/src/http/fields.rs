@@ -89,7 +89,11 @@ pub fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<It
 
 /// HTTP/2 by upgrade would carry requests past this proxy. A value that cannot be looked into upgrades nothing.
 fn upgrade_without_h2c(headers: &HeaderMap) -> Option<HeaderValue> {
-    if headers.get_all(header::UPGRADE).iter().any(|value| value.to_str().is_err()) {
+    if headers
+        .get_all(header::UPGRADE)
+        .iter()
+        .any(|value| value.to_str().is_err())
+    {
         return None;
     }
     let is_h2c = |token: &str| token.eq_ignore_ascii_case("h2c");

@@ -101,7 +101,7 @@ fn count_start(media: &dyn Media, fresh: Uuid) -> io::Result<Instance> {
         Err(error) => return Err(error),
     };
     let counted = Instance {
-        boot: known.boot + 1,
+        boot: known.boot.checked_add(1).ok_or(io::ErrorKind::InvalidData)?,
         ..known
     };
     media.replace(INSTANCE, &serde_json::to_vec(&counted)?)?;

@@ -17,6 +17,9 @@ use super::record::{self, Records};
 /// A log is folded into a snapshot once it is longer than this, and twice as long as the snapshot.
 const LOG_MAX: u64 = 4 << 20;
 
+/// No store counts so far; what follows a file with a larger number could not be counted.
+const GENERATIONS_MAX: u64 = 1 << 63;
+
 pub struct Store {
     media: Arc<dyn Media>,
     /// Of the log that is written to.
@@ -43,14 +46,9 @@ impl Store {
             snapshot_length: 0,
             compacting: false,
         };
-        let snapshots = store.generations(SNAPSHOT)?;
-        store.generation = store
-            .generations(LOG)?
-            .into_iter()
-            .chain(snapshots.clone())
-            .max()
-            .unwrap_or(0);
-        let Some(newest) = snapshots.into_iter().max() else {
+        let (snapshots, logs) = (store.generations(SNAPSHOT)?, store.generations(LOG)?);
+        store.generation = snapshots.iter().chain(&logs).max().copied().unwrap_or(0);
+        let Some(newest) = snapshots.last().copied() else {
             store.unlink()?;
             return Ok((store, None));
         };
@@ -58,7 +56,7 @@ impl Store {
         store.snapshot_length = bytes.len() as u64;
         match snapshot::read(bytes.as_slice(), Limits::default()) {
             Ok(state) => {
-                let state = store.replay(state, newest)?;
+                let state = store.replay(state, logs.into_iter().filter(|log| *log >= newest))?;
                 store.remove_before(newest)?;
                 Ok((store, Some(state)))
             }
@@ -70,20 +68,17 @@ impl Store {
         }
     }
 
-    fn replay(&mut self, mut state: State, from: u64) -> io::Result<State> {
+    /// `logs`: the generations that there are, in order.
+    fn replay(&mut self, mut state: State, logs: impl Iterator<Item = u64>) -> io::Result<State> {
         let mut whole = true;
-        for generation in from..=self.generation {
+        for generation in logs {
             let log = name(LOG, generation);
-            let bytes = match self.media.read(&log) {
-                Ok(bytes) if whole => bytes,
-                // What follows a hole does not build on what is there.
-                Ok(_) => {
-                    self.media.remove(&log)?;
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
+            // What follows a hole does not build on what is there.
+            if !whole {
+                self.media.remove(&log)?;
+                continue;
+            }
+            let bytes = self.media.read(&log)?;
             let kept = follow(&mut state, &bytes);
             whole = kept == bytes.len();
             if !whole {
@@ -160,9 +155,15 @@ impl Store {
         Ok(())
     }
 
+    /// Of files under the very names that are written here, in order; others are left alone.
     fn generations(&self, kind: &str) -> io::Result<Vec<u64>> {
-        let of = |name: String| name.strip_prefix(kind)?.strip_prefix('.')?.parse().ok();
-        Ok(self.media.list()?.into_iter().filter_map(of).collect())
+        let of = |file: String| {
+            let generation: u64 = file.strip_prefix(kind)?.strip_prefix('.')?.parse().ok()?;
+            (generation < GENERATIONS_MAX && name(kind, generation) == file).then_some(generation)
+        };
+        let mut generations: Vec<u64> = self.media.list()?.into_iter().filter_map(of).collect();
+        generations.sort_unstable();
+        Ok(generations)
     }
 }
 
@@ -202,7 +203,7 @@ fn follow(state: &mut State, log: &[u8]) -> usize {
 /// A log may begin before its snapshot ends: what is known already is passed over.
 fn fold(state: &mut State, change: &Change) {
     if change.to > state.configured {
-        change.ops.iter().for_each(|op| state.apply_op(op, change.to));
+        state.apply_told(&change.ops, change.to);
         (state.revision, state.configured) = (change.to, change.to);
     }
 }

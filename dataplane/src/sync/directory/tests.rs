@@ -20,6 +20,18 @@ fn an_instance_counts_its_starts_and_is_alone() {
 }
 
 #[test]
+fn a_counter_at_its_end_is_no_counter() {
+    let directory = tempfile::tempdir().unwrap();
+    let instance = serde_json::to_vec(&Instance {
+        instance: Uuid::nil(),
+        boot: u64::MAX,
+    });
+    fs::write(directory.path().join(INSTANCE), instance.unwrap()).unwrap();
+    let begun = open(directory.path()).unwrap().begun;
+    assert!(begun.instance != Uuid::nil() && begun.boot == 0);
+}
+
+#[test]
 fn without_a_boot_counter_nothing_is_served_from_disk_then_or_later() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();

@@ -156,6 +156,35 @@ fn a_torn_tail_is_cut_wherever_it_tore() {
 }
 
 #[test]
+fn a_generation_far_ahead_costs_no_time() {
+    let media = Arc::new(Memory::default());
+    let (mut store, _) = open(&media);
+    store.save(&empty()).unwrap();
+    store.write(&changes(0..1)).unwrap();
+    media.replace("log.9000000000000000000", b"").unwrap();
+    same(open(&media).1, &fold_all(&changes(0..1)));
+}
+
+#[test]
+fn files_of_other_names_are_left_alone() {
+    let media = Arc::new(Memory::default());
+    let (mut store, _) = open(&media);
+    store.save(&empty()).unwrap();
+    let others = [
+        "snapshot.18446744073709551615",
+        "snapshot.+9",
+        "log.007",
+        "snapshot.",
+        "log.x",
+    ];
+    others.iter().for_each(|name| media.replace(name, b"not ours").unwrap());
+    let (mut store, state) = open(&media);
+    same(state, &empty());
+    store.save(&empty()).unwrap();
+    assert!(others.iter().all(|name| media.read(name).unwrap() == b"not ours"));
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_read_is_nothing() {
     let media = Arc::new(Memory::default());
     let (mut store, _) = open(&media);

@@ -36,12 +36,18 @@ pub struct Chunks {
     overhead: usize,
 }
 
-impl Chunks {
-    pub fn new() -> Chunks {
+impl Default for Chunks {
+    fn default() -> Chunks {
         Chunks {
             state: START,
             overhead: 0,
         }
+    }
+}
+
+impl Chunks {
+    pub fn new() -> Chunks {
+        Chunks::default()
     }
 
     /// Takes the next bytes of the body and whatever follows it; says after how many the body ends, once it does.

@@ -94,3 +94,70 @@ async fn one(address: SocketAddr, deadline: Instant) -> Result<TcpStream, Connec
     stream.set_nodelay(true).map_err(ConnectError::Failed)?;
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shared::change::Revision;
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::upstream::endpoint::Identity;
+    use crate::upstream::resolve::Targets;
+
+    const AMPLE: Duration = Duration::from_secs(20);
+
+    fn endpoint(targets: Targets) -> Endpoint {
+        let identity = Identity {
+            service: "web".try_into().unwrap(),
+            id: "a".try_into().unwrap(),
+            address: "a.test:80".try_into().unwrap(),
+            registration: Revision(1),
+        };
+        Endpoint::new(identity, 1, targets, Arc::new(watch::Sender::new(0)))
+    }
+
+    fn at(addresses: &[SocketAddr]) -> Endpoint {
+        endpoint(Targets::Named(watch::channel(addresses.into()).1))
+    }
+
+    async fn live() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn one_address_of_many_is_enough() {
+        let dead = [live().await.1, live().await.1];
+        let (_listener, live) = live().await;
+        let endpoint = at(&[dead[0], live, dead[1]]);
+        for _ in 0..20 {
+            let stream = connect(&endpoint, AMPLE).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), live);
+            assert!(stream.nodelay().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_told_why_there_is_none() {
+        let dead = live().await.1;
+        let refused = connect(&at(&[dead]), AMPLE).await.unwrap_err();
+        assert!(matches!(refused, ConnectError::Failed(_)) && refused.is_of_upstream());
+
+        let (_answers, unknown) = watch::channel(Arc::default());
+        let unresolved = connect(&endpoint(Targets::Named(unknown)), Duration::from_millis(10)).await;
+        assert!(matches!(unresolved, Err(ConnectError::Unresolved)));
+
+        let (_listener, live) = live().await;
+        let unregistered = at(&[live]);
+        unregistered.cut_token().cancel();
+        let cut = connect(&unregistered, AMPLE).await.unwrap_err();
+        assert!(matches!(cut, ConnectError::Cut) && !cut.is_of_upstream());
+
+        let ours = ConnectError::Failed(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
+        assert!(!ours.is_of_upstream());
+    }
+}

@@ -1,6 +1,8 @@
 //! The control plane under many proxies.
 
 pub mod changes;
+mod handle;
 mod http2;
 mod link;
+mod pace;
 pub mod simulated;

@@ -1,24 +1,20 @@
 //! From a write to its 200: acknowledged by every proxy of a simulated fleet.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::handle::Fleet;
+use super::pace::Pace;
 use crate::histogram::Histogram;
-use crate::process::{Server, Usage};
+use crate::process::Usage;
 use crate::report::{Table, against, megabytes, micros, millis};
 use crate::rest::Client;
 use crate::vulcan::{self, ControlPlane, Vulcan};
 
-const JOIN_WITHIN: Duration = Duration::from_secs(300);
 const IDLE: Duration = Duration::from_secs(5);
 /// As many services change during a reconnect, each once.
 const SERVICES: usize = 1_000;
-/// Writers that wait for their answers at one time.
-const WRITERS: usize = 512;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -133,8 +129,8 @@ impl World {
         let memory = idle.memory.saturating_sub(self.memory_alone) as f64 / self.proxies as f64 / 1e3;
         let goal = Duration::from_millis(if self.proxies > 1_000 { 500 } else { 100 });
         let p99 = latencies.quantile(0.99);
-        // What is not divided among many is the write's own cost, not a proxy's.
-        let among_many = |text: String| if self.proxies >= 100 { text } else { "–".into() };
+        // Divided among few, it is the write's own cost and the process's own memory, not a proxy's.
+        let among = |least: usize, text: String| if self.proxies >= least { text } else { "–".into() };
         report.row([
             self.proxies.to_string(),
             format!("{:.1}", self.joined.as_secs_f64()),
@@ -144,111 +140,66 @@ impl World {
             against(p99.as_secs_f64(), goal.as_secs_f64()),
             micros(each),
             "20".into(),
-            among_many(against(each.as_secs_f64(), 20e-6)),
+            among(1_000, against(each.as_secs_f64(), 20e-6)),
             micros(resting),
-            among_many(format!("{memory:.1}")),
+            among(100, format!("{memory:.1}")),
             "30".into(),
-            among_many(against(memory, 30.0)),
+            among(100, against(memory, 30.0)),
         ]);
         Ok(())
     }
 
-    /// So many writes are begun every second, whether or not earlier ones have been answered; the latency of each runs
-    /// from when it was due.
     fn sustained(&mut self, rate: usize, seconds: usize) -> io::Result<String> {
         let (levels, before) = (self.fleet.stats()?.levels, self.usage()?);
-        let (writes, base) = (rate * seconds, self.turn);
-        self.turn += writes;
-        let next = AtomicUsize::new(0);
-        let (began, admin) = (Instant::now(), self.plane.admin);
-        let writer = || {
-            let mut client = Client::new(admin);
-            let (mut latencies, mut failures) = (Histogram::default(), Vec::new());
-            loop {
-                let turn = next.fetch_add(1, Ordering::Relaxed);
-                if turn >= writes {
-                    return (latencies, failures);
-                }
-                let due = began + Duration::from_secs(1).mul_f64(turn as f64 / rate as f64);
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                match write(&mut client, base + 1 + turn, "") {
-                    Ok(()) => latencies.record(due.elapsed()),
-                    Err(error) => failures.push(error.to_string()),
-                }
-            }
-        };
-        let mut memory = vec![before.memory];
-        let (latencies, failures) = std::thread::scope(|scope| -> io::Result<_> {
-            let writers: Vec<_> = (0..WRITERS.min(writes)).map(|_| scope.spawn(writer)).collect();
-            for quarter in 1..=4 {
-                let at = began + Duration::from_secs_f64(seconds as f64 / 4.0 * f64::from(quarter));
-                std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                memory.push(self.usage()?.memory);
-            }
-            let (mut latencies, mut failures) = (Histogram::default(), Vec::new());
-            for writer in writers {
-                let (mine, failed) = writer.join().map_err(|_| io::Error::other("a writer panicked"))?;
-                latencies.merge(&mine);
-                failures.extend(failed);
-            }
-            Ok((latencies, failures))
-        })?;
-        let elapsed = began.elapsed();
+        let base = self.turn + 1;
+        self.turn += rate * seconds;
+        let pace = Pace { rate, seconds };
+        let offered = pace.keep(
+            self.plane.admin,
+            |client, turn| write(client, base + turn, ""),
+            || Ok(self.usage()?.memory),
+        )?;
         let (levels, cpu) = (self.fleet.stats()?.levels - levels, self.usage()?.cpu - before.cpu);
-        let p99 = latencies.quantile(0.99);
         let mut table = Table::new(["sustained, to all proxies", "measured", "goal", ""]);
         let mut row = |what: &str, measured: String, goal: &str, verdict: String| {
             table.row([what.into(), measured, goal.into(), verdict]);
         };
-        let answered = latencies.count() as f64 / elapsed.as_secs_f64();
+        let elapsed = offered.elapsed.as_secs_f64();
+        let answered = offered.latencies.count() as f64 / elapsed;
         let asked = format!("{rate} for {seconds} s");
-        row(
-            "writes answered per second",
-            format!("{answered:.0}"),
-            &asked,
-            against(rate as f64 * 0.99, answered),
-        );
-        row("due → 200, p50 ms", millis(latencies.quantile(0.5)), "", String::new());
-        row(
-            "due → 200, p99 ms",
-            millis(p99),
-            "250",
-            against(p99.as_secs_f64(), 0.25),
-        );
-        row("due → 200, max ms", millis(latencies.max()), "", String::new());
-        row(
-            "failed",
-            failures.len().to_string(),
-            "0",
-            against(failures.len() as f64, 0.5),
-        );
-        let memory: Vec<String> = memory.into_iter().map(megabytes).collect();
-        row(
-            "control plane MB, at the start and each quarter",
-            memory.join(" → "),
-            "flat",
-            String::new(),
-        );
-        let load = cpu.as_secs_f64() / elapsed.as_secs_f64();
-        row("control plane, cores", format!("{load:.2}"), "", String::new());
-        let each = micros(cpu.div_f64(levels.max(1) as f64));
-        row(
-            "CPU µs per acknowledged message",
-            each,
-            "20",
-            against(cpu.as_secs_f64() / levels.max(1) as f64, 20e-6),
-        );
-        row(
-            "changes per message",
-            format!("{:.1}", (writes * self.proxies) as f64 / levels.max(1) as f64),
-            "",
-            String::new(),
-        );
-        let first = failures
+        // What is still on its way when the last is due counts as time, not as writes: one percent is for it.
+        let verdict = against(rate as f64 * 0.99, answered);
+        row("writes answered per second", format!("{answered:.0}"), &asked, verdict);
+        let quantile = |fraction| offered.latencies.quantile(fraction);
+        row("due → 200, p50 ms", millis(quantile(0.5)), "", String::new());
+        let verdict = against(quantile(0.99).as_secs_f64(), 0.25);
+        row("due → 200, p99 ms", millis(quantile(0.99)), "250", verdict);
+        row("due → 200, max ms", millis(offered.latencies.max()), "", String::new());
+        let failed = offered.failures.len();
+        row("failed", failed.to_string(), "0", against(failed as f64, 0.5));
+        let memory: Vec<String> = [before.memory]
+            .into_iter()
+            .chain(offered.samples)
+            .map(megabytes)
+            .collect();
+        let what = "control plane MB, at the start and each quarter";
+        row(what, memory.join(" → "), "flat", String::new());
+        let cores = cpu.as_secs_f64() / elapsed;
+        row("control plane, cores", format!("{cores:.2}"), "", String::new());
+        let each = cpu.div_f64(levels.max(1) as f64);
+        let what = "CPU µs per acknowledged message, with all that the writes cost";
+        row(what, micros(each), "", String::new());
+        let together = (rate * seconds * self.proxies) as f64 / levels.max(1) as f64;
+        row("changes per message", format!("{together:.1}"), "", String::new());
+        let first = offered
+            .failures
             .first()
-            .map(|failure| format!("\nFirst failure: {failure}\n"))
-            .unwrap_or_default();
-        Ok(format!("{} proxies:\n\n{table}{first}", self.proxies))
+            .map(|failure| format!("\nFirst failure: {failure}\n"));
+        Ok(format!(
+            "{} proxies:\n\n{table}{}",
+            self.proxies,
+            first.unwrap_or_default()
+        ))
     }
 
     /// All connections are lost, 1,000 services change, all come back at once.
@@ -310,69 +261,4 @@ fn write(client: &mut Client, turn: usize, query: &str) -> io::Result<()> {
         .put(&path, &vulcan::address(vulcan::nowhere(service), weight))?
         .success()
         .map(drop)
-}
-
-/// The process of the simulated proxies.
-struct Fleet {
-    server: Server,
-}
-
-struct Stats {
-    caught_up: u64,
-    applied_min: u64,
-    levels: u64,
-    snapshots: u64,
-    gaps: u64,
-    lost: u64,
-    last_loss: Option<String>,
-}
-
-impl Fleet {
-    fn start(admin: SocketAddr, proxies: usize, scratch: &Path) -> io::Result<Fleet> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args([
-            "proxies",
-            "--controlplane",
-            &admin.to_string(),
-            "--proxies",
-            &proxies.to_string(),
-        ]);
-        Ok(Fleet {
-            server: Server::start("proxies", command, None, scratch)?,
-        })
-    }
-
-    fn stats(&mut self) -> io::Result<Stats> {
-        self.server.tell("stats")?;
-        let stats: serde_json::Value = serde_json::from_str(&self.server.line(Duration::from_secs(60))?)?;
-        let number = |name: &str| stats[name].as_u64().unwrap_or_default();
-        Ok(Stats {
-            caught_up: number("caught_up"),
-            applied_min: number("applied_min"),
-            levels: number("levels"),
-            snapshots: number("snapshots"),
-            gaps: number("gaps"),
-            lost: number("lost"),
-            last_loss: stats["last_loss"].as_str().map(Into::into),
-        })
-    }
-
-    /// Until all are connected and have applied `head`.
-    fn caught_up(&mut self, proxies: usize, head: u64) -> io::Result<()> {
-        let deadline = Instant::now() + JOIN_WITHIN;
-        loop {
-            let stats = self.stats()?;
-            if stats.caught_up == proxies as u64 && stats.applied_min >= head {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let loss = stats.last_loss.unwrap_or_default();
-                return Err(io::Error::other(format!(
-                    "{} of {proxies} proxies caught up; {loss}",
-                    stats.caught_up
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
 }

@@ -55,7 +55,12 @@ impl World {
 
     pub fn control_plane_launched(&self, name: &str, extra: &[&str]) -> Node {
         let store = format!("redb:{}", self.text(&format!("{name}.redb")));
-        let arguments = arguments("controlplane", &[("--store", &store)], extra);
+        self.control_plane_on(name, &store, extra)
+    }
+
+    /// A control plane whose store is anywhere, launched.
+    pub fn control_plane_on(&self, name: &str, store: &str, extra: &[&str]) -> Node {
+        let arguments = arguments("controlplane", &[("--store", store)], extra);
         Node::launch(name, arguments, &["admin"], self.path(""))
     }
 
@@ -67,10 +72,15 @@ impl World {
     }
 
     pub fn proxy_launched(&self, name: &str, url: &str, extra: &[&str]) -> Node {
-        let data = self.text(name);
+        self.proxy_in(name, name, url, extra)
+    }
+
+    /// A proxy whose data directory, and label here, is not its name in the fleet; launched.
+    pub fn proxy_in(&self, directory: &str, name: &str, url: &str, extra: &[&str]) -> Node {
+        let data = self.text(directory);
         let own = [("--controlplane", url), ("--name", name), ("--data", &data)];
         let arguments = arguments("dataplane", &own, extra);
-        Node::launch(name, arguments, &["http", "status"], self.path(""))
+        Node::launch(directory, arguments, &["http", "status"], self.path(""))
     }
 
     /// `vulcan up`, ready.

@@ -63,8 +63,12 @@ impl Subscriber {
 
     /// Whether all that was taken in is in use.
     pub(super) fn is_settled(&self) -> bool {
-        self.applied == self.state.configured
-            && !matches!(self.cycle.stage, Stage::Swapping { .. } | Stage::Retiring { .. })
+        // The snapshot of another store may have the very revision that is in use.
+        let under_way = matches!(
+            self.cycle.stage,
+            Stage::Storing(Next::Snapshot) | Stage::Swapping { .. } | Stage::Retiring { .. }
+        );
+        self.applied == self.state.configured && !under_way
     }
 
     /// What was stored is put to use at the start, without being stored again.
@@ -77,6 +81,10 @@ impl Subscriber {
             return;
         }
         if let Some(state) = self.cycle.snapshot.take() {
+            if state.epoch != self.state.epoch {
+                // Revisions of two stores cannot be compared.
+                self.applied = Revision::ZERO;
+            }
             self.state = state;
             self.known = true;
             self.store(Next::Snapshot, Output::Save(Box::new(self.state.clone())), now, out);
@@ -183,8 +191,11 @@ impl Subscriber {
     }
 
     /// Makes the level what is in use.
-    fn renew_level(&mut self) {
-        if self.may_acknowledge() {
+    pub(super) fn renew_level(&mut self) {
+        if self.link.epoch().is_some_and(|epoch| epoch != self.state.epoch) {
+            // Nothing of the store that listens is in use yet.
+            self.level.applied = Revision::ZERO;
+        } else if self.may_acknowledge() {
             self.level.applied = self.applied;
         }
         self.level.persisted = self.disk == Disk::Good;

@@ -95,6 +95,14 @@ impl Link {
         }
     }
 
+    /// Of the store that listens.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        match &self.stage {
+            Stage::Live(live) => Some(live.epoch),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_alone(&self, now: Time) -> bool {
         !matches!(self.stage, Stage::Live(_)) && now.since(self.contact) >= ALONE_AFTER
     }
@@ -253,6 +261,7 @@ impl Subscriber {
             left: false,
         });
         self.lease.prove(sent, now);
+        self.renew_level();
         self.say_level(now, out);
         self.say_goodbye(out);
         Ok(())

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -152,10 +151,6 @@ impl Node {
             self.probe("/readyz").await == expected
         })
         .await;
-    }
-
-    pub async fn pause(time: Duration) {
-        tokio::time::sleep(time).await;
     }
 }
 

@@ -70,10 +70,6 @@ impl Connection {
         let bytes = Body::of_answer(&head, &request.method)?.all(&mut self.reader).await?;
         Ok((head, bytes))
     }
-
-    pub fn local(&self) -> io::Result<SocketAddr> {
-        self.writer.0.local_addr()
-    }
 }
 
 pub struct Writer(OwnedWriteHalf);

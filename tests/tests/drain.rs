@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use vulcan_tests::api::{Api, Reply};
 use vulcan_tests::node::Node;
@@ -14,6 +14,16 @@ use vulcan_tests::world::World;
 
 /// Long enough for an answer that comes too early to come.
 const EARLY: Duration = Duration::from_millis(700);
+
+/// `up`, with one origin under the id `a` of the service `web`.
+async fn web(settings: Value) -> (World, Node, Api, Script) {
+    let world = World::new();
+    let up = world.up(&[]).await;
+    let (api, origin) = (up.api(), Script::listen().await);
+    api.service("web", settings).await;
+    api.register("web", "a", origin.address).await;
+    (world, up, api, origin)
+}
 
 fn deleting(api: &Api, path: &str) -> JoinHandle<Reply> {
     let (api, path) = (api.clone(), path.to_owned());
@@ -29,6 +39,14 @@ async fn assert_unanswered(api: &Api, gone: &str, write: &JoinHandle<Reply>) {
 
 async fn client(node: &Node) -> Connection {
     Connection::connect(node.http()).await.unwrap()
+}
+
+/// A client that has asked the service `web` for something.
+async fn asking(node: &Node) -> Connection {
+    let mut client = client(node).await;
+    let request = Request::new("GET", "/", "web").encode();
+    client.writer.send(&request).await.unwrap();
+    client
 }
 
 const TUNNEL: [(&str, &str); 2] = [("connection", "upgrade"), ("upgrade", "websocket")];
@@ -70,17 +88,8 @@ async fn is_cut(connection: &mut Connection) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_waits_for_a_head_that_has_not_come() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({})).await;
-    api.register("web", "a", origin.address).await;
-    let mut client = client(&up).await;
-    client
-        .writer
-        .send(&Request::new("GET", "/", "web").encode())
-        .await
-        .unwrap();
+    let (_world, up, api, origin) = web(json!({})).await;
+    let mut client = asking(&up).await;
     let (mut server, _, _) = origin.request().await;
     let delete = deleting(&api, "/v1/services/web/upstreams/a");
     assert_unanswered(&api, "/v1/services/web/upstreams/a", &delete).await;
@@ -109,19 +118,10 @@ async fn delete_waits_for_a_head_that_has_not_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_waits_for_the_last_byte_of_a_body() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({})).await;
-    api.register("web", "a", origin.address).await;
+    let (_world, up, api, origin) = web(json!({})).await;
     for framing in ["content-length: 4", "transfer-encoding: chunked"] {
         api.register("web", "a", origin.address).await;
-        let mut client = client(&up).await;
-        client
-            .writer
-            .send(&Request::new("GET", "/", "web").encode())
-            .await
-            .unwrap();
+        let mut client = asking(&up).await;
         let (mut server, _, _) = origin.request().await;
         let (first, last) = match framing {
             "content-length: 4" => ("abc", "d"),
@@ -148,17 +148,8 @@ async fn delete_waits_for_the_last_byte_of_a_body() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_waits_for_a_client_that_has_not_read() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({})).await;
-    api.register("web", "a", origin.address).await;
-    let mut client = client(&up).await;
-    client
-        .writer
-        .send(&Request::new("GET", "/", "web").encode())
-        .await
-        .unwrap();
+    let (_world, up, api, origin) = web(json!({})).await;
+    let mut client = asking(&up).await;
     let (mut server, _, _) = origin.request().await;
     // More than all buffers on the way hold; the origin ends its connection as soon as it is rid of everything.
     let content = pattern::bytes(7, 48 << 20);
@@ -183,11 +174,7 @@ async fn delete_waits_for_a_client_that_has_not_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_waits_for_an_upload() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({})).await;
-    api.register("web", "a", origin.address).await;
+    let (_world, up, api, origin) = web(json!({})).await;
     let mut client = client(&up).await;
     client
         .writer
@@ -210,17 +197,8 @@ async fn delete_waits_for_an_upload() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_ends_its_request() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({})).await;
-    api.register("web", "a", origin.address).await;
-    let mut client = client(&up).await;
-    client
-        .writer
-        .send(&Request::new("GET", "/", "web").encode())
-        .await
-        .unwrap();
+    let (_world, up, api, origin) = web(json!({})).await;
+    let mut client = asking(&up).await;
     let (mut server, _, _) = origin.request().await;
     let delete = deleting(&api, "/v1/services/web/upstreams/a");
     assert_unanswered(&api, "/v1/services/web/upstreams/a", &delete).await;
@@ -272,17 +250,9 @@ async fn tunnels_that_outlive_the_timeout_are_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_drain_timeout_cuts_what_remains() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({"timeouts": {"drain": "1500ms"}})).await;
-    api.register("web", "a", origin.address).await;
+    let (_world, up, api, origin) = web(json!({"timeouts": {"drain": "1500ms"}})).await;
     let (mut tunnel_client, mut tunnel_server) = tunnel(&up, "web", &origin).await;
-    let mut half = client(&up).await;
-    half.writer
-        .send(&Request::new("GET", "/", "web").encode())
-        .await
-        .unwrap();
+    let mut half = asking(&up).await;
     let (mut server, _, _) = origin.request().await;
     server
         .writer
@@ -332,11 +302,7 @@ async fn a_retired_upstream_gets_nothing_while_it_drains() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_and_active_again_is_a_new_registration() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({})).await;
-    api.register("web", "a", origin.address).await;
+    let (_world, up, api, origin) = web(json!({})).await;
     let ends = tunnel(&up, "web", &origin).await;
     let body = json!({"address": origin.address.to_string(), "state": "draining"});
     let reply = api
@@ -353,12 +319,7 @@ async fn draining_and_active_again_is_a_new_registration() {
     api.put("/v1/services/web/upstreams/a?wait=applied", active)
         .await
         .live();
-    let mut client = client(&up).await;
-    client
-        .writer
-        .send(&Request::new("GET", "/", "web").encode())
-        .await
-        .unwrap();
+    let mut client = asking(&up).await;
     let (mut server, _, _) = origin.request().await;
     server.writer.send(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     assert_eq!(client.reader.final_head().await.unwrap().status, 204);
@@ -444,11 +405,7 @@ async fn an_address_is_free_when_all_its_registrations_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_a_service_drains_its_upstreams() {
-    let world = World::new();
-    let up = world.up(&[]).await;
-    let (api, origin) = (up.api(), Script::listen().await);
-    api.service("web", json!({})).await;
-    api.register("web", "a", origin.address).await;
+    let (_world, up, api, origin) = web(json!({})).await;
     let ends = tunnel(&up, "web", &origin).await;
     let delete = deleting(&api, "/v1/services/web");
     assert_unanswered(&api, "/v1/services/web", &delete).await;

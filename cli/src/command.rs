@@ -18,12 +18,27 @@ pub mod up;
 /// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
 const TOKEN: &str = "VULCAN_TOKEN";
 
-fn control_config(control: &Control, store: StoreUrl) -> Result<::controlplane::Config, Failure> {
+fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlplane::Config, Failure> {
     if control.tokens.is_none() && !control.admin.ip().is_loopback() {
         let admin = control.admin;
         return Err(Failure::usage(format!(
             "--admin {admin} can be reached from outside: it needs --tokens FILE"
         )));
+    }
+    let options = control.cassandra.options();
+    match &mut store {
+        StoreUrl::Cassandra(_) if options.user.is_some() != options.password_file.is_some() => {
+            return Err(Failure::usage(
+                "--cassandra-user and --cassandra-password-file belong together",
+            ));
+        }
+        StoreUrl::Cassandra(place) => place.options = options,
+        StoreUrl::Redb(_) if options != Default::default() => {
+            return Err(Failure::usage(format!(
+                "--store {store} takes no flag that begins with --cassandra"
+            )));
+        }
+        StoreUrl::Redb(_) => {}
     }
     Ok(::controlplane::Config {
         store,

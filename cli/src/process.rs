@@ -38,8 +38,15 @@ where
     outcome
 }
 
+/// What the driver of Cassandra tells by itself, unless it is asked for: the store says what matters of it.
+const DRIVER: &str = "scylla=off";
+
 fn log(process: &Process) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&process.log).map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    let wanted = match process.log.contains("scylla") {
+        true => process.log.clone(),
+        false => format!("{DRIVER},{}", process.log),
+    };
+    let filter = EnvFilter::try_new(wanted).map_err(|error| Failure::usage(format!("--log: {error}")))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

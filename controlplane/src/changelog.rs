@@ -4,6 +4,7 @@
 pub mod committer;
 mod head;
 mod history;
+mod tail;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,7 +110,11 @@ impl Changelog {
         });
         let (submissions, queue) = mpsc::channel(committer::QUEUE_MAX);
         let writer = Writer::new(Committer::new(head, Box::new(stamp)), log.clone(), shared.clone());
-        let writing = tokio::spawn(writer.run(queue));
+        let (hear, heard) = mpsc::channel(tail::HEARD_MAX);
+        if let Some(every) = log.tail_every() {
+            tokio::spawn(tail::follow(log.clone(), shared.clone(), hear, every));
+        }
+        let writing = tokio::spawn(writer.run(queue, heard));
         Ok((
             Arc::new(Changelog {
                 log,

@@ -23,6 +23,7 @@ use push::Fleet;
 use store::{OpenError, ReadError};
 
 pub use store::StoreUrl;
+pub use store::cassandra::Options as CassandraOptions;
 
 #[derive(Clone, Debug)]
 pub struct Config {

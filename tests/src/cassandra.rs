@@ -3,9 +3,11 @@
 //! It runs for as long as the process that started it, however that ends. `VULCAN_TEST_CASSANDRA=HOST:PORT` names one that
 //! is there already, to be shared.
 
+pub mod link;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
@@ -14,8 +16,8 @@ pub struct Cassandra {
     pub contacts: String,
     /// Of one that this process started.
     pub directory: Option<PathBuf>,
-    /// The launcher stops what it started when its stdin ends.
-    _held: Option<ChildStdin>,
+    /// The launcher. It stops what it started when its stdin ends, which is with this.
+    _launcher: Option<Child>,
 }
 
 fn launcher() -> Command {
@@ -32,7 +34,7 @@ impl Cassandra {
             Ok(contacts) if !contacts.is_empty() => Cassandra {
                 contacts,
                 directory: None,
-                _held: None,
+                _launcher: None,
             },
             _ => Cassandra::start(1, &[]),
         })
@@ -46,7 +48,7 @@ impl Cassandra {
         let target = test.ancestors().nth(3).expect("tests lie in target/<profile>/deps");
         let name = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, SeqCst));
         let directory = target.join("cassandra").join(name);
-        let mut child = launcher()
+        let mut launcher = launcher()
             .args(["hold", &nodes.to_string(), "--dir"])
             .arg(&directory)
             .args(options)
@@ -54,8 +56,7 @@ impl Cassandra {
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3 is installed");
-        let stdin = child.stdin.take().expect("stdin is piped");
-        let stdout = child.stdout.take().expect("stdout is piped");
+        let stdout = launcher.stdout.take().expect("stdout is piped");
         let mut contacts = String::new();
         let read = BufReader::new(stdout).read_line(&mut contacts);
         assert!(
@@ -65,7 +66,7 @@ impl Cassandra {
         Cassandra {
             contacts: contacts.trim().to_owned(),
             directory: Some(directory),
-            _held: Some(stdin),
+            _launcher: Some(launcher),
         }
     }
 

@@ -10,7 +10,7 @@ pub fn run(args: Controlplane) -> Result<(), Failure> {
         .control
         .store
         .clone()
-        .ok_or_else(|| Failure::usage("--store is missing, as in redb:PATH"))?;
+        .ok_or_else(|| Failure::usage("--store is missing, as in redb:PATH or cassandra://HOST/KEYSPACE"))?;
     let config = control_config(&args.control, store)?;
     process::run(&args.process, async |stop| {
         ::controlplane::run(config, Announce::stdout(), stop)

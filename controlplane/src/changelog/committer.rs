@@ -62,6 +62,8 @@ pub enum Input {
     Appended(Result<(), AppendError>),
     /// Of the read that was put out last.
     Tail(Result<Tail, ReadError>),
+    /// What others appended, in order, however it was learnt; what is held already does no harm.
+    Heard(Vec<Arc<Commit>>),
     /// At `wake_at`, or at any other time.
     Timer,
 }
@@ -122,6 +124,7 @@ enum Flight {
     },
     Reading {
         began: u64,
+        from: Revision,
     },
     /// With an attempt: that one is repeated afterwards.
     Resting {
@@ -170,6 +173,9 @@ impl Committer {
             Input::Submit { ticket, actor, decide } => self.submit(ticket, actor, decide, now, &mut outputs),
             Input::Appended(result) => self.appended(result, now, &mut outputs),
             Input::Tail(result) => self.read(result, now, &mut outputs),
+            // What is built on this head is in flight: its own answer tells.
+            Input::Heard(_) if self.attempt().is_some() => {}
+            Input::Heard(commits) => self.fold(commits, &mut outputs),
             Input::Timer => {}
         }
         self.expire(now, &mut outputs);
@@ -282,14 +288,19 @@ impl Committer {
     }
 
     fn look(&mut self, outputs: &mut Vec<Output>) {
-        self.flight = Flight::Reading { began: self.moment };
-        outputs.push(Output::ReadTail {
-            from: self.head.state.revision,
-        });
+        self.read_from_head(self.moment, outputs);
+    }
+
+    fn read_from_head(&mut self, began: u64, outputs: &mut Vec<Output>) {
+        let from = self.head.state.revision;
+        self.flight = Flight::Reading { began, from };
+        outputs.push(Output::ReadTail { from });
     }
 
     fn read(&mut self, result: Result<Tail, ReadError>, now: Time, outputs: &mut Vec<Output>) {
-        let Flight::Reading { began } = self.flight else { return };
+        let Flight::Reading { began, from } = self.flight else {
+            return;
+        };
         let resting = Flight::Resting {
             until: now + REST,
             attempt: None,
@@ -299,24 +310,31 @@ impl Committer {
             return;
         };
         let held = self.head.state.revision;
-        for commit in tail.commits {
-            // A gap, and a log that went back, are no head to decide on: nothing is answered from them.
+        self.fold(tail.commits, outputs);
+        let reached = self.head.state.revision;
+        // A log that went back is no head to decide on: nothing is answered from it.
+        if tail.head >= from && reached >= tail.head {
+            self.proved = began;
+            self.flight = Flight::Idle;
+        } else if reached > held {
+            self.read_from_head(began, outputs);
+        } else {
+            self.flight = resting;
+        }
+    }
+
+    /// Publishes those that follow the head, up to a gap.
+    fn fold(&mut self, commits: Vec<Arc<Commit>>, outputs: &mut Vec<Output>) {
+        for commit in commits {
+            if commit.revision <= self.head.state.revision {
+                continue;
+            }
             let Ok(head) = self.head.after(&commit) else { break };
             self.head = Arc::new(head);
             outputs.push(Output::Publish {
                 commit,
                 head: self.head.clone(),
             });
-        }
-        let reached = self.head.state.revision;
-        if reached >= tail.head && (reached > held || reached == tail.head) {
-            self.proved = began;
-            self.flight = Flight::Idle;
-        } else if reached > held {
-            self.flight = Flight::Reading { began };
-            outputs.push(Output::ReadTail { from: reached });
-        } else {
-            self.flight = resting;
         }
     }
 

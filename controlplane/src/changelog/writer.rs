@@ -52,7 +52,7 @@ impl Writer {
     }
 
     /// Until nobody can submit any more and everything is answered.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, mut heard: mpsc::Receiver<Vec<Arc<Commit>>>) {
         let mut open = true;
         while open || !self.waiting.is_empty() {
             let wake_in = self.committer.wake_at().map(|at| at.since(boottime()));
@@ -68,6 +68,7 @@ impl Writer {
                     self.effect = None;
                     input
                 }
+                Some(commits) = heard.recv() => Input::Heard(commits),
                 () = elapsed(wake_in) => Input::Timer,
             };
             self.feed(input, boottime());

@@ -118,6 +118,16 @@ async fn keep_up(store: Weak<Inner>) {
     }
 }
 
+/// Brings a keyspace to other migrations than this version's.
+#[cfg(any(test, feature = "test-support"))]
+pub async fn migrate_to(place: &Place, migrations: &[migrations::Migration]) -> Result<(), OpenError> {
+    let outcome = match Client::connect(place).await {
+        Ok(client) => migrate::migrate(&client, place, migrations).await,
+        Err(error) => Err(error),
+    };
+    outcome.map_err(|(Obstacle::Refused(detail) | Obstacle::Away(detail))| OpenError::Refused(detail))
+}
+
 impl Inner {
     async fn open(place: &Place) -> Result<Inner, Obstacle> {
         let client = Arc::new(Client::connect(place).await?);

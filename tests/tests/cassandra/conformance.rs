@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use controlplane::StoreUrl;
 use controlplane::store::conformance::{CASES, Medium};
 use controlplane::store::{self, Log};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use vulcan_tests::cassandra::Cassandra;
 
-struct Keyspace(StoreUrl);
+use super::{Store, url};
+
+struct Keyspace(Store);
 
 impl Medium for Keyspace {
     fn open(&self) -> BoxFuture<'_, Arc<dyn Log>> {
-        async { store::open(&self.0).await.unwrap() }.boxed()
+        async { store::open(&url(&self.0.url())).await.unwrap() }.boxed()
     }
 }
 
@@ -21,6 +21,6 @@ impl Medium for Keyspace {
 async fn cassandra_conforms() {
     for (name, case) in CASES {
         println!("{name}");
-        case(&Keyspace(Cassandra::shared().store().parse().unwrap())).await;
+        case(&Keyspace(Store::empty().await)).await;
     }
 }

@@ -475,3 +475,40 @@ fn the_queue_has_an_end() {
     let over = bench.put("over");
     assert!(matches!(bench.answers[&over], Err(WriteError::Overloaded)));
 }
+
+#[test]
+fn what_others_append_is_published_once() {
+    let mut bench = Bench::new();
+    let heard = |revisions: &[u64]| {
+        let commits = revisions.iter().map(|revision| Arc::new(foreign(*revision, "a")));
+        Input::Heard(commits.collect())
+    };
+    bench.feed(heard(&[1, 2]));
+    bench.feed(heard(&[1, 2, 3, 5]));
+    let published: Vec<u64> = bench.published.iter().map(|commit| commit.revision.0).collect();
+    assert_eq!(published, [1, 2, 3], "up to the gap");
+    bench.put("b");
+    assert_eq!(bench.append().0, Revision(3));
+    bench.feed(heard(&[4]));
+    assert_eq!(
+        bench.committer.head().state.revision,
+        Revision(3),
+        "the append's answer tells"
+    );
+    bench.appended(Err(AppendError::Conflict));
+    assert_eq!(bench.reads, [Revision(3)]);
+}
+
+#[test]
+fn a_read_may_be_overtaken_by_what_is_heard() {
+    let mut bench = Bench::new();
+    let ticket = bench.delete("nobody");
+    assert_eq!(bench.reads, [Revision::ZERO]);
+    bench.feed(Input::Heard(vec![Arc::new(foreign(1, "a")), Arc::new(foreign(2, "b"))]));
+    bench.feed(Input::Tail(Ok(Tail {
+        head: Revision(1),
+        commits: vec![Arc::new(foreign(1, "a"))],
+    })));
+    assert_eq!(bench.published.len(), 2);
+    assert_eq!(bench.revision(ticket), (2, false), "it is true at the newer head, too");
+}

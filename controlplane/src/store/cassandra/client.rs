@@ -81,6 +81,7 @@ impl Levels {
 pub struct Client {
     pub session: Session,
     pub levels: Levels,
+    keyspace: String,
     coordinators: Arc<Coordinators>,
 }
 
@@ -105,6 +106,8 @@ impl Client {
             .keepalive_timeout(KEEPALIVE)
             .schema_agreement_timeout(SCHEMA)
             .schema_agreement_interval(AGREEMENT)
+            // After a keyspace was created somebody asks for it; nothing else of the schema is looked at.
+            .refresh_metadata_on_auto_schema_agreement(false)
             .disallow_shard_aware_port(true);
         if let Some(dc) = &options.dc {
             builder = builder.host_filter(Arc::new(DcHostFilter::new(dc.clone())));
@@ -119,6 +122,7 @@ impl Client {
             Ok(Ok(session)) => Ok(Client {
                 session,
                 levels,
+                keyspace: place.keyspace.clone(),
                 coordinators,
             }),
             Ok(Err(error)) => Err(Obstacle::Away(error.to_string())),
@@ -126,9 +130,10 @@ impl Client {
         }
     }
 
-    /// Prepared at the plain level.
+    /// Prepared at the plain level. Tables are named as `{keyspace}.table`: what a name means must not depend on the
+    /// connection that it is prepared on.
     pub async fn prepare(&self, text: &str) -> Result<PreparedStatement, Failure> {
-        let prepared = tokio::time::timeout(CONNECT, self.session.prepare(text)).await;
+        let prepared = tokio::time::timeout(CONNECT, self.session.prepare(self.in_full(text))).await;
         let late = || Failure::NotTried(format!("a statement was not prepared within {} s", CONNECT.as_secs()));
         prepared
             .map_err(|_| late())?
@@ -151,10 +156,14 @@ impl Client {
         Ok(outcome.inspect_err(|error| note(error, &aim))?)
     }
 
-    /// A statement that is not worth preparing, at `levels`.
+    fn in_full(&self, text: &str) -> String {
+        text.replace("{keyspace}", &self.keyspace)
+    }
+
+    /// A statement that is seldom said, at `levels`.
     pub async fn say(&self, text: &str, values: impl SerializeRow, levels: Levels) -> Result<QueryResult, Failure> {
         let aim = Aim::new(&self.coordinators);
-        let mut statement = Statement::new(text);
+        let mut statement = Statement::new(self.in_full(text));
         statement.set_consistency(levels.plain);
         statement.set_serial_consistency(Some(levels.serial));
         statement.set_load_balancing_policy(Some(aim.clone()));

@@ -6,7 +6,7 @@ use shared::change::{Commit, Epoch, Revision};
 use uuid::Uuid;
 
 use super::client::{Client, Levels, Obstacle};
-use super::failure::{Failure, malformed};
+use super::failure::malformed;
 use super::numbers::stored;
 use crate::store::ReadError;
 
@@ -52,9 +52,11 @@ pub struct Meta {
 impl Meta {
     /// Checks, or creates, what is written once.
     pub async fn open(client: &Client, dc: Option<&str>) -> Result<Meta, Obstacle> {
-        let get = client.prepare("SELECT value FROM meta WHERE key = ?").await?;
+        let get = client
+            .prepare("SELECT value FROM {keyspace}.meta WHERE key = ?")
+            .await?;
         let set = client
-            .prepare("UPDATE meta USING TIMESTAMP ? SET value = ? WHERE key = ?")
+            .prepare("UPDATE {keyspace}.meta USING TIMESTAMP ? SET value = ? WHERE key = ?")
             .await?;
         let once = Once { client, get: &get };
         // First, and by everybody: it tells who decides everything else.
@@ -132,7 +134,7 @@ impl Once<'_> {
         if let Some(there) = self.there(key).await? {
             return Ok(there);
         }
-        let insert = "INSERT INTO meta (key, value) VALUES (?, ?) IF NOT EXISTS";
+        let insert = "INSERT INTO {keyspace}.meta (key, value) VALUES (?, ?) IF NOT EXISTS";
         self.client.say(insert, (key, value), levels).await?;
         let there = self.there(key).await?;
         there.ok_or_else(|| Obstacle::Away(format!("{key} was written and is not there yet")))
@@ -145,7 +147,7 @@ impl Once<'_> {
 }
 
 async fn text(client: &Client, get: &PreparedStatement, key: &str) -> Result<Option<String>, ReadError> {
-    let result = client.run(get, (key,)).await.map_err(Failure::from)?;
+    let result = client.run(get, (key,)).await?;
     let rows = result.into_rows_result().map_err(malformed)?;
     let row = rows.maybe_first_row::<(Option<String>,)>().map_err(malformed)?;
     Ok(row.and_then(|(value,)| value))

@@ -105,7 +105,7 @@ async fn pending<'a>(client: &Client, migrations: &'a [Migration]) -> Result<Vec
 
 async fn progress(client: &Client) -> Result<Vec<Progress>, Obstacle> {
     type Columns = (i32, Option<String>, Option<i32>, Option<scylla::value::CqlTimestamp>);
-    let text = "SELECT version, checksum, statements, applied_at FROM schema_migrations";
+    let text = "SELECT version, checksum, statements, applied_at FROM {keyspace}.schema_migrations";
     let result = client.say(text, (), Levels::ALL).await?;
     let unread = |error: &dyn std::fmt::Display| Obstacle::Away(malformed(error).to_string());
     let rows = result.into_rows_result().map_err(|error| unread(&error))?;
@@ -125,7 +125,7 @@ async fn progress(client: &Client) -> Result<Vec<Progress>, Obstacle> {
 async fn note(client: &Client, migration: &Migration, statements: usize, is_applied: bool) -> Result<(), Obstacle> {
     let applied_at = if is_applied { "toTimestamp(now())" } else { "null" };
     let text = format!(
-        "INSERT INTO schema_migrations (version, name, checksum, statements, applied_at) VALUES (?, ?, ?, ?, {applied_at})"
+        "INSERT INTO {{keyspace}}.schema_migrations (version, name, checksum, statements, applied_at) VALUES (?, ?, ?, ?, {applied_at})"
     );
     let version = i32::try_from(migration.version).unwrap_or(i32::MAX);
     let statements = i32::try_from(statements).unwrap_or(i32::MAX);

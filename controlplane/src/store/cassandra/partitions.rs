@@ -16,11 +16,12 @@ use super::failure::{Failure, malformed};
 use super::numbers::{bucket, is_first, revision, stored};
 use crate::store::{AppendError, ReadError};
 
-const APPEND: &str = "UPDATE changes SET head = ?, op_id = ?, writer = ?, actor = ?, ops = ?, at = ? \
+const APPEND: &str = "UPDATE {keyspace}.changes SET head = ?, op_id = ?, writer = ?, actor = ?, ops = ?, at = ? \
                       WHERE bucket = ? AND revision = ? IF head = ? AND op_id = null";
-const HEAD: &str = "SELECT head FROM changes WHERE bucket = ? LIMIT 1";
-const PAGE: &str = "SELECT revision, op_id, actor, ops, at FROM changes WHERE bucket = ? AND revision >= ? LIMIT ?";
-const DROP: &str = "DELETE FROM changes WHERE bucket = ? AND revision < ?";
+const HEAD: &str = "SELECT head FROM {keyspace}.changes WHERE bucket = ? LIMIT 1";
+const PAGE: &str =
+    "SELECT revision, op_id, actor, ops, at FROM {keyspace}.changes WHERE bucket = ? AND revision >= ? LIMIT ?";
+const DROP: &str = "DELETE FROM {keyspace}.changes WHERE bucket = ? AND revision < ?";
 
 pub struct Partitions {
     client: Arc<Client>,

@@ -26,23 +26,24 @@ pub async fn into(state: &mut State, client: &Client) -> Result<(), ReadError> {
         ("authorizers", Kind::from("authorizer")),
         ("members", Kind::Member),
     ] {
-        let text = format!("SELECT name, revision, body FROM {table}");
+        let text = format!("SELECT name, revision, body FROM {{keyspace}}.{table}");
         let mut rows = rows::<Named>(client, &text).await?;
         while let Some((name, at, body)) = rows.try_next().await? {
             put(state, object(kind.clone(), &name), at, None, &body)?;
         }
     }
-    let text = "SELECT service, id, revision, registration, body FROM upstreams";
+    let text = "SELECT service, id, revision, registration, body FROM {keyspace}.upstreams";
     let mut upstreams = rows::<(String, String, i64, i64, String)>(client, text).await?;
     while let Some((service, id, at, registration, body)) = upstreams.try_next().await? {
         put(state, ObjectKey::upstream(&service, &id), at, Some(registration), &body)?;
     }
-    let mut limits = rows::<(Uuid, i64, String)>(client, "SELECT id, revision, body FROM limits").await?;
+    let mut limits = rows::<(Uuid, i64, String)>(client, "SELECT id, revision, body FROM {keyspace}.limits").await?;
     while let Some((id, at, body)) = limits.try_next().await? {
         put(state, object(Kind::from("limit"), &id.to_string()), at, None, &body)?;
     }
     let mut others =
-        rows::<(String, String, i64, String)>(client, "SELECT kind, key, revision, body FROM others").await?;
+        rows::<(String, String, i64, String)>(client, "SELECT kind, key, revision, body FROM {keyspace}.others")
+            .await?;
     while let Some((kind, key, at, body)) = others.try_next().await? {
         put(state, object(Kind::from(&*kind), &key), at, None, &body)?;
     }

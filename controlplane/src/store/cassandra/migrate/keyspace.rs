@@ -16,6 +16,8 @@ pub async fn ensure(client: &Client, place: &Place) -> Result<(), Obstacle> {
         compare(client, place);
     } else {
         change(client, &creation(client, place)?).await?;
+        let refreshed = client.session.refresh_metadata().await;
+        refreshed.map_err(|error| Obstacle::Away(error.to_string()))?;
         tracing::info!(keyspace = %place.keyspace, "the keyspace was created");
     }
     let used = client.session.use_keyspace(&place.keyspace, false).await;

@@ -26,7 +26,7 @@ impl Lock<'_> {
     pub async fn acquire(client: &Client) -> Result<Lock<'_>, Obstacle> {
         let holder = Uuid::new_v4();
         let text = format!(
-            "INSERT INTO schema_lock (name, holder) VALUES (?, ?) IF NOT EXISTS USING TTL {}",
+            "INSERT INTO {{keyspace}}.schema_lock (name, holder) VALUES (?, ?) IF NOT EXISTS USING TTL {}",
             HELD_FOR.as_secs()
         );
         let mut told = false;
@@ -47,7 +47,7 @@ impl Lock<'_> {
 
     pub async fn renew(&self) -> Result<(), Obstacle> {
         let text = format!(
-            "UPDATE schema_lock USING TTL {} SET holder = ? WHERE name = ? IF holder = ?",
+            "UPDATE {{keyspace}}.schema_lock USING TTL {} SET holder = ? WHERE name = ? IF holder = ?",
             HELD_FOR.as_secs()
         );
         let values = (self.holder, NAME, self.holder);
@@ -59,7 +59,7 @@ impl Lock<'_> {
     }
 
     pub async fn release(self) {
-        let text = "DELETE FROM schema_lock WHERE name = ? IF holder = ?";
+        let text = "DELETE FROM {keyspace}.schema_lock WHERE name = ? IF holder = ?";
         if let Err(error) = self.client.say(text, (NAME, self.holder), Levels::ALL).await {
             tracing::warn!(%error, "the lock on migrations was not released; it ends by itself");
         }

@@ -1,0 +1,469 @@
+//! Those who write: what they ask for, how the control plane comes to its answer, and that there is one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use controlplane::changelog::{Committed, Decide, Decision, Head, WriteError};
+use controlplane::push::join;
+use controlplane::registry::plan::{Goal, Plan, Subject};
+use controlplane::registry::{Conditions, Document, address, service, succession, upstream};
+use serde_json::json;
+use shared::change::{Before, Body, Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision, Verb};
+use shared::model::{Address, ServiceName, UpstreamId};
+use shared::stream::roster::Forget;
+use shared::stream::wait::Report;
+use uuid::Uuid;
+
+use crate::dice::{Dice, MILLI, SECOND};
+use crate::oracle::Retired;
+use crate::plane::Purpose;
+use crate::world::{Actor, World};
+
+pub type OpNumber = u64;
+
+pub const SERVICES: [&str; 2] = ["s0", "s1"];
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+const ADDRESSES: [&str; 5] = [
+    "10.0.0.1:80",
+    "10.0.0.2:80",
+    "10.0.0.3:80",
+    "10.0.0.4:80",
+    "10.0.0.5:80",
+];
+
+/// Why a write must be answered by then: the store's 3 s, the longest wait, and what the machine takes.
+const ANSWER_WITHIN: u64 = 40 * SECOND;
+
+#[derive(Default)]
+pub struct Clients {
+    pub between_requests: u64,
+    between_writes: u64,
+    /// No more requests.
+    pub quiet: bool,
+    ops: BTreeMap<OpNumber, Asked>,
+    last: OpNumber,
+    last_delete: Option<What>,
+}
+
+/// A write that has not been answered yet.
+#[derive(Clone)]
+struct Asked {
+    what: What,
+    actor: Arc<str>,
+    /// Nobody else writes under this name.
+    alone: bool,
+    goal: Option<Goal>,
+    /// The true head when it was asked for.
+    head: Revision,
+    history: u64,
+    at: u64,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    PutService(&'static str, String),
+    DeleteService(&'static str),
+    PutUpstream(&'static str, &'static str, String),
+    DeleteUpstream(&'static str, &'static str),
+    DeleteAddress(&'static str),
+    /// Something of a newer version, which no proxy of this one can apply.
+    PutOdd(u64),
+    DeleteOdd,
+    /// The store's own epoch, or another that it may take over from.
+    Succeed(Option<Epoch>),
+    Forget(Arc<str>),
+}
+
+pub struct Waiting {
+    op: OpNumber,
+    committed: Committed,
+    plan: Plan,
+}
+
+impl Clients {
+    pub fn new(dice: &mut Dice) -> Clients {
+        Clients {
+            between_requests: dice.between(60, 400) * MILLI,
+            between_writes: dice.between(100, 1_500) * MILLI,
+            ..Clients::default()
+        }
+    }
+}
+
+impl What {
+    fn subject(&self) -> Subject {
+        let service = |name: &str| ServiceName::try_from(name).expect("a good name");
+        let id = |id: &str| UpstreamId::try_from(id).expect("a good id");
+        match self {
+            What::PutService(name, _) => Subject::Service(service(name)),
+            What::DeleteService(name) => Subject::ServiceGone(service(name)),
+            What::PutUpstream(name, of, _) => Subject::Upstream(service(name), id(of)),
+            What::DeleteUpstream(name, of) => Subject::UpstreamGone(service(name), id(of)),
+            What::DeleteAddress(of) => Subject::AddressGone(Address::try_from(*of).expect("a good address")),
+            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) => Subject::Succession,
+        }
+    }
+
+    fn decide(&self, dice: &mut Dice, head: &Head) -> Decide {
+        let document =
+            |body: &str| Document::of(serde_json::from_str(body).expect("good JSON"), &[]).expect("a good document");
+        let none = Conditions::default;
+        match (self, self.subject()) {
+            (What::PutService(_, body), Subject::Service(name)) => {
+                service::replace(&name, document(body), none()).expect("a good service")
+            }
+            (What::PutUpstream(_, _, body), Subject::Upstream(name, id)) => {
+                upstream::replace(&name, &id, document(body), none()).expect("a good upstream")
+            }
+            (_, Subject::ServiceGone(name)) => service::remove(&name, none()),
+            (_, Subject::UpstreamGone(name, id)) => upstream::remove(&name, &id, none()),
+            (_, Subject::AddressGone(of)) => address::remove(&of),
+            (What::PutOdd(n), _) => odd(Some(*n)),
+            (What::DeleteOdd, _) => odd(None),
+            (What::Succeed(Some(epoch)), _) => succession::succeed(*epoch, dice.uuid()),
+            _ => succession::succeed(head.state.epoch, dice.uuid()),
+        }
+    }
+}
+
+fn odd(n: Option<u64>) -> Decide {
+    Arc::new(move |head| {
+        let (kind, key) = (Kind::Unknown("limit".into()), "x".into());
+        let key = ObjectKey { kind, key };
+        let current = head.state.get(&key);
+        if n.is_none() && current.is_none() {
+            return Decision::Nothing;
+        }
+        Decision::Append(vec![Op {
+            verb: if n.is_some() { Verb::Put } else { Verb::Delete },
+            kind: key.kind,
+            key: key.key,
+            body: n.map(|n| Body::of_value(&json!({ "n": n }))),
+            registration: None,
+            before: current.map(|object| Before {
+                body: object.body.clone(),
+                revision: object.revision,
+                registration: None,
+            }),
+        }])
+    })
+}
+
+impl World {
+    pub fn first_writes(&mut self) {
+        for name in SERVICES {
+            let body = self.service_body(name);
+            self.ask(What::PutService(name, body), None);
+            self.ask(
+                What::PutUpstream(name, "a", json!({"address": ADDRESSES[0]}).to_string()),
+                None,
+            );
+        }
+    }
+
+    pub fn next_write(&mut self) {
+        let pause = self.dice.below(2 * self.clients.between_writes);
+        self.after(Actor::World, pause, |world| {
+            if world.faults.over {
+                return;
+            }
+            world.some_write();
+            world.next_write();
+        });
+    }
+
+    fn service_body(&mut self, name: &str) -> String {
+        let balance = self.dice.one(&["least_request", "round_robin", "random"]);
+        let drain = self.dice.one(&["2s", "5s", "20s"]);
+        json!({"match": [{"hosts": [format!("{name}.test")]}], "balance": balance, "timeouts": {"drain": drain, "response": "2s"}})
+            .to_string()
+    }
+
+    fn some_what(&mut self) -> What {
+        let (service, id) = (self.dice.one(&SERVICES), self.dice.one(&IDS));
+        let address = self.dice.one(&ADDRESSES);
+        match self.dice.below(100) {
+            0..35 => {
+                let state = if self.dice.percent(15) { "draining" } else { "active" };
+                let body = json!({"address": address, "weight": 1 + self.dice.below(3), "state": state});
+                What::PutUpstream(service, id, body.to_string())
+            }
+            35..65 => What::DeleteUpstream(service, id),
+            65..73 => What::DeleteAddress(address),
+            73..85 => What::PutService(service, self.service_body(service)),
+            85..88 => What::DeleteService(service),
+            88..93 => What::PutOdd(self.dice.below(5)),
+            93..96 => What::DeleteOdd,
+            96..97 => What::Succeed(None),
+            _ => match self.volume().members(self.volume().head()) {
+                members if members.is_empty() => What::DeleteOdd,
+                members => What::Forget(members[self.dice.index(members.len())].0.clone()),
+            },
+        }
+    }
+
+    fn some_write(&mut self) {
+        if self.faults.foreign && self.dice.percent(12) {
+            return self.foreign_write();
+        }
+        let again = self
+            .dice
+            .percent(25)
+            .then(|| self.clients.last_delete.clone())
+            .flatten();
+        let what = again.unwrap_or_else(|| self.some_what());
+        let goal = self.dice.percent(8).then_some(Goal::None);
+        if matches!(
+            what,
+            What::DeleteUpstream(..) | What::DeleteAddress(_) | What::DeleteService(_)
+        ) {
+            self.clients.last_delete = Some(what.clone());
+        }
+        self.ask(what, goal);
+    }
+
+    pub fn ask(&mut self, what: What, goal: Option<Goal>) {
+        let Some(head) = self.plane.run.as_ref().map(|run| run.committer.head().clone()) else {
+            return;
+        };
+        self.clients.last += 1;
+        let number = self.clients.last;
+        let alone = self.dice.percent(40);
+        let actor: Arc<str> = match alone {
+            true => format!("client {number}").into(),
+            false => "clients".into(),
+        };
+        self.note(|| format!("client: {number} asks for {what:?}, waiting for {goal:?}"));
+        let asked = Asked {
+            what: what.clone(),
+            actor: actor.clone(),
+            alone,
+            goal,
+            head: self.volume().head(),
+            history: self.volume().history,
+            at: self.now,
+        };
+        self.clients.ops.insert(number, asked);
+        let way = self.dice.between(10_000, MILLI);
+        if let What::Forget(name) = what {
+            return self.after(Actor::Plane, way, move |world| world.ask_to_forget(number, &name));
+        }
+        let decide = what.decide(&mut self.dice, &head);
+        self.after(Actor::Plane, way, move |world| {
+            world.submit(actor, decide, Purpose::Write(number))
+        });
+    }
+
+    /// The control plane has gone, and with it who was asked.
+    pub fn lose_clients(&mut self) {
+        self.clients.ops.clear();
+    }
+
+    pub fn decided(&mut self, number: OpNumber, result: Result<Committed, WriteError>) {
+        let Some(asked) = self.clients.ops.get(&number).cloned() else {
+            return;
+        };
+        let committed = match result {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.note(|| format!("client: {number} is answered {error:?}"));
+                let stays_out = !matches!(error, WriteError::OutcomeUnknown { .. });
+                if stays_out && asked.alone {
+                    self.never(&asked.actor);
+                }
+                self.clients.ops.remove(&number);
+                return;
+            }
+        };
+        if !committed.appended && committed.revision < asked.head {
+            let (revision, head) = (committed.revision, asked.head);
+            self.violate(format!(
+                "{:?} was decided at revision {revision}, when the log's head had been {head} before it was asked",
+                asked.what
+            ));
+        }
+        let Some(run) = self.plane.run.as_mut() else { return };
+        let plan = Plan::of(&asked.what.subject(), &committed, &run.history, asked.goal, None);
+        if plan.goal == Goal::None {
+            self.clients.ops.remove(&number);
+            return;
+        }
+        let (spec, timeout) = (plan.spec.clone(), plan.timeout);
+        let waiting = Waiting {
+            op: number,
+            committed,
+            plan,
+        };
+        match self.hub(|hub, now| hub.wait(spec, now)) {
+            None => {}
+            Some(Err(report)) => self.finish(waiting, *report),
+            Some(Ok(id)) => {
+                if let Some(run) = self.plane.run.as_mut() {
+                    run.waits.insert(id, waiting);
+                }
+                self.after(Actor::Plane, timeout.as_nanos() as u64, move |world| {
+                    let report = world.hub(|hub, now| hub.give_up(id, now)).flatten();
+                    let waiting = world.plane.run.as_mut().and_then(|run| run.waits.remove(&id));
+                    if let (Some(report), Some(waiting)) = (report, waiting) {
+                        world.finish(waiting, report);
+                    }
+                });
+            }
+        }
+    }
+
+    pub fn finish(&mut self, waiting: Waiting, report: Report) {
+        let Some(asked) = self.clients.ops.remove(&waiting.op) else {
+            return;
+        };
+        self.note(|| format!("client: {} is answered {report:?}", waiting.op));
+        self.count.add(match (report.reached, report.refused_now) {
+            (true, _) => "writes answered 200",
+            (false, true) => "writes refused by a proxy",
+            (false, false) => "writes answered 504",
+        });
+        if !report.detached.is_empty() {
+            self.count.add("writes that named a proxy detached");
+        }
+        if self.now > asked.at + ANSWER_WITHIN + self.plane_was_paused() {
+            self.violate(format!(
+                "{:?} was answered after {} s",
+                asked.what,
+                (self.now - asked.at) / SECOND
+            ));
+        }
+        if report.reached && asked.history == self.volume().history {
+            let retired = self.retired(&asked.what, waiting.committed.revision);
+            if waiting.plan.goal == Goal::Drained {
+                self.count.add("writes that waited for a drain");
+            }
+            self.promised(
+                &format!("{:?}", asked.what),
+                waiting.committed.revision,
+                &waiting.plan.spec.objects,
+                retired,
+                &report,
+            );
+        }
+    }
+
+    /// What a success tells its caller that is free of traffic, derived from the log alone.
+    fn retired(&self, what: &What, at: Revision) -> Vec<Retired> {
+        let before = at;
+        match what {
+            What::DeleteUpstream(service, id) => vec![Retired::upstream(service, id, before)],
+            What::DeleteService(service) => vec![Retired::service(service, before)],
+            What::DeleteAddress(address) => vec![Retired::address(address, before)],
+            What::PutUpstream(service, id, _) => {
+                let key = ObjectKey::upstream(service, id);
+                let volume = self.volume();
+                let Some(new) = volume.at(at).get(&key) else {
+                    return Vec::new();
+                };
+                let Some(old) = volume.at(Revision(new.revision.0 - 1)).get(&key) else {
+                    return Vec::new();
+                };
+                let drains = new.body.as_str().contains("\"draining\"");
+                match new.registration != old.registration || drains {
+                    true => vec![Retired::upstream(service, id, new.revision)],
+                    false => Vec::new(),
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn ask_to_forget(&mut self, number: OpNumber, name: &str) {
+        let stands = self.hub(|hub, now| hub.forget(name, now));
+        match stands {
+            None => {}
+            Some(Forget::Absent) => drop(self.clients.ops.remove(&number)),
+            Some(Forget::Present) => {
+                self.count.add("forgetting refused: present");
+                self.clients.ops.remove(&number);
+            }
+            Some(Forget::Within(rest)) => {
+                let due = self
+                    .clients
+                    .ops
+                    .get(&number)
+                    .is_some_and(|asked| self.now + rest.as_nanos() as u64 <= asked.at + 15 * SECOND);
+                match due {
+                    true => {
+                        let name: Arc<str> = name.into();
+                        self.after(Actor::Plane, rest.as_nanos() as u64, move |world| {
+                            world.ask_to_forget(number, &name);
+                        });
+                    }
+                    false => drop(self.clients.ops.remove(&number)),
+                }
+            }
+            Some(Forget::Now { instance }) => {
+                self.count.add("members forgotten on demand");
+                let decide = join::leaving(name.into(), instance, false);
+                self.submit("operator".into(), decide, Purpose::Forget(number));
+            }
+        }
+    }
+
+    pub fn submit_forget(&mut self, actor: Arc<str>, name: Arc<str>, instance: Uuid) {
+        self.submit(actor, join::leaving(name, instance, false), Purpose::Forget(0));
+    }
+
+    pub fn forgotten(&mut self, number: OpNumber, result: &Result<Committed, WriteError>) {
+        self.note(|| format!("client: {number} forgot, {}", result.is_ok()));
+        self.clients.ops.remove(&number);
+    }
+
+    /// Another control plane on the same log.
+    fn foreign_write(&mut self) {
+        let what = self.some_what();
+        let head = Head::of(self.volume().now().clone());
+        let decide = match &what {
+            What::Forget(name) => {
+                let members = self.volume().members(self.volume().head());
+                let Some((_, member)) = members.into_iter().find(|(member, _)| member == name) else {
+                    return;
+                };
+                self.count.add("members forgotten elsewhere");
+                join::leaving(name.clone(), member.instance, false)
+            }
+            What::Succeed(_) => return,
+            other => other.decide(&mut self.dice, &head),
+        };
+        let Decision::Append(ops) = decide(&head) else { return };
+        let commit = Commit {
+            revision: head.state.revision.next(),
+            at_ms: 0,
+            actor: "another control plane".into(),
+            op_id: OpId(self.dice.uuid()),
+            ops,
+        };
+        let Some(run) = self.plane.run.as_ref() else { return };
+        if run.core.append(head.state.revision, &commit).is_ok() {
+            self.note(|| format!("elsewhere: revision {} is {what:?}", commit.revision));
+            self.count.add("commits of another control plane");
+        }
+        self.learn();
+    }
+
+    /// At the end nobody still waits.
+    pub fn check_answered(&mut self) {
+        let late = self
+            .clients
+            .ops
+            .values()
+            .find(|asked| self.now > asked.at + ANSWER_WITHIN);
+        if let Some(asked) = late.cloned() {
+            self.violate(format!(
+                "{:?} has got no answer in {} s",
+                asked.what,
+                (self.now - asked.at) / SECOND
+            ));
+        }
+    }
+
+    fn plane_was_paused(&self) -> u64 {
+        self.faults.plane_paused
+    }
+}

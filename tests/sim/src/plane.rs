@@ -1,0 +1,455 @@
+//! The control plane: the machines that the binary links, and the little that its shells do around them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use controlplane::changelog::committer::{self, Committer, Stamp, Tail};
+use controlplane::changelog::{Committed, Decide, Head, History, WriteError};
+use controlplane::push::join;
+use controlplane::store::core::Core;
+use controlplane::store::{AppendError, ReadError};
+use shared::change::{Commit, OpId, Revision};
+use shared::state::State;
+use shared::stream::hub::{Hub, Refusal, WaitId};
+use shared::stream::message::Up;
+use shared::stream::publisher::{self, Closing, Output};
+use shared::stream::roster::{PAUSE, SessionId};
+use shared::time::Time;
+use uuid::Uuid;
+
+use crate::clients::{OpNumber, Waiting};
+use crate::clock::Clock;
+use crate::dice::{Dice, MILLI, SECOND};
+use crate::network::ConnId;
+use crate::world::{Actor, World};
+
+pub struct Plane {
+    pub clock: Clock,
+    /// Which store it runs on.
+    pub volume: usize,
+    pub life: u64,
+    pub paused_until: u64,
+    pub run: Option<Box<Run>>,
+}
+
+pub struct Run {
+    pub core: Core,
+    pub committer: Committer,
+    pub history: History,
+    pub hub: Hub,
+    tickets: HashMap<u64, Purpose>,
+    last_ticket: u64,
+    pub waits: HashMap<WaitId, Waiting>,
+    sessions: HashMap<SessionId, ConnId>,
+    /// An append that is under way.
+    pub appending: Option<(Revision, Arc<Commit>)>,
+    /// Configurations that a cache may still hold.
+    snapshots: Vec<State>,
+    /// When it began to run without a pause, by its own clock.
+    pub since: Time,
+    pulse: Time,
+    /// When an instance was heard last on a connection that counts.
+    pub heard: BTreeMap<Uuid, Time>,
+}
+
+pub enum Purpose {
+    Write(OpNumber),
+    Forget(OpNumber),
+    Join(ConnId),
+    Leave(ConnId),
+}
+
+impl Plane {
+    pub fn new(dice: &mut Dice) -> Plane {
+        Plane {
+            clock: Clock::new(dice),
+            volume: 0,
+            life: 0,
+            paused_until: 0,
+            run: None,
+        }
+    }
+}
+
+impl World {
+    pub fn plane_time(&self) -> Time {
+        self.plane.clock.read(self.now)
+    }
+
+    pub fn start_plane(&mut self) {
+        self.plane.life += 1;
+        self.plane.paused_until = 0;
+        let now = self.plane_time();
+        let core = self.volume_mut().open();
+        let leased = self.leased();
+        self.volume_mut().look(&core, &leased);
+        let head = Arc::new(Head::of(core.load().expect("the store can be read")));
+        let mut history = History::after_floor(Revision::ZERO);
+        let commits = core.read(Revision::ZERO, usize::MAX).unwrap_or_default();
+        commits.into_iter().for_each(|commit| history.push(Arc::new(commit)));
+        let recent = history.recent();
+        let hub = Hub::new(&head.state, recent.iter().map(|commit| &**commit), now);
+        let mut dice = Dice::new(self.dice.next());
+        let stamp = Box::new(move || Stamp {
+            op_id: OpId(dice.uuid()),
+            at_ms: 0,
+        });
+        self.note(|| format!("plane: starts at revision {}", head.state.revision));
+        self.plane.run = Some(Box::new(Run {
+            core,
+            committer: Committer::new(head, stamp),
+            history,
+            hub,
+            tickets: HashMap::new(),
+            last_ticket: 0,
+            waits: HashMap::new(),
+            sessions: HashMap::new(),
+            appending: None,
+            snapshots: Vec::new(),
+            since: now,
+            pulse: now,
+            heard: BTreeMap::new(),
+        }));
+        self.tick_hub();
+    }
+
+    /// As by SIGKILL; perhaps in the middle of an append.
+    pub fn kill_plane(&mut self) {
+        let Some(run) = self.plane.run.take() else { return };
+        self.note(|| "plane: killed");
+        self.plane.life += 1;
+        if let Some((after, commit)) = &run.appending
+            && self.dice.percent(70)
+        {
+            let writes = self.dice.below(40);
+            self.volume_mut().fail_after(writes);
+            let done = run.core.append(*after, commit);
+            self.note(|| format!("plane: dies in an append, {done:?}"));
+            self.count.add("appends torn by a kill");
+        }
+        self.volume_mut().kill();
+        drop(run);
+        self.cut_all();
+        self.lose_clients();
+    }
+
+    fn tick_hub(&mut self) {
+        let forget_after = self.faults.forget_after;
+        let gone = self.hub(|hub, now| {
+            hub.tick(now);
+            forget_after.map_or(Vec::new(), |after| hub.roster().forgotten(after, now))
+        });
+        for (name, instance) in gone.unwrap_or_default().into_iter().take(1) {
+            self.count.add("members forgotten after long");
+            self.submit_forget("forget-after".into(), name, instance);
+        }
+        self.after(Actor::Plane, 250 * MILLI, World::tick_hub);
+    }
+
+    /// Runs a call on the hub and tells everybody what came of it.
+    pub fn hub<R>(&mut self, call: impl FnOnce(&mut Hub, Time) -> R) -> Option<R> {
+        let now = self.plane_time();
+        let run = self.plane.run.as_mut()?;
+        if now.since(run.pulse) > PAUSE {
+            run.since = now;
+        }
+        run.pulse = now;
+        let result = call(&mut run.hub, now);
+        self.deliver();
+        Some(result)
+    }
+
+    fn deliver(&mut self) {
+        let Some(run) = self.plane.run.as_mut() else { return };
+        let news = run.hub.take_news();
+        let closed: Vec<ConnId> = news
+            .closed
+            .iter()
+            .filter_map(|session| run.sessions.remove(session))
+            .collect();
+        let finished: Vec<_> = news
+            .finished
+            .into_iter()
+            .filter_map(|(id, report)| Some((run.waits.remove(&id)?, report)))
+            .collect();
+        for (waiting, report) in finished {
+            self.finish(waiting, report);
+        }
+        let mut woken = closed;
+        if news.changed {
+            let live = self.connections.iter().filter(|(_, c)| c.publisher.is_some());
+            woken.extend(live.map(|(id, _)| *id));
+        }
+        for id in woken {
+            let soon = self.dice.gap();
+            self.after(Actor::Plane, soon, move |world| {
+                world.publish(id, publisher::Input::Wake)
+            });
+        }
+    }
+
+    /// Takes down what the checks go by: whom this control plane has heard, by its own clock.
+    pub fn heard(&mut self, id: ConnId, up: &Up) {
+        let now = self.plane_time();
+        let Some(instance) = self.connections.get(&id).map(|connection| connection.instance) else {
+            return;
+        };
+        if let (Some(run), Up::State(_)) = (self.plane.run.as_mut(), up)
+            && run.sessions.values().any(|live| *live == id)
+        {
+            run.heard.insert(instance, now);
+        }
+    }
+
+    /// One input to one connection's publisher, with all that follows.
+    pub fn publish(&mut self, id: ConnId, input: publisher::Input) {
+        let Some(mut publisher) = self.connections.get_mut(&id).and_then(|c| c.publisher.take()) else {
+            return;
+        };
+        let outputs = self
+            .hub(|hub, now| publisher.handle(input, hub, now))
+            .unwrap_or_default();
+        let session = publisher.session();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.publisher = Some(publisher);
+        }
+        for output in outputs {
+            match output {
+                Output::Refuse(refusal) => {
+                    self.refused(id, &refusal);
+                    self.refuse(id, Some(&refusal));
+                }
+                Output::Unavailable => self.refuse(id, None),
+                Output::Join { name, member, replaces } => {
+                    self.count.add("joins");
+                    if replaces.is_some() {
+                        self.count.add("instances replaced");
+                    }
+                    let decide = join::joining(name.clone(), member, replaces);
+                    self.submit(name, decide, Purpose::Join(id));
+                }
+                Output::Accept => {
+                    if let (Some(run), Some(session)) = (self.plane.run.as_mut(), session) {
+                        run.sessions.insert(session, id);
+                    }
+                }
+                Output::Send(bytes) => self.send_lines(id, bytes),
+                Output::Leave { name, instance } => {
+                    self.count.add("goodbyes");
+                    self.submit(name.clone(), join::leaving(name, instance, true), Purpose::Leave(id));
+                }
+                Output::Close(closing) => self.closed(id, closing),
+            }
+        }
+    }
+
+    fn closed(&mut self, id: ConnId, closing: Closing) {
+        self.note(|| format!("plane: connection {id} ends, {closing:?}"));
+        match closing {
+            Closing::Evicted => self.count.add("connections evicted"),
+            Closing::NoProgress => self.count.add("connections without progress"),
+            _ => {}
+        }
+        self.end_down(id);
+    }
+
+    /// Whether the refusal is one that the rules allow.
+    fn refused(&mut self, id: ConnId, refusal: &Refusal) {
+        self.note(|| format!("plane: connection {id} is refused, {refusal}"));
+        self.count.add(match refusal {
+            Refusal::Held { .. } => "names held by another instance",
+            Refusal::OtherEpoch { .. } => "other epochs refused",
+            Refusal::Ahead { .. } => "proxies ahead of the store refused",
+            Refusal::Diverged { .. } => "proxies of another history refused",
+            _ => "other refusals",
+        });
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let (name, instance) = (self.proxies[connection.proxy].name.clone(), connection.instance);
+        let held = matches!(refusal, Refusal::Held { .. });
+        let members = self.volume().members(self.volume().head());
+        if held
+            && members
+                .iter()
+                .any(|(n, member)| *n == name && member.instance == instance)
+        {
+            self.violate(format!("{name} was refused its own name after a restart"));
+        }
+        let lost_history = matches!(refusal, Refusal::Ahead { .. } | Refusal::Diverged { .. });
+        if lost_history && self.volume().went_back.is_none() {
+            self.violate(format!("{name} was refused as if the store had gone back: {refusal}"));
+        }
+    }
+
+    pub fn submit(&mut self, actor: Arc<str>, decide: Decide, purpose: Purpose) {
+        let Some(run) = self.plane.run.as_mut() else { return };
+        run.last_ticket += 1;
+        let ticket = run.last_ticket;
+        run.tickets.insert(ticket, purpose);
+        self.commit(committer::Input::Submit { ticket, actor, decide });
+    }
+
+    fn commit(&mut self, input: committer::Input) {
+        let now = self.plane_time();
+        let Some(run) = self.plane.run.as_mut() else { return };
+        for output in run.committer.handle(input, now) {
+            match output {
+                committer::Output::Append { after, commit } => self.append(after, commit),
+                committer::Output::ReadTail { from } => self.read_tail(from),
+                committer::Output::Publish { commit, head } => self.published(commit, &head),
+                committer::Output::Answer { ticket, result } => self.answer(ticket, *result),
+            }
+        }
+        let wake_at = self.plane.run.as_ref().and_then(|run| run.committer.wake_at());
+        if let Some(at) = wake_at {
+            let delay = at.since(now).as_nanos() as u64 + MILLI;
+            self.after(Actor::Plane, delay, |world| {
+                let now = world.plane_time();
+                let due = world.plane.run.as_ref().and_then(|run| run.committer.wake_at());
+                if due.is_some_and(|at| at <= now) {
+                    world.commit(committer::Input::Timer);
+                }
+            });
+        }
+    }
+
+    /// One after another, as the changelog does: memory, then the fleet; answers follow.
+    fn published(&mut self, commit: Arc<Commit>, head: &Arc<Head>) {
+        self.note(|| format!("plane: revision {} stands: {}", commit.revision, summary(&commit)));
+        if let Some(run) = self.plane.run.as_mut() {
+            run.history.push(commit.clone());
+            run.snapshots.push(head.state.clone());
+            if run.snapshots.len() > 4 {
+                run.snapshots.remove(0);
+            }
+        }
+        self.hub(|hub, now| hub.committed(&commit, &head.state, now));
+    }
+
+    fn answer(&mut self, ticket: u64, result: Result<Committed, WriteError>) {
+        let Some(purpose) = self.plane.run.as_mut().and_then(|run| run.tickets.remove(&ticket)) else {
+            return;
+        };
+        match &result {
+            Err(WriteError::OutcomeUnknown { .. }) => self.count.add("outcomes unknown to the writer"),
+            Err(WriteError::Unavailable) => self.count.add("writes the store did not take"),
+            Ok(committed) if !committed.appended => self.count.add("decisions that appended nothing"),
+            _ => {}
+        }
+        let soon = self.dice.gap();
+        self.after(Actor::Plane, soon, move |world| match purpose {
+            Purpose::Write(op) => world.decided(op, result),
+            Purpose::Forget(op) => world.forgotten(op, &result),
+            Purpose::Join(id) => world.publish(id, publisher::Input::Joined(join::joined(&result))),
+            Purpose::Leave(id) => world.publish(id, publisher::Input::Left),
+        });
+    }
+
+    fn append(&mut self, after: Revision, commit: Arc<Commit>) {
+        if let Some(run) = self.plane.run.as_mut() {
+            run.appending = Some((after, commit.clone()));
+        }
+        let trouble = self.now < self.faults.store_trouble_until;
+        let (took, outcome) = match (trouble, self.dice.below(4)) {
+            (false, _) => (self.dice.between(100_000, 3 * MILLI), Outcome::True),
+            (true, 0) => (self.dice.below(50 * MILLI), Outcome::Unavailable),
+            (true, 1) => (self.dice.below(900 * MILLI), Outcome::UnknownDone),
+            (true, 2) => (self.dice.below(900 * MILLI), Outcome::UnknownLater),
+            (true, _) => (self.dice.below(4 * SECOND), Outcome::True),
+        };
+        self.after(Actor::Plane, took, move |world| world.appended(after, commit, outcome));
+    }
+
+    fn appended(&mut self, after: Revision, commit: Arc<Commit>, outcome: Outcome) {
+        let Some(run) = self.plane.run.as_mut() else { return };
+        run.appending = None;
+        let unknown = || Err(AppendError::Unknown("no answer in time".into()));
+        let result = match outcome {
+            Outcome::True => run.core.append(after, &commit),
+            Outcome::Unavailable => Err(AppendError::Unavailable("nobody is there".into())),
+            Outcome::UnknownDone => run.core.append(after, &commit).and_then(|()| unknown()),
+            Outcome::UnknownLater => unknown(),
+        };
+        match &result {
+            Err(AppendError::Conflict) => self.count.add("conflicts"),
+            Err(AppendError::Unknown(_)) => self.count.add("appends of unknown outcome"),
+            _ => {}
+        }
+        if matches!(outcome, Outcome::UnknownLater) {
+            // It was frozen on its way, and comes about after all, unless something else has by then.
+            let later = self.dice.between(10 * MILLI, 3 * SECOND);
+            self.after(Actor::Plane, later, move |world| {
+                if let Some(run) = world.plane.run.as_mut() {
+                    let late = run.core.append(after, &commit);
+                    if late.is_ok() {
+                        world.count.add("appends that came about later");
+                    }
+                    world.learn();
+                }
+            });
+        }
+        self.learn();
+        self.commit(committer::Input::Appended(result));
+    }
+
+    /// Whatever stands in the log by now is the truth.
+    pub fn learn(&mut self) {
+        let Some(run) = self.plane.run.as_ref() else { return };
+        let leased = self.leased();
+        let new = self.volumes[self.plane.volume].look(&run.core, &leased);
+        for commit in new {
+            self.stands(&commit);
+        }
+    }
+
+    fn read_tail(&mut self, from: Revision) {
+        let trouble = self.now < self.faults.store_trouble_until && self.dice.percent(40);
+        let took = self.dice.between(100_000, 5 * MILLI);
+        self.after(Actor::Plane, took, move |world| {
+            let Some(run) = world.plane.run.as_ref() else { return };
+            let tail = || {
+                let head = run.core.head()?;
+                let commits = run.core.read(from, 1_000)?.into_iter().map(Arc::new).collect();
+                Ok(Tail { head, commits })
+            };
+            let tail: Result<Tail, ReadError> = match trouble {
+                true => Err(ReadError::Unavailable("nobody is there".into())),
+                false => tail(),
+            };
+            world.commit(committer::Input::Tail(tail));
+        });
+    }
+
+    /// A configuration that the cache may hand out: not older than what was promised to connections.
+    pub fn snapshot(&mut self) -> Option<State> {
+        let run = self.plane.run.as_ref()?;
+        let head = &run.committer.head().state;
+        let promised = run.hub.offered_revision();
+        let fits = |state: &&State| state.epoch == head.epoch && state.configured >= promised;
+        let fitting: Vec<State> = run.snapshots.iter().filter(fits).chain([head]).cloned().collect();
+        let chosen = self.dice.index(fitting.len());
+        fitting.into_iter().nth(chosen)
+    }
+
+    /// Stops it as by SIGSTOP.
+    pub fn pause_plane(&mut self, time: Duration) {
+        self.plane.paused_until = self.plane.paused_until.max(self.now + time.as_nanos() as u64);
+    }
+}
+
+enum Outcome {
+    True,
+    Unavailable,
+    UnknownDone,
+    UnknownLater,
+}
+
+fn summary(commit: &Commit) -> String {
+    let ops = commit.ops.iter().map(|op| {
+        let body = op.body.as_ref().map_or("", |body| body.as_str());
+        format!("{:?} {} {body}", op.verb, op.object())
+    });
+    ops.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,499 @@
+//! A proxy: the subscriber, the local store and the views that the binary links, and what its driver does around them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::sync::directory::{Begun, begin};
+use dataplane::sync::store::Store;
+use dataplane::upstream::endpoint::{Endpoint, Identity};
+use dataplane::view::{LeftOut, Reader, Views};
+use shared::change::{Epoch, Revision};
+use shared::digest::Digest;
+use shared::stream::message::Up;
+use shared::stream::subscriber::{self, Alarm, Input, Loaded, OnLeaseEnd, Output, Phase, Settings, Subscriber};
+use shared::time::Time;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::dice::{MICRO, MILLI, SECOND};
+use crate::medium::{Condition, Medium};
+use crate::network::ConnId;
+use crate::requests::Request;
+use crate::world::{Actor, World};
+
+pub const WORKERS: usize = 2;
+
+/// One data directory under one name, and the process on it while there is one.
+pub struct Proxy {
+    pub name: Arc<str>,
+    pub instance: Uuid,
+    pub medium: Arc<Medium>,
+    pub clock: Clock,
+    pub lease: Duration,
+    pub on_lease_end: OnLeaseEnd,
+    pub life: u64,
+    pub paused_until: u64,
+    pub woke: u64,
+    pub up_stalled_until: u64,
+    pub down_stalled_until: u64,
+    pub run: Option<Box<Run>>,
+    /// The last revision acknowledged: of whatever a restart loads, it must not be behind.
+    pub said: Option<(Epoch, Revision)>,
+}
+
+/// What a table in use is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub epoch: Epoch,
+    pub revision: Revision,
+    pub digest: Digest,
+}
+
+pub struct Run {
+    pub subscriber: Subscriber,
+    store: Store,
+    pub views: Arc<Views>,
+    pub readers: Vec<Reader>,
+    left: LeftOut,
+    outputs: VecDeque<Output>,
+    inbox: VecDeque<Inbox>,
+    /// An output is being carried out.
+    busy: bool,
+    connection: Option<ConnId>,
+    fetch: u64,
+    drains: watch::Receiver<u64>,
+    told_of_drains: bool,
+    pub phase: Phase,
+    pub listening: bool,
+    pub opened: bool,
+    pub requests: BTreeMap<u64, Request>,
+    pub last_request: u64,
+    pub served: Option<Served>,
+    /// By its own clock.
+    pub started: Time,
+    /// What must be live wherever it opens: promised before it was welcomed, or before it began.
+    hello_sent: Time,
+    /// What the control plane is known to have heard of it, counted from its sending.
+    pub proven: Option<Time>,
+    pub stopping: bool,
+}
+
+enum Inbox {
+    Input(Input),
+    /// Read what drains at the moment of handing it in.
+    Draining,
+}
+
+impl Proxy {
+    pub fn connection(&self) -> Option<ConnId> {
+        self.run.as_ref().and_then(|run| run.connection)
+    }
+
+    pub fn forget_connection(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.connection = None;
+        }
+    }
+
+    pub fn time(&self, now: u64) -> Time {
+        self.clock.read(now)
+    }
+
+    pub fn was_proven_within(&self, time: Duration, now: u64) -> bool {
+        let proven = self.run.as_ref().and_then(|run| run.proven);
+        proven.is_some_and(|proven| self.time(now).since(proven) < time)
+    }
+
+    /// Whether it may believe that the control plane counts on it, by what was echoed and by its own clock.
+    pub fn is_leased(&self, now: u64) -> bool {
+        let Some(run) = &self.run else { return false };
+        self.was_proven_within(self.lease, now) && run.phase == Phase::Serving { stale: false }
+    }
+}
+
+impl World {
+    pub fn start_proxy(&mut self, i: usize) {
+        if self.proxies[i].run.is_some() {
+            return;
+        }
+        let fresh = self.dice.uuid();
+        let seed = self.dice.next();
+        let node = &mut self.proxies[i];
+        node.life += 1;
+        node.paused_until = 0;
+        node.medium.mend();
+        let Ok(begun) = begin(node.medium.clone(), fresh) else {
+            return;
+        };
+        let Begun {
+            store,
+            instance,
+            boot,
+            state,
+            disk,
+        } = begun;
+        node.instance = instance;
+        self.instances.insert((node.name.clone(), instance));
+        let settings = Settings {
+            identity: subscriber::Identity {
+                name: node.name.clone(),
+                instance,
+                boot,
+                build: "sim".into(),
+            },
+            lease: node.lease,
+            on_lease_end: node.on_lease_end,
+            urls: 1,
+            seed,
+        };
+        let loaded = state.as_ref().map(|state| (state.epoch, state.configured));
+        let now = self.proxies[i].time(self.now);
+        let (subscriber, outputs) = Subscriber::new(settings, Loaded { state, disk }, now);
+        let views = Views::new(WORKERS);
+        let node = &mut self.proxies[i];
+        node.run = Some(Box::new(Run {
+            subscriber,
+            store,
+            readers: (0..=WORKERS).map(|_| views.reader()).collect(),
+            left: LeftOut::default(),
+            outputs: outputs.into(),
+            inbox: VecDeque::new(),
+            busy: false,
+            connection: None,
+            fetch: 0,
+            drains: views.changed(),
+            told_of_drains: false,
+            phase: Phase::Starting,
+            listening: false,
+            opened: false,
+            requests: BTreeMap::new(),
+            last_request: 0,
+            served: None,
+            started: now,
+            hello_sent: now,
+            proven: None,
+            stopping: false,
+            views,
+        }));
+        let (name, said, torn) = (node.name.clone(), node.said, node.medium.take_torn());
+        if torn {
+            self.count.add("torn tails");
+        }
+        self.count.add(match loaded {
+            Some(_) => "starts from disk",
+            None => "starts with nothing",
+        });
+        self.note(|| format!("proxy {i}: starts as {name} of {instance}, {boot}, with {loaded:?}"));
+        self.check_start(i, loaded, said);
+        self.turn(i);
+        self.tick_proxy(i);
+        self.next_request(i);
+    }
+
+    /// As by SIGKILL; what is being written may be torn.
+    pub fn kill_proxy(&mut self, i: usize) {
+        let Some(mut run) = self.proxies[i].run.take() else {
+            return;
+        };
+        self.note(|| format!("proxy {i}: killed"));
+        self.count.add("proxies killed");
+        if run.busy {
+            let percent = self.dice.below(100);
+            self.proxies[i].medium.tear(percent);
+            // It dies in the middle; nobody hears what came of it.
+            let _ = match run.outputs.front() {
+                Some(Output::Write(changes)) => run.store.write(changes).is_ok(),
+                Some(Output::Save(state)) => run.store.save(state).is_ok(),
+                _ => true,
+            };
+            self.proxies[i].medium.mend();
+        }
+        self.gone(i, run.connection);
+    }
+
+    fn gone(&mut self, i: usize, connection: Option<ConnId>) {
+        self.proxies[i].life += 1;
+        self.proxies[i].paused_until = 0;
+        if let Some(id) = connection {
+            let within = self.dice.one(&[MILLI, 50 * MILLI, 20 * SECOND]);
+            self.hang_up(id, within);
+        }
+    }
+
+    pub fn give(&mut self, i: usize, input: Input) {
+        if let Some(run) = &mut self.proxies[i].run {
+            run.inbox.push_back(Inbox::Input(input));
+            self.turn(i);
+        }
+    }
+
+    fn tick_proxy(&mut self, i: usize) {
+        let instant = self.origin + Duration::from_nanos(self.now);
+        let Some(run) = &mut self.proxies[i].run else { return };
+        run.views.cut_overdue(instant);
+        let waits = run.inbox.iter().any(|held| matches!(held, Inbox::Input(Input::Tick)));
+        if !waits {
+            run.inbox.push_back(Inbox::Draining);
+            run.inbox.push_back(Inbox::Input(Input::Tick));
+        }
+        self.turn(i);
+        self.drop_cut(i);
+        self.after(Actor::Proxy(i), 250 * MILLI, move |world| world.tick_proxy(i));
+    }
+
+    /// The end of something may be news to whoever reports what drains.
+    pub fn look_at_drains(&mut self, i: usize) {
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if run.told_of_drains || !run.drains.has_changed().unwrap_or(false) {
+            return;
+        }
+        run.told_of_drains = true;
+        let soon = self.dice.gap();
+        self.after(Actor::Proxy(i), soon, move |world| {
+            if let Some(run) = &mut world.proxies[i].run {
+                run.drains.borrow_and_update();
+                run.told_of_drains = false;
+                run.inbox.push_back(Inbox::Draining);
+                world.turn(i);
+            }
+        });
+    }
+
+    /// What it does next: an output, then another; an input once there are none.
+    fn turn(&mut self, i: usize) {
+        let now = self.proxies[i].time(self.now);
+        let Some(run) = &mut self.proxies[i].run else { return };
+        while !run.busy {
+            if !run.outputs.is_empty() {
+                run.busy = true;
+                let slow = matches!(run.outputs.front(), Some(Output::Save(_) | Output::Write(_)));
+                let gap = self.dice.gap() + if slow { self.dice.below(500 * MICRO) } else { 0 };
+                self.after(Actor::Proxy(i), gap, move |world| world.carry_out(i));
+                return;
+            }
+            let input = match run.inbox.pop_front() {
+                None => return,
+                Some(Inbox::Draining) => Input::Draining(run.views.draining()),
+                Some(Inbox::Input(input)) => input,
+            };
+            if let Input::Lines(lines) = &input {
+                for line in lines {
+                    match line {
+                        shared::stream::message::Down::Welcome(_) => run.proven = run.proven.max(Some(run.hello_sent)),
+                        shared::stream::message::Down::Beat(beat) => run.proven = run.proven.max(beat.echo),
+                        _ => {}
+                    }
+                }
+            }
+            run.outputs.extend(run.subscriber.handle(input, now));
+        }
+    }
+
+    fn carry_out(&mut self, i: usize) {
+        let Some(run) = &mut self.proxies[i].run else { return };
+        run.busy = false;
+        let Some(output) = run.outputs.pop_front() else { return };
+        let result = match output {
+            Output::Save(state) => Some(Input::Stored(run.store.save(&state).map_err(|e| e.to_string()))),
+            Output::Write(changes) => Some(Input::Stored(run.store.write(&changes).map_err(|e| e.to_string()))),
+            Output::Unlink => Some(Input::Unlinked(run.store.unlink().map_err(|e| e.to_string()))),
+            Output::Finished => return self.finished(i),
+            other => self.act(i, other),
+        };
+        let now = self.proxies[i].time(self.now);
+        if let (Some(input), Some(run)) = (result, &mut self.proxies[i].run) {
+            run.outputs.extend(run.subscriber.handle(input, now));
+        }
+        self.turn(i);
+    }
+
+    fn act(&mut self, i: usize, output: Output) -> Option<Input> {
+        match output {
+            Output::Connect { .. } => {
+                let id = self.dial(i);
+                self.proxies[i].run.as_mut()?.connection = Some(id);
+            }
+            Output::Close => {
+                let run = self.proxies[i].run.as_mut()?;
+                run.fetch += 1;
+                if let Some(id) = run.connection.take() {
+                    self.hang_up(id, MILLI);
+                }
+            }
+            Output::Send(up) => self.send(i, &up),
+            Output::Fetch { .. } => self.fetch(i),
+            Output::Swap { table, touched } => {
+                let instant_before = self.endpoints(i);
+                let run = self.proxies[i].run.as_mut()?;
+                run.left = match touched {
+                    Some(touched) => run.views.swap_touched(*table, &touched),
+                    None => run.views.swap(*table),
+                };
+                self.swapped(i, &instant_before);
+                return Some(Input::Swapped);
+            }
+            Output::Retire => {
+                let instant = self.origin + Duration::from_nanos(self.now);
+                let run = self.proxies[i].run.as_mut()?;
+                run.views.retire_at(std::mem::take(&mut run.left), instant);
+                let draining = run.views.draining();
+                if !draining.is_empty() {
+                    self.count.add("retired with requests in flight");
+                }
+                return Some(Input::Retired(draining));
+            }
+            Output::Phase(phase) => self.enter_phase(i, phase),
+            Output::Alarm(alarm) => self.alarmed(i, &alarm),
+            Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
+        }
+        None
+    }
+
+    fn send(&mut self, i: usize, up: &Up) {
+        self.note(|| format!("proxy {i}: says {up:?}"));
+        self.check_said(i, up);
+        let now = self.proxies[i].time(self.now);
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if let Up::Hello(_) = up {
+            run.hello_sent = now;
+        }
+        if let Some(id) = run.connection {
+            self.send_up(id, up);
+        }
+    }
+
+    fn fetch(&mut self, i: usize) {
+        self.count.add("snapshots fetched");
+        let Some(run) = &mut self.proxies[i].run else { return };
+        run.fetch += 1;
+        let (number, life) = (run.fetch, self.proxies[i].life);
+        let asked = self.dice.between(100 * MICRO, 30 * MILLI);
+        let asked_at = (self.now + asked).max(self.proxies[i].up_stalled_until);
+        self.at(Actor::World, asked_at, move |world| {
+            let made = world.snapshot().ok_or_else(|| "nobody is there".to_owned());
+            let back = world.dice.between(100 * MICRO, 30 * MILLI);
+            if world.proxies[i].life != life {
+                return;
+            }
+            let back_at = (world.now + back).max(world.proxies[i].down_stalled_until);
+            world.at(Actor::Proxy(i), back_at, move |world| {
+                let current = world.proxies[i].run.as_ref().is_some_and(|run| run.fetch == number);
+                if current {
+                    world.give(
+                        i,
+                        Input::Fetched(made.map(Box::new).map(|state| through_a_file(&state))),
+                    );
+                }
+            });
+        });
+    }
+
+    fn enter_phase(&mut self, i: usize, phase: Phase) {
+        self.note(|| format!("proxy {i}: {phase:?}"));
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if run.stopping {
+            return;
+        }
+        run.phase = phase;
+        let opens = phase.is_open() && !run.listening;
+        run.listening = phase.is_open();
+        match phase {
+            Phase::Serving { stale: true } | Phase::Unready => self.count.add("leases that ended"),
+            Phase::Stopped => {
+                self.count.add("leases that ended");
+                self.after(Actor::Proxy(i), SECOND, move |world| {
+                    if world.proxies[i]
+                        .run
+                        .as_ref()
+                        .is_some_and(|run| run.phase == Phase::Stopped)
+                    {
+                        world.drop_requests(i);
+                    }
+                });
+            }
+            _ => {}
+        }
+        if opens {
+            self.check_opening(i);
+        }
+    }
+
+    fn alarmed(&mut self, i: usize, alarm: &Alarm) {
+        self.note(|| format!("proxy {i}: alarm, {alarm}"));
+        self.count.add(match alarm {
+            Alarm::DiskLost(_) => "disks lost",
+            Alarm::DiskStuck(_) => "disks stuck",
+            Alarm::DigestMismatch { .. } => "digests that do not match",
+            Alarm::OtherEpoch { .. } => "other epochs met",
+            Alarm::WentBack { .. } => "stores that went back met",
+            Alarm::Refused { .. } => "refusals met",
+            Alarm::LeaseOver { .. } => "lease alarms",
+        });
+        if matches!(alarm, Alarm::DigestMismatch { .. }) {
+            self.violate(format!("proxy {i} holds another configuration than the log: {alarm}"));
+        }
+    }
+
+    /// As by SIGTERM: listeners close, requests end or are cut, then goodbye.
+    pub fn stop_proxy(&mut self, i: usize) {
+        let grace = self.dice.between(SECOND, 8 * SECOND);
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if std::mem::replace(&mut run.stopping, true) {
+            return;
+        }
+        run.phase = Phase::Draining;
+        run.listening = false;
+        self.count.add("graceful stops");
+        self.note(|| format!("proxy {i}: stops"));
+        self.give(i, Input::Stopping);
+        self.after(Actor::Proxy(i), grace, move |world| world.drop_requests(i));
+        self.await_drain(i);
+    }
+
+    fn await_drain(&mut self, i: usize) {
+        let idle = self.proxies[i].run.as_ref().is_some_and(|run| run.requests.is_empty());
+        match idle {
+            true => self.give(i, Input::Drained),
+            false => self.after(Actor::Proxy(i), 20 * MILLI, move |world| world.await_drain(i)),
+        }
+    }
+
+    fn finished(&mut self, i: usize) {
+        self.note(|| format!("proxy {i}: has left"));
+        let connection = self.proxies[i].run.take().and_then(|run| run.connection);
+        self.gone(i, connection);
+        if let Some(at) = self.faults.back_after_leaving(&mut self.dice) {
+            self.after(Actor::World, at, move |world| world.start_alone(i));
+        }
+    }
+
+    /// The endpoints that may be chosen now.
+    pub fn endpoints(&self, i: usize) -> HashMap<Identity, Arc<Endpoint>> {
+        let Some(run) = &self.proxies[i].run else {
+            return HashMap::new();
+        };
+        let view = run.views.now();
+        let candidates = view.pools().flat_map(|pool| pool.candidates());
+        candidates
+            .map(|one| (one.endpoint.identity().clone(), one.endpoint.clone()))
+            .collect()
+    }
+
+    pub fn spoil_disk(&mut self, i: usize, condition: Condition, time: u64) {
+        self.proxies[i].medium.set(condition);
+        self.note(|| format!("proxy {i}: disk {condition:?}"));
+        self.after(Actor::World, time, move |world| {
+            world.proxies[i].medium.set(Condition::Good)
+        });
+    }
+}
+
+/// A snapshot as it travels.
+fn through_a_file(state: &shared::state::State) -> shared::state::State {
+    use shared::snapshot::{Limits, Scope, read, write};
+    let mut bytes = Vec::new();
+    write(state, Scope::Configuration, &mut bytes).expect("memory takes a snapshot");
+    read(bytes.as_slice(), Limits::default()).expect("a snapshot can be read")
+}

@@ -1,0 +1,226 @@
+//! A store's medium in memory, what its log truly holds, and what was promised on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use controlplane::store::core::Core;
+use redb::StorageBackend;
+use shared::change::{Commit, Epoch, Kind, Revision};
+use shared::digest::Digest;
+use shared::state::State;
+use shared::stream::roster::Member;
+
+use crate::oracle::Ledger;
+
+#[derive(Debug, Default)]
+struct Image {
+    bytes: Vec<u8>,
+    /// Handles of an earlier one belong to a process that is dead.
+    generation: u64,
+    /// The medium fails after so many writes.
+    writes_left: Option<u64>,
+}
+
+/// What one process has opened.
+#[derive(Debug)]
+struct Handle {
+    image: Arc<Mutex<Image>>,
+    generation: u64,
+}
+
+impl Handle {
+    fn image(&self) -> io::Result<MutexGuard<'_, Image>> {
+        let image = self.image.lock().unwrap_or_else(PoisonError::into_inner);
+        match image.generation == self.generation {
+            true => Ok(image),
+            false => Err(io::Error::other("this process is dead")),
+        }
+    }
+
+    fn written(&self) -> io::Result<MutexGuard<'_, Image>> {
+        let mut image = self.image()?;
+        match &mut image.writes_left {
+            Some(0) => return Err(io::Error::other("the medium fails")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(image)
+    }
+}
+
+impl StorageBackend for Handle {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.image()?.bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let image = self.image()?;
+        let from = offset as usize;
+        let there = image.bytes.get(from..from + out.len());
+        out.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.written()?.bytes.resize(length as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.written().map(drop)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut image = self.written()?;
+        let from = offset as usize;
+        match image.bytes.get_mut(from..from + data.len()) {
+            Some(place) => place.copy_from_slice(data),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        Ok(())
+    }
+}
+
+pub struct Volume {
+    image: Arc<Mutex<Image>>,
+    fresh: Epoch,
+    /// All that it was called, oldest first.
+    pub epochs: Vec<Epoch>,
+    /// What stands after each revision; the index is the revision.
+    states: Vec<State>,
+    commits: Vec<Arc<Commit>>,
+    /// Proxies that were within their lease when a revision was committed.
+    leased: Vec<BTreeSet<usize>>,
+    /// Counts how often the store went back.
+    pub history: u64,
+    /// It went back, and was called so then.
+    pub went_back: Option<Epoch>,
+    backups: BTreeMap<Revision, Vec<u8>>,
+    pub ledger: Ledger,
+}
+
+impl Volume {
+    pub fn new(fresh: Epoch) -> Volume {
+        Volume {
+            image: Arc::default(),
+            fresh,
+            epochs: vec![fresh],
+            states: vec![State::empty(fresh)],
+            commits: Vec::new(),
+            leased: vec![BTreeSet::new()],
+            history: 0,
+            went_back: None,
+            backups: BTreeMap::new(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// By a new process; the last one is dead.
+    pub fn open(&mut self) -> Core {
+        let generation = self.kill();
+        let handle = Handle {
+            image: self.image.clone(),
+            generation,
+        };
+        Core::with_backend(handle, self.fresh).expect("whatever happened to its process, the store opens")
+    }
+
+    /// The process that has it open dies.
+    pub fn kill(&mut self) -> u64 {
+        let mut image = self.image.lock().unwrap_or_else(PoisonError::into_inner);
+        image.generation += 1;
+        image.writes_left = None;
+        image.generation
+    }
+
+    pub fn fail_after(&mut self, writes: u64) {
+        self.image.lock().unwrap_or_else(PoisonError::into_inner).writes_left = Some(writes);
+    }
+
+    /// Learns what was appended. Gives the new commits.
+    pub fn look(&mut self, core: &Core, leased: &BTreeSet<usize>) -> Vec<Arc<Commit>> {
+        let new: Vec<_> = core
+            .read(self.head(), usize::MAX)
+            .unwrap_or_default()
+            .into_iter()
+            .map(Arc::new)
+            .collect();
+        for commit in &new {
+            let mut state = self.at(self.head()).clone();
+            state.apply(commit).expect("the log has no gap");
+            if !self.epochs.contains(&state.epoch) {
+                self.epochs.push(state.epoch);
+            }
+            self.states.push(state);
+            self.leased.push(leased.clone());
+            self.commits.push(commit.clone());
+        }
+        new
+    }
+
+    pub fn back_up(&mut self) {
+        let bytes = self.image.lock().unwrap_or_else(PoisonError::into_inner).bytes.clone();
+        self.backups.insert(self.head(), bytes);
+        if self.backups.len() > 3 {
+            self.backups.pop_first();
+        }
+    }
+
+    /// Puts a backup in its place; its process must be dead. Whether there was one that is older.
+    pub fn go_back(&mut self) -> bool {
+        let Some((revision, bytes)) = self.backups.pop_last() else {
+            return false;
+        };
+        if revision == self.head() {
+            return false;
+        }
+        self.image.lock().unwrap_or_else(PoisonError::into_inner).bytes = bytes;
+        self.states.truncate(revision.0 as usize + 1);
+        self.commits.truncate(revision.0 as usize);
+        // Whom it has forgotten it cannot wait for.
+        self.leased = vec![BTreeSet::new(); self.states.len()];
+        self.history += 1;
+        self.went_back = Some(self.now().epoch);
+        self.ledger = Ledger::default();
+        true
+    }
+
+    pub fn head(&self) -> Revision {
+        Revision(self.states.len() as u64 - 1)
+    }
+
+    pub fn now(&self) -> &State {
+        self.at(self.head())
+    }
+
+    pub fn at(&self, revision: Revision) -> &State {
+        &self.states[revision.0 as usize]
+    }
+
+    pub fn leased(&self, revision: Revision) -> &BTreeSet<usize> {
+        &self.leased[revision.0 as usize]
+    }
+
+    pub fn commits(&self) -> &[Arc<Commit>] {
+        &self.commits
+    }
+
+    pub fn knows(&self, revision: Revision) -> bool {
+        revision <= self.head()
+    }
+
+    /// Whether someone with this configuration has followed this very log.
+    pub fn holds(&self, revision: Revision, digest: Digest) -> bool {
+        self.knows(revision) && self.at(revision).digest == digest
+    }
+
+    /// The roster at a revision.
+    pub fn members(&self, revision: Revision) -> Vec<(Arc<str>, Member)> {
+        let objects = self.at(revision).objects.iter();
+        objects
+            .filter(|(key, _)| key.kind == Kind::Member)
+            .filter_map(|(key, object)| Some((key.key.clone(), serde_json::from_str(object.body.as_str()).ok()?)))
+            .collect()
+    }
+}

@@ -236,6 +236,13 @@ impl Op {
         }
     }
 
+    /// Of an upstream: the revision that began its registration, where this operation is one of `revision`. None begins
+    /// later than the operation that says so.
+    pub fn registered(&self, revision: Revision) -> Revision {
+        self.registration
+            .map_or(revision, |registration| registration.min(revision))
+    }
+
     /// The operation by which this store may take over the proxies of `from`, and is called `to` from then on: another
     /// epoch than it was, only where `from` is its own.
     pub fn succession(from: Epoch, to: Epoch) -> Op {

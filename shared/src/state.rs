@@ -87,7 +87,7 @@ impl State {
         let object = match (op.verb, &op.body) {
             (Verb::Put, Some(body)) => {
                 let registration = match op.kind {
-                    Kind::Upstream => Some(op.registration.unwrap_or(revision)),
+                    Kind::Upstream => Some(op.registered(revision)),
                     _ => None,
                 };
                 Some(Object {
@@ -304,5 +304,10 @@ mod tests {
             .apply(&commit(3, vec![put(Kind::Upstream, "web/a:1", "{}")]))
             .unwrap();
         assert_eq!(state.get(&key).unwrap().registration, Some(Revision(3)));
+        // A snapshot with one that is yet to begin could not be read.
+        let mut ahead = put(Kind::Upstream, "web/a:1", "{}");
+        ahead.registration = Some(Revision(9));
+        state.apply(&commit(4, vec![ahead])).unwrap();
+        assert_eq!(state.get(&key).unwrap().registration, Some(Revision(4)));
     }
 }

@@ -41,7 +41,7 @@ text! {
 }
 
 text! {
-    /// `[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]{0,127}`: any address without a zone is one.
+    /// `[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]{0,127}`: any address without a zone is one, unless it is longer or begins with `_`.
     UpstreamId
 }
 

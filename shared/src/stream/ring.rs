@@ -322,7 +322,7 @@ pub(super) fn line(message: &Down) -> Bytes {
 fn undone(mut digest: Digest, commit: &Commit) -> Digest {
     for op in commit.ops.iter().filter(|op| op.kind.is_configuration()) {
         if let (Verb::Put, Some(body)) = (op.verb, &op.body) {
-            let registration = (op.kind == Kind::Upstream).then(|| op.registration.unwrap_or(commit.revision));
+            let registration = (op.kind == Kind::Upstream).then(|| op.registered(commit.revision));
             digest.remove(Digest::of_object(
                 &op.kind,
                 &op.key,

@@ -49,7 +49,7 @@ impl Table {
             }
             .map(|body| Put {
                 body,
-                registration: op.registration.unwrap_or(revision),
+                registration: op.registered(revision),
             }),
         });
         self.fold(steps)

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 import cql
-from install import Missing, install, java, keytool
+from install import install, java, keytool
 
 HERE = Path(__file__).resolve().parent
 START_WITHIN_S = 180
@@ -73,10 +73,7 @@ class Cluster:
 
     def start(self):
         """Starts the nodes that do not run; returns when each of them serves and sees all the others."""
-        try:
-            jars = install()
-        except (Missing, subprocess.CalledProcessError) as error:
-            raise Failure(str(error)) from None
+        jars = install()
         begun = time.monotonic()
         started = {node: self._spawn(node, jars) for node in self.numbers() if not self.pid(node)}
         waiting = set(self.numbers())

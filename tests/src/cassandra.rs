@@ -75,13 +75,22 @@ impl Cassandra {
         format!("cassandra://{}/{}", self.contacts, keyspace())
     }
 
-    /// What the launcher does to one of its nodes: `kill`, `freeze`, `thaw`, `stop`; or `start` with the number of nodes.
-    pub fn tell(&self, verb: &str, argument: usize) {
+    /// What the launcher does to one of its nodes: `kill`, `freeze`, `thaw`, `stop`.
+    pub fn tell(&self, verb: &str, node: usize) {
+        self.call(&[verb, &node.to_string()]);
+    }
+
+    /// Starts the nodes that do not run, and waits until all serve.
+    pub fn restart(&self) {
+        self.call(&["restart"]);
+    }
+
+    fn call(&self, arguments: &[&str]) {
         let directory = self.directory.as_ref().expect("a cluster that this process started");
         let mut command = launcher();
-        command.args([verb, &argument.to_string(), "--dir"]).arg(directory);
-        let status = command.stdout(Stdio::null()).status().expect("python3 is installed");
-        assert!(status.success(), "cassandra {verb} {argument}");
+        command.args(arguments).arg("--dir").arg(directory);
+        let status = command.status().expect("python3 is installed");
+        assert!(status.success(), "cassandra {arguments:?}");
     }
 }
 

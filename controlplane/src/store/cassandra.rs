@@ -285,7 +285,11 @@ impl Inner {
 
     async fn trim(&self, below: Revision) -> Result<(), ReadError> {
         let applied = follower::follow(self).await?.revision;
-        let below = below.min(applied).min(Revision(applied.0.saturating_sub(1)));
+        // Never the head.
+        let below = below.min(Revision(applied.0.saturating_sub(1)));
+        if below == Revision::ZERO {
+            return Ok(());
+        }
         if below > self.meta.mark(&self.client, "trimmed").await? {
             // Before anything is gone: a reader must find a hole explained.
             self.meta.set_mark(&self.client, "trimmed", below).await?;

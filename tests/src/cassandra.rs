@@ -1,7 +1,7 @@
 //! A real Cassandra: one node that all tests of a binary share, or a cluster of a test's own.
 //!
-//! It runs for as long as the process that started it, however that ends. `VULCAN_TEST_CASSANDRA=HOST:PORT` names one that
-//! is there already, to be shared.
+//! It runs for as long as the process that started it, however that ends. `VULCAN_TEST_CASSANDRA=HOST:PORT` names one of one
+//! node that is there already, to be shared.
 
 pub mod link;
 

@@ -162,7 +162,7 @@ impl Objects {
         match (op.verb, &op.body) {
             (Verb::Put, Some(body)) => {
                 let mut values = vec![at.clone(), text(body.as_str())];
-                values.extend(row.details(body.as_str(), op.registration.unwrap_or(revision)));
+                values.extend(row.details(body.as_str(), op.registered(revision)));
                 values.extend(row.key());
                 values.push(at);
                 client.run(&pair.put, values).await?;

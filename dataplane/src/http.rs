@@ -6,21 +6,23 @@
 //! ```
 //!
 //! A connection is one task. It has one timer, which follows whatever is due first, and ends in one place.
+//!
+//! What only looks at bytes and fields is public: `fuzz/` holds it against the parser behind it.
 
 mod answer;
-mod chunks;
+pub mod chunks;
 mod exchange;
-mod fields;
+pub mod fields;
 mod forward;
-mod forwarded;
+pub mod forwarded;
 mod gate;
 mod gather;
-mod head;
+pub mod head;
 mod linger;
 mod outgoing;
 mod refusal;
 mod session;
-mod target;
+pub mod target;
 mod tunnel;
 mod upload;
 

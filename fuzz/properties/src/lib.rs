@@ -21,8 +21,10 @@ pub mod subscriber;
 pub mod table;
 pub mod texts;
 
-/// By the names of the fuzzer's targets and of the folders of the corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 12] = [
+/// The name of the fuzzer's target and of the folder of the corpus, and what is run on an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: [Target; 12] = [
     ("api", api::check),
     ("documents", documents::check),
     ("fields", |data| structured(data, fields::check)),

@@ -198,7 +198,7 @@ async fn delete_waits_for_an_upload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_ends_its_request() {
     let (_world, up, api, origin) = web(json!({})).await;
-    let mut client = asking(&up).await;
+    let client = asking(&up).await;
     let (mut server, _, _) = origin.request().await;
     let delete = deleting(&api, "/v1/services/web/upstreams/a");
     assert_unanswered(&api, "/v1/services/web/upstreams/a", &delete).await;

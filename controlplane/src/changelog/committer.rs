@@ -120,7 +120,6 @@ enum Flight {
     Idle,
     Appending {
         attempt: Attempt,
-        began: u64,
     },
     Reading {
         began: u64,
@@ -140,6 +139,8 @@ struct Attempt {
     head: Arc<Head>,
     /// Those who still wait for it, with their own operations.
     packed: Vec<(Pending, Vec<Op>)>,
+    /// When it was put out first. If a later try finds it there, others may have followed it meanwhile.
+    began: u64,
     /// Some try of it may have reached the log.
     may_be_there: bool,
 }
@@ -224,8 +225,8 @@ impl Committer {
     }
 
     fn appended(&mut self, result: Result<(), AppendError>, now: Time, outputs: &mut Vec<Output>) {
-        let (mut attempt, began) = match std::mem::replace(&mut self.flight, Flight::Idle) {
-            Flight::Appending { attempt, began } => (attempt, began),
+        let mut attempt = match std::mem::replace(&mut self.flight, Flight::Idle) {
+            Flight::Appending { attempt } => attempt,
             other => {
                 self.flight = other;
                 return;
@@ -233,7 +234,7 @@ impl Committer {
         };
         match result {
             Ok(()) => {
-                self.proved = began;
+                self.proved = attempt.began;
                 self.committed(attempt, outputs);
             }
             Err(AppendError::Conflict) => {
@@ -385,10 +386,7 @@ impl Committer {
             after: self.head.state.revision,
             commit: attempt.commit.clone(),
         });
-        self.flight = Flight::Appending {
-            attempt,
-            began: self.moment,
-        };
+        self.flight = Flight::Appending { attempt };
     }
 
     /// Runs through the queue: answers what can be answered, packs what can go into one revision, leaves the rest. Also
@@ -420,7 +418,7 @@ impl Committer {
             }
         }
         self.queue = left;
-        let attempt = draft.map(|draft| draft.seal((self.stamp)()));
+        let attempt = draft.map(|draft| draft.seal((self.stamp)(), self.moment));
         (attempt, must_read)
     }
 

@@ -89,7 +89,7 @@ impl Draft {
         self.packed.push((write, ops));
     }
 
-    pub fn seal(self, stamp: Stamp) -> Attempt {
+    pub fn seal(self, stamp: Stamp, began: u64) -> Attempt {
         let ops = self.packed.iter().flat_map(|(_, ops)| ops.iter().cloned()).collect();
         let Stamp { op_id, at_ms } = stamp;
         let commit = Commit {
@@ -103,6 +103,7 @@ impl Draft {
             commit: Arc::new(commit),
             head: Arc::new(self.head),
             packed: self.packed,
+            began,
             may_be_there: false,
         }
     }

@@ -371,6 +371,23 @@ fn an_unknown_outcome_is_the_same_append_again_until_it_is_there() {
 }
 
 #[test]
+fn an_append_that_was_there_already_proves_no_head_of_now() {
+    let mut bench = Bench::new();
+    bench.put("a");
+    bench.append();
+    bench.appended(Err(AppendError::Unknown("it was done".into())));
+    let absent = bench.delete("b");
+    bench.pass(REST);
+    bench.append();
+    // Between the two tries others have put `b`.
+    bench.appended(Ok(()));
+    assert!(!bench.answers.contains_key(&absent));
+    assert_eq!(bench.reads, [Revision(1)]);
+    bench.tail(vec![foreign(2, "b")]);
+    assert_eq!(bench.append().0, Revision(2), "it is there, and is deleted");
+}
+
+#[test]
 fn an_unknown_outcome_that_was_anothers_is_decided_again() {
     let mut bench = Bench::new();
     let write = bench.put("a");

@@ -196,6 +196,26 @@ async fn delete_waits_for_an_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_registered_while_it_drained_is_named() {
+    for id in ["a", "b"] {
+        let (_world, up, api, origin) = web(json!({})).await;
+        let mut client = asking(&up).await;
+        let (mut server, _, _) = origin.request().await;
+        let delete = deleting(&api, "/v1/services/web/upstreams/a");
+        assert_unanswered(&api, "/v1/services/web/upstreams/a", &delete).await;
+        api.register("web", id, origin.address).await;
+        server.writer.send(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        assert_eq!(client.reader.final_head().await.unwrap().status, 204);
+        let reply = delete.await.unwrap().live();
+        assert_eq!(
+            reply.body["also_in"],
+            json!([format!("web/{id}")]),
+            "the address gets traffic again"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_ends_its_request() {
     let (_world, up, api, origin) = web(json!({})).await;
     let client = asking(&up).await;

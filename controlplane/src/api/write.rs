@@ -55,7 +55,8 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
         _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
-    let mut response = answer(&committed, &plan, &report);
+    let also_in = plan.also_in(&api.changelog.head());
+    let mut response = answer(&committed, &plan, &report, &also_in);
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -75,7 +76,7 @@ async fn wait(api: &Api, spec: WaitSpec, timeout: Duration) -> Report {
     }
 }
 
-fn answer(committed: &Committed, plan: &Plan, report: &Report) -> Response {
+fn answer(committed: &Committed, plan: &Plan, report: &Report, also_in: &[String]) -> Response {
     let status = match plan.goal {
         Goal::None => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
@@ -86,19 +87,25 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report) -> Response {
         took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
     };
     if status == StatusCode::OK && !report.reached {
-        return not_reached(committed, plan, wait, report);
+        return not_reached(committed, plan, wait, report, also_in);
     }
     let written = Written {
         revision: committed.revision,
         committed: true,
         wait,
         fleet: Some(report.fleet()),
-        also_in: &plan.also_in,
+        also_in,
     };
     json(status, &written)
 }
 
-fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report) -> Response {
+fn not_reached(
+    committed: &Committed,
+    plan: &Plan,
+    wait: Waited,
+    report: &Report,
+    also_in: &[String],
+) -> Response {
     let revision = committed.revision;
     let problem = match report.refused_now {
         true => Problem::new(
@@ -121,7 +128,7 @@ fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report
         .with("committed", true)
         .with("wait", json!(wait))
         .with("fleet", json!(report.fleet()))
-        .with("also_in", plan.also_in.clone());
+        .with("also_in", also_in);
     Failure::from(problem).into_response()
 }
 

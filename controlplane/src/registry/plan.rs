@@ -50,8 +50,10 @@ pub struct Plan {
     pub goal: Goal,
     pub spec: WaitSpec,
     pub timeout: Duration,
-    /// `service/id` of what is still registered at the addresses that the write was about.
-    pub also_in: Vec<String>,
+    /// The addresses that the write was about.
+    addresses: BTreeSet<Address>,
+    /// A registration that retired nothing is at its address itself.
+    own: Option<ObjectKey>,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -100,12 +102,40 @@ impl Plan {
             condition,
             objects: past.objects(subject),
         };
+        let own = match subject {
+            Subject::Upstream(service, id) if past.retires_nothing() => {
+                Some(ObjectKey::upstream(service.as_str(), id.as_str()))
+            }
+            _ => None,
+        };
         Plan {
             goal,
             spec,
             timeout,
-            also_in: past.also_in(subject),
+            addresses: past.addresses(subject),
+            own,
         }
+    }
+
+    /// `service/id` of what is active at the addresses that the write was about. Asked when it is answered: while it
+    /// waited, somebody may have registered one of them anew.
+    pub fn also_in(&self, head: &Head) -> Vec<String> {
+        let active = |key: &&ObjectKey| {
+            let registered = key
+                .upstream_parts()
+                .and_then(|(service, id)| head.table.entry(service).and_then(|entry| entry.upstreams.get(id)));
+            registered.is_some_and(|registered| registered.upstream.state == UpstreamState::Active)
+        };
+        let mut others = BTreeSet::new();
+        for address in &self.addresses {
+            let keys = address::registrations(head, address);
+            let keys = keys.iter().filter(|key| Some(*key) != self.own.as_ref()).filter(active);
+            others.extend(keys.map(|key| key.key.to_string()).take(ALSO_IN_MAX));
+            if others.len() >= ALSO_IN_MAX {
+                break;
+            }
+        }
+        others.into_iter().take(ALSO_IN_MAX).collect()
     }
 }
 
@@ -118,6 +148,10 @@ struct Past<'a> {
 impl Past<'_> {
     fn head(&self) -> &Head {
         &self.committed.head
+    }
+
+    fn retires_nothing(&self) -> bool {
+        !self.committed.ops.iter().any(retires)
     }
 
     /// The identities that the write retired; of a repeated one, those that the first one did. A repetition asks the
@@ -202,32 +236,6 @@ impl Past<'_> {
             Subject::Upstream(service, id) => vec![ObjectKey::upstream(service.as_str(), id.as_str())],
             _ => self.committed.ops.iter().map(Op::object).collect(),
         }
-    }
-
-    fn also_in(&self, subject: &Subject) -> Vec<String> {
-        let own = match subject {
-            Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
-            _ => None,
-        };
-        let active = |key: &&ObjectKey| {
-            let registered = key.upstream_parts().and_then(|(service, id)| {
-                self.head()
-                    .table
-                    .entry(service)
-                    .and_then(|entry| entry.upstreams.get(id))
-            });
-            registered.is_some_and(|registered| registered.upstream.state == UpstreamState::Active)
-        };
-        let mut others = BTreeSet::new();
-        for address in self.addresses(subject) {
-            let keys = address::registrations(self.head(), &address);
-            let keys = keys.iter().filter(|key| Some(*key) != own.as_ref()).filter(active);
-            others.extend(keys.map(|key| key.key.to_string()).take(ALSO_IN_MAX));
-            if others.len() >= ALSO_IN_MAX {
-                break;
-            }
-        }
-        others.into_iter().take(ALSO_IN_MAX).collect()
     }
 
     /// The addresses that the write took out of use; of a registration that retired nothing, its own.

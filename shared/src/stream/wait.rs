@@ -152,12 +152,17 @@ impl Wait {
         if self.refused || self.members.is_empty() {
             return true;
         }
-        let reached_one = self.members.len() > self.pending.len();
-        reached_one
-            && self
-                .pending
-                .iter()
-                .all(|slot| roster.peer(slot).is_none_or(|peer| roster.is_detached(peer, now)))
+        let is_detached = |slot| roster.peer(slot).is_none_or(|peer| roster.is_detached(peer, now));
+        self.pending.iter().all(is_detached) && self.reached(roster, now).next().is_some()
+    }
+
+    /// Who was reached and is within its lease. One beyond it may have had this revision once; what it serves now
+    /// nobody knows.
+    fn reached<'a>(&'a self, roster: &'a Roster, now: Time) -> impl Iterator<Item = Slot> + 'a {
+        self.members.iter().filter(move |slot| {
+            let detached = |peer| roster.is_detached(peer, now);
+            !self.pending.contains(*slot) && roster.peer(*slot).is_some_and(|peer| !detached(peer))
+        })
     }
 
     fn look(&mut self, slot: Slot, peer: &Peer) {
@@ -207,10 +212,14 @@ impl Wait {
             refused_now: self.refused,
             took: now.since(self.started),
             members: self.members.len(),
-            reached_count: self.members.len() - self.pending.len(),
+            reached_count: self.reached(roster, now).count(),
             ..Report::default()
         };
-        let mut missing: Vec<&Peer> = self.pending.iter().filter_map(|slot| roster.peer(slot)).collect();
+        let missing = self.members.iter().filter_map(|slot| {
+            let peer = roster.peer(slot)?;
+            (self.pending.contains(slot) || roster.is_detached(peer, now)).then_some(peer)
+        });
+        let mut missing: Vec<&Peer> = missing.collect();
         missing.sort_by(|a, b| a.name().cmp(b.name()));
         for peer in missing {
             self.name(peer, roster.is_detached(peer, now), &mut report);

@@ -106,6 +106,22 @@ fn beyond_its_lease_one_is_named_and_not_waited_for() {
 }
 
 #[test]
+fn one_that_died_with_the_revision_is_named_too_and_alone_is_no_success() {
+    let mut world = World::new(2);
+    world.say(0, level(10), 1);
+    world.run_to(20_000);
+    // A repetition long after: the one has had it once, and nobody knows what it serves now.
+    let mut again = world.wait(Condition::Applied);
+    assert_eq!(again.handle(Progress::Tick, &world.roster, at(20_000)), None);
+    let progress = world.say(1, level(10), 20_000);
+    let report = again.handle(progress, &world.roster, at(20_000)).unwrap();
+    assert_eq!(
+        (report.reached, report.reached_count, report.detached),
+        (true, 1, vec!["p0".into()])
+    );
+}
+
+#[test]
 fn drained_is_a_level_and_about_what_was_registered_before() {
     let mut world = World::new(1);
     let mut old = level(10);

@@ -62,6 +62,8 @@ pub struct Faults {
     pub forget_after: Option<Duration>,
     /// Another control plane writes to the log now and then.
     pub foreign: bool,
+    /// And this one looks for it, or finds it by conflict only.
+    pub follows: bool,
     pub store_trouble_until: u64,
     /// How long the plane was stopped in all.
     pub plane_paused: u64,
@@ -79,6 +81,7 @@ impl Faults {
             over: false,
             forget_after: dice.one(&[None, Some(15), Some(40)]).map(Duration::from_secs),
             foreign: dice.percent(40),
+            follows: dice.percent(50),
             store_trouble_until: 0,
             plane_paused: 0,
             lease: dice.one(&[3, 4, 10]),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use controlplane::store::core::Core;
 use redb::StorageBackend;
-use shared::change::{Commit, Epoch, Kind, Revision};
+use shared::change::{Commit, Epoch, Kind, Op, Revision, Verb};
 use shared::digest::Digest;
 use shared::state::State;
 use shared::stream::roster::Member;
@@ -213,6 +213,22 @@ impl Volume {
     /// Whether someone with this configuration has followed this very log.
     pub fn holds(&self, revision: Revision, digest: Digest) -> bool {
         self.knows(revision) && self.at(revision).digest == digest
+    }
+
+    /// The members from a revision until now, without a break: who left is bound to nothing, also if it came back.
+    pub fn stayed(&self, since: Revision) -> Vec<(Arc<str>, Member)> {
+        let later = &self.commits[since.0 as usize..];
+        let keeps = |op: &Op, member: &Member| {
+            let body = op.body.as_ref().filter(|_| op.verb == Verb::Put);
+            let put: Option<Member> = body.and_then(|body| serde_json::from_str(body.as_str()).ok());
+            put.is_some_and(|put| put.instance == member.instance)
+        };
+        let mut members = self.members(since);
+        members.retain(|(name, member)| {
+            let mut ops = later.iter().flat_map(|commit| &commit.ops);
+            ops.all(|op| op.kind != Kind::Member || op.key != *name || keeps(op, member))
+        });
+        members
     }
 
     /// The roster at a revision.

@@ -1,0 +1,217 @@
+//! What a driver does around a subscriber: its outputs one after another, each answered before the next input is read.
+
+use super::{Inbox, through_a_file};
+use crate::dice::{MICRO, MILLI, SECOND};
+use crate::world::{Actor, World};
+use shared::stream::message::Up;
+use shared::stream::subscriber::{Alarm, Input, Output, Phase};
+use std::time::Duration;
+
+impl World {
+    pub(super) fn tick_proxy(&mut self, i: usize) {
+        let instant = self.origin + Duration::from_nanos(self.now);
+        let Some(run) = &mut self.proxies[i].run else { return };
+        run.views.cut_overdue(instant);
+        let waits = run.inbox.iter().any(|held| matches!(held, Inbox::Input(Input::Tick)));
+        if !waits {
+            run.inbox.push_back(Inbox::Draining);
+            run.inbox.push_back(Inbox::Input(Input::Tick));
+        }
+        self.turn(i);
+        self.drop_cut(i);
+        self.after(Actor::Proxy(i), 250 * MILLI, move |world| world.tick_proxy(i));
+    }
+
+    /// The end of something may be news to whoever reports what drains.
+    pub fn look_at_drains(&mut self, i: usize) {
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if run.told_of_drains || !run.drains.has_changed().unwrap_or(false) {
+            return;
+        }
+        run.told_of_drains = true;
+        let soon = self.dice.gap();
+        self.after(Actor::Proxy(i), soon, move |world| {
+            if let Some(run) = &mut world.proxies[i].run {
+                run.drains.borrow_and_update();
+                run.told_of_drains = false;
+                run.inbox.push_back(Inbox::Draining);
+                world.turn(i);
+            }
+        });
+    }
+
+    /// What it does next: an output, then another; an input once there are none.
+    pub(super) fn turn(&mut self, i: usize) {
+        let now = self.proxies[i].time(self.now);
+        let Some(run) = &mut self.proxies[i].run else { return };
+        while !run.busy {
+            if !run.outputs.is_empty() {
+                run.busy = true;
+                let slow = matches!(run.outputs.front(), Some(Output::Save(_) | Output::Write(_)));
+                let gap = self.dice.gap() + if slow { self.dice.below(500 * MICRO) } else { 0 };
+                self.after(Actor::Proxy(i), gap, move |world| world.carry_out(i));
+                return;
+            }
+            let input = match run.inbox.pop_front() {
+                None => return,
+                Some(Inbox::Draining) => Input::Draining(run.views.draining()),
+                Some(Inbox::Input(input)) => input,
+            };
+            if let Input::Lines(lines) = &input {
+                for line in lines {
+                    match line {
+                        shared::stream::message::Down::Welcome(_) => run.proven = run.proven.max(Some(run.hello_sent)),
+                        shared::stream::message::Down::Beat(beat) => run.proven = run.proven.max(beat.echo),
+                        _ => {}
+                    }
+                }
+            }
+            run.outputs.extend(run.subscriber.handle(input, now));
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, i: usize) {
+        let Some(run) = &mut self.proxies[i].run else { return };
+        run.busy = false;
+        let Some(output) = run.outputs.pop_front() else { return };
+        let result = match output {
+            Output::Save(state) => Some(Input::Stored(run.store.save(&state).map_err(|e| e.to_string()))),
+            Output::Write(changes) => Some(Input::Stored(run.store.write(&changes).map_err(|e| e.to_string()))),
+            Output::Unlink => Some(Input::Unlinked(run.store.unlink().map_err(|e| e.to_string()))),
+            Output::Finished => return self.finished(i),
+            other => self.act(i, other),
+        };
+        let now = self.proxies[i].time(self.now);
+        if let (Some(input), Some(run)) = (result, &mut self.proxies[i].run) {
+            run.outputs.extend(run.subscriber.handle(input, now));
+        }
+        self.turn(i);
+    }
+
+    pub(super) fn act(&mut self, i: usize, output: Output) -> Option<Input> {
+        match output {
+            Output::Connect { .. } => {
+                let id = self.dial(i);
+                self.proxies[i].run.as_mut()?.connection = Some(id);
+            }
+            Output::Close => {
+                let run = self.proxies[i].run.as_mut()?;
+                run.fetch += 1;
+                if let Some(id) = run.connection.take() {
+                    self.hang_up(id, MILLI);
+                }
+            }
+            Output::Send(up) => self.send(i, &up),
+            Output::Fetch { .. } => self.fetch(i),
+            Output::Swap { table, touched } => {
+                let instant_before = self.endpoints(i);
+                let run = self.proxies[i].run.as_mut()?;
+                run.left = match touched {
+                    Some(touched) => run.views.swap_touched(*table, &touched),
+                    None => run.views.swap(*table),
+                };
+                self.swapped(i, &instant_before);
+                return Some(Input::Swapped);
+            }
+            Output::Retire => {
+                let instant = self.origin + Duration::from_nanos(self.now);
+                let run = self.proxies[i].run.as_mut()?;
+                run.views.retire_at(std::mem::take(&mut run.left), instant);
+                let draining = run.views.draining();
+                if !draining.is_empty() {
+                    self.count.add("retired with requests in flight");
+                }
+                return Some(Input::Retired(draining));
+            }
+            Output::Phase(phase) => self.enter_phase(i, phase),
+            Output::Alarm(alarm) => self.alarmed(i, &alarm),
+            Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
+        }
+        None
+    }
+
+    pub(super) fn send(&mut self, i: usize, up: &Up) {
+        self.note(|| format!("proxy {i}: says {up:?}"));
+        self.check_said(i, up);
+        let now = self.proxies[i].time(self.now);
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if let Up::Hello(_) = up {
+            run.hello_sent = now;
+        }
+        if let Some(id) = run.connection {
+            self.send_up(id, up);
+        }
+    }
+
+    pub(super) fn fetch(&mut self, i: usize) {
+        self.count.add("snapshots fetched");
+        let Some(run) = &mut self.proxies[i].run else { return };
+        run.fetch += 1;
+        let (number, life) = (run.fetch, self.proxies[i].life);
+        let asked = self.dice.between(100 * MICRO, 30 * MILLI);
+        let asked_at = (self.now + asked).max(self.proxies[i].up_stalled_until);
+        self.at(Actor::World, asked_at, move |world| {
+            let made = world.snapshot().ok_or_else(|| "nobody is there".to_owned());
+            let back = world.dice.between(100 * MICRO, 30 * MILLI);
+            if world.proxies[i].life != life {
+                return;
+            }
+            let back_at = (world.now + back).max(world.proxies[i].down_stalled_until);
+            world.at(Actor::Proxy(i), back_at, move |world| {
+                let current = world.proxies[i].run.as_ref().is_some_and(|run| run.fetch == number);
+                if current {
+                    world.give(
+                        i,
+                        Input::Fetched(made.map(Box::new).map(|state| through_a_file(&state))),
+                    );
+                }
+            });
+        });
+    }
+
+    pub(super) fn enter_phase(&mut self, i: usize, phase: Phase) {
+        self.note(|| format!("proxy {i}: {phase:?}"));
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if run.stopping {
+            return;
+        }
+        run.phase = phase;
+        let opens = phase.is_open() && !run.listening;
+        run.listening = phase.is_open();
+        match phase {
+            Phase::Serving { stale: true } | Phase::Unready => self.count.add("leases that ended"),
+            Phase::Stopped => {
+                self.count.add("leases that ended");
+                self.after(Actor::Proxy(i), SECOND, move |world| {
+                    if world.proxies[i]
+                        .run
+                        .as_ref()
+                        .is_some_and(|run| run.phase == Phase::Stopped)
+                    {
+                        world.drop_requests(i);
+                    }
+                });
+            }
+            _ => {}
+        }
+        if opens {
+            self.check_opening(i);
+        }
+    }
+
+    pub(super) fn alarmed(&mut self, i: usize, alarm: &Alarm) {
+        self.note(|| format!("proxy {i}: alarm, {alarm}"));
+        self.count.add(match alarm {
+            Alarm::DiskLost(_) => "disks lost",
+            Alarm::DiskStuck(_) => "disks stuck",
+            Alarm::DigestMismatch { .. } => "digests that do not match",
+            Alarm::OtherEpoch { .. } => "other epochs met",
+            Alarm::WentBack { .. } => "stores that went back met",
+            Alarm::Refused { .. } => "refusals met",
+            Alarm::LeaseOver { .. } => "lease alarms",
+        });
+        if matches!(alarm, Alarm::DigestMismatch { .. }) {
+            self.violate(format!("proxy {i} holds another configuration than the log: {alarm}"));
+        }
+    }
+}

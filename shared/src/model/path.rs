@@ -151,7 +151,7 @@ pub struct PathRegex {
 impl PathRegex {
     const BYTES_MAX: usize = 4096;
     /// Compiled programs above it are refused; one service must not cost the fleet its memory.
-    const PROGRAM_BYTES_MAX: usize = 1 << 20;
+    const PROGRAM_BYTES_MAX: usize = 1 << 19;
 
     pub fn as_str(&self) -> &str {
         &self.source

@@ -38,6 +38,8 @@ impl Default for Retries {
 }
 
 const MATCHES_MAX: usize = 256;
+/// Each may compile to half a MiB, on every proxy.
+const REGEXES_MAX: usize = 32;
 const ATTEMPTS_MAX: i64 = 10;
 const MAX_BODY: u64 = 50_000_000;
 
@@ -88,10 +90,23 @@ impl Service {
     }
 }
 
+fn regexes(matches: &Value) -> usize {
+    let given = |one: &&Value| one.get("path_regex").is_some_and(|regex| !regex.is_null());
+    matches.as_array().map_or(0, |all| all.iter().filter(given).count())
+}
+
 fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service> {
     let path = &Path::Root;
     let mut fields = Fields::of(value, path, errors)?;
     let matches = match fields.take("match") {
+        // Counted before any is compiled: that is what costs.
+        Some(value) if regexes(value) > REGEXES_MAX => {
+            errors.invalid(
+                &path.field("match"),
+                format!("at most {REGEXES_MAX} matches with a path_regex are accepted; one may hold several, as /a|/b"),
+            );
+            None
+        }
         Some(value) => array(value, &path.field("match"), errors, MATCHES_MAX, Match::read),
         None => {
             errors.invalid(

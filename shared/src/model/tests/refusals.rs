@@ -20,7 +20,9 @@ fn services() {
     let long = format!(r#"{{"match":[{{"path_prefix":"/{}"}}]}}"#, "a".repeat(2048));
     let heavy = r#"{"match":[{"path_regex":"(a{1000}){1000}"}]}"#;
     let many = format!(r#"{{"match":[{}]}}"#, vec!["{}"; 257].join(","));
+    let costly = format!(r#"{{"match":[{}]}}"#, vec![r#"{"path_regex":"/a"}"#; 33].join(","));
     for (json, kind, field) in [
+        (costly.as_str(), Wrong, "match"),
         ("", Malformed, ""),
         ("{", Malformed, ""),
         (r#"{"match":[]} x"#, Malformed, ""),

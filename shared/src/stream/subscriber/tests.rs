@@ -465,7 +465,11 @@ fn another_store_is_not_followed_unless_it_succeeds() {
     // Its log is another one, and may well be shorter.
     world.log.state.epoch = other;
     world.greet(other, vec![old]);
-    assert_eq!(world.level().applied, Revision::ZERO, "nothing of that store is in use yet");
+    assert_eq!(
+        world.level().applied,
+        Revision::ZERO,
+        "nothing of that store is in use yet"
+    );
     world.snapshot();
     assert_eq!(
         (world.proxy.state().epoch, world.phase),

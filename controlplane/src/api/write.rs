@@ -99,13 +99,7 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, also_in: &[String
     json(status, &written)
 }
 
-fn not_reached(
-    committed: &Committed,
-    plan: &Plan,
-    wait: Waited,
-    report: &Report,
-    also_in: &[String],
-) -> Response {
+fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, also_in: &[String]) -> Response {
     let revision = committed.revision;
     let problem = match report.refused_now {
         true => Problem::new(

@@ -19,6 +19,7 @@ mod gate;
 mod gather;
 pub mod head;
 mod linger;
+mod nudge;
 mod outgoing;
 mod refusal;
 mod session;
@@ -27,10 +28,12 @@ mod tunnel;
 mod upload;
 
 use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::http1;
@@ -46,11 +49,12 @@ use self::gate::Gate;
 pub(crate) use self::gather::poll_write_gathered;
 use self::head::Refused;
 use self::linger::linger;
+use self::nudge::Nudged;
 use self::refusal::Refusal;
 use self::session::{Expired, Fault, Patience, Session};
 pub use self::upload::Upload;
-use crate::phase::PhaseReceiver;
-use crate::worker::WorkerContext;
+use crate::phase::{Phase, PhaseReceiver};
+use crate::worker::{STOP_GRACE, WorkerContext};
 
 /// Of what is read ahead of the upstream, and written ahead of the client. More than a head may have.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
@@ -78,6 +82,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, 
     let session = Rc::new(Session::new(patience));
     let gate = Gate::new(stream, session.clone(), context.config.half_close);
     let phase = context.phase.clone();
+    let drain_timeout = context.config.drain_timeout;
     let client = Rc::new(Client {
         forwarding: Forwarding::new(peer, local, &context.config.trusted),
         context,
@@ -89,21 +94,27 @@ async fn serve(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, 
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(gate), service);
-    let ended = drive(&mut http, &session, phase).await;
+    let ended = drive(&mut http, &session, ending(phase, drain_timeout)).await;
     let parts = http.into_parts();
     end(ended, parts.io.into_inner(), parts.read_buf, &session).await;
 }
 
+/// Ready once connections are to end; says how long they may take.
+async fn ending(mut phase: PhaseReceiver, drain_timeout: Duration) -> Duration {
+    match phase.wait_for(|phase| phase.ends_keep_alives()).await.as_deref() {
+        Ok(Phase::Stopped) => STOP_GRACE,
+        // Without a sender nobody is left who would want it to go on.
+        Ok(_) | Err(_) => drain_timeout,
+    }
+}
+
 /// Runs hyper until it has ended, the connection is to end, or patience has.
-async fn drive<C>(mut http: C, session: &Session, mut phase: PhaseReceiver) -> Ended
+async fn drive<C>(mut http: C, session: &Session, ending: impl Future<Output = Duration>) -> Ended
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let mut look = phase.clone();
-    let mut closing = pin!(async move {
-        // Without a sender nobody is left who would want it to go on.
-        let _ = phase.wait_for(|phase| phase.ends_keep_alives()).await;
-    });
+    let mut ending = pin!(ending);
+    let mut nudged = Nudged::default();
     let mut sleep = pin!(sleep_until(session.due().0));
     let mut is_first = true;
     poll_fn(|cx| {
@@ -112,12 +123,12 @@ where
             if let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(Ended::Http(ended));
             }
-            // Both wake this task by themselves once they have been polled: a look at what has changed is cheaper.
-            if (is_first || look.has_changed().unwrap_or(true)) && !session.is_closing() {
-                look.mark_unchanged();
-                if closing.as_mut().poll(cx).is_ready() {
-                    session.close();
-                }
+            if !session.is_closing()
+                && let Poll::Ready(allowed) = nudged.poll(ending.as_mut(), cx)
+            {
+                session.close(allowed);
+                // The gate has its last look.
+                continue;
             }
             if session.is_over() {
                 return Poll::Ready(Ended::Quiet);
@@ -140,8 +151,8 @@ where
                 continue;
             }
             match expired {
-                None => {}
-                Some(Expired::Quiet) => return Poll::Ready(Ended::Quiet),
+                // The gate has its last look.
+                None | Some(Expired::Quiet) => {}
                 Some(Expired::Head) => return Poll::Ready(Ended::Late),
                 // Nobody took the last one: there is no answer to be had.
                 Some(_) if session.is_expired() => return Poll::Ready(Ended::Cut),
@@ -165,6 +176,7 @@ async fn end(ended: Ended, gate: Gate, read: Bytes, session: &Session) {
         Ended::Http(Err(_)) | Ended::Quiet | Ended::Cut => None,
     };
     let is_complete = matches!(ended, Ended::Http(Ok(()))) && !session.is_blocked();
+    let is_orderly = is_complete || matches!(ended, Ended::Quiet);
     let is_unread = gate.is_unread() || matches!(session.fault(), Some(Fault::Malformed(_)));
     let (stream, kept) = gate.into_parts();
     if let Some(refusal) = refusal {
@@ -175,12 +187,17 @@ async fn end(ended: Ended, gate: Gate, read: Bytes, session: &Session) {
             early
         });
         tunnel.run(stream, early.freeze()).await;
-    } else if is_complete && is_unread {
+    } else if is_orderly && (is_unread || has_bytes(&stream)) {
         linger(stream, &[], session.patience().linger).await;
     } else if !is_complete && session.ends_with_close() {
         // A FIN would say that the answer is complete.
-        let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// Also those that tokio has not heard of yet. A socket that is closed on them resets the connection.
+fn has_bytes(stream: &TcpStream) -> bool {
+    matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
 }
 
 #[cfg(test)]

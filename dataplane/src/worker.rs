@@ -86,8 +86,12 @@ where
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) {
         let mut draining = false;
         let mut cut_at = None;
+        let mut said_full_at = None;
         while !(draining && self.connections.is_empty()) {
             let room = self.connections.len() < self.connections_max;
+            if !room && self.acceptor.is_open() {
+                self.say_full(&mut said_full_at);
+            }
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Open(listener)) => {
@@ -122,6 +126,20 @@ where
             .spawn_local((self.handler)(stream, peer, self.context.clone()));
     }
 
+    /// Now and then: at the limit every end of a connection makes room for one.
+    fn say_full(&self, said_at: &mut Option<Instant>) {
+        let now = Instant::now();
+        if said_at.is_none_or(|at| now >= at + SAY_FULL_EVERY) {
+            *said_at = Some(now);
+            let (worker, connections_max) = (self.context.index, self.connections_max);
+            tracing::warn!(
+                worker,
+                connections_max,
+                "the limit on connections is reached: new ones wait"
+            );
+        }
+    }
+
     fn end(&self, ended: Result<(), JoinError>) {
         self.counted.closed();
         if let Err(error) = ended
@@ -150,7 +168,9 @@ async fn sleep_until(at: Option<Instant>) {
 
 /// What a proxy that stopped at its lease's end still grants requests under way. The control plane gives up on it a
 /// margin of two seconds after that end; nothing may be in flight by then.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
+
+const SAY_FULL_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Request, Response, Version, request};
+use http::{Request, Response, StatusCode, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -46,8 +46,9 @@ pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<
     };
     let mut answer = answer.unwrap_or_else(|refusal| own(refusal.into_response(), session));
     let is_own = matches!(answer.body(), Answer::Own { .. });
-    // The rest of a refused request is not waited for.
-    if session.is_closing() || (is_own && !session.is_whole()) {
+    // The rest of a refused request is not waited for, and who has sent a bad one is not trusted with the next.
+    let is_bad = answer.status() == StatusCode::BAD_REQUEST;
+    if session.is_closing() || (is_own && (is_bad || !session.is_whole())) {
         close_after(&mut answer);
     }
     if version == Version::HTTP_10 && answer.body().size_hint().exact().is_none() {

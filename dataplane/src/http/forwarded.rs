@@ -43,7 +43,7 @@ pub struct Forwarding {
     address: HeaderValue,
     port: HeaderValue,
     /// The last `Forwarded` with the host that it was made for: clients seldom change it.
-    forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    forwarded: RefCell<Option<(Option<HeaderValue>, HeaderValue)>>,
 }
 
 impl Forwarding {
@@ -85,37 +85,40 @@ impl Forwarding {
     /// head already, and what the client nominated by `Connection` has been removed.
     pub fn write(&self, headers: &mut HeaderMap) {
         remove_spellings(headers);
-        let host = headers
-            .get(header::HOST)
-            .cloned()
-            .unwrap_or(HeaderValue::from_static(""));
+        // HTTP/1.0 does without: then nothing is said of it.
+        let host = headers.get(header::HOST).cloned();
         if self.is_trusted {
             self.write_behind_proxy(headers, host);
         } else {
-            headers.insert(header::FORWARDED, self.forwarded(&host));
+            headers.insert(header::FORWARDED, self.forwarded(host.as_ref()));
             headers.insert(X_FORWARDED_FOR, self.address.clone());
             headers.insert(X_FORWARDED_PROTO, HTTP);
-            headers.insert(X_FORWARDED_HOST, host);
+            match host {
+                Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
+                None => drop(headers.remove(X_FORWARDED_HOST)),
+            }
             headers.insert(X_FORWARDED_PORT, self.port.clone());
         }
         write_ids(headers);
     }
 
-    fn write_behind_proxy(&self, headers: &mut HeaderMap, host: HeaderValue) {
+    fn write_behind_proxy(&self, headers: &mut HeaderMap, host: Option<HeaderValue>) {
         append(headers, &X_FORWARDED_FOR, self.address.clone());
         // A proxy that speaks one of the two says nothing wrong by the other.
         if headers.contains_key(header::FORWARDED) {
-            append(headers, &header::FORWARDED, self.forwarded(&host));
+            append(headers, &header::FORWARDED, self.forwarded(host.as_ref()));
         }
         headers.entry(X_FORWARDED_PROTO).or_insert(HTTP);
-        headers.entry(X_FORWARDED_HOST).or_insert(host);
+        if let Some(host) = host {
+            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        }
         headers.entry(X_FORWARDED_PORT).or_insert_with(|| self.port.clone());
     }
 
-    fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+    fn forwarded(&self, host: Option<&HeaderValue>) -> HeaderValue {
         let mut last = self.forwarded.borrow_mut();
         if let Some((for_host, forwarded)) = &*last
-            && for_host == host
+            && for_host.as_ref() == host
         {
             return forwarded.clone();
         }
@@ -124,9 +127,12 @@ impl Forwarding {
             IpAddr::V6(address) => format!("\"[{address}]\""),
         };
         // A host holds no quotation mark and no backslash: the head's check has seen to it.
-        let host_name = host.to_str().unwrap_or_default();
-        let forwarded = value(&format!("for={node};host=\"{host_name}\";proto=http"));
-        *last = Some((host.clone(), forwarded.clone()));
+        let host_name = host.and_then(|host| host.to_str().ok());
+        let forwarded = match host_name {
+            Some(name) => value(&format!("for={node};host=\"{name}\";proto=http")),
+            None => value(&format!("for={node};proto=http")),
+        };
+        *last = Some((host.cloned(), forwarded.clone()));
         forwarded
     }
 }
@@ -309,6 +315,20 @@ mod tests {
         says(&headers, "x-forwarded-proto", "https");
         says(&headers, "x-forwarded-host", "example.com");
         assert!(!headers.contains_key("forwarded"));
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_host_that_is_not_there() {
+        for (trusted, fields) in [
+            (Vec::new(), vec![("x-forwarded-host", "forged")]),
+            (trusted(), vec![("forwarded", "for=9.9.9.9")]),
+        ] {
+            let mut headers = headers(&fields);
+            forwarding("10.0.0.1:9", &trusted).write(&mut headers);
+            assert!(!headers.contains_key("x-forwarded-host"));
+            let forwarded = headers["forwarded"].to_str().unwrap();
+            assert!(forwarded.ends_with("for=10.0.0.1;proto=http"), "{forwarded}");
+        }
     }
 
     #[test]

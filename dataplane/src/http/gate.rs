@@ -8,12 +8,13 @@
 //! Transfer-Encoding; and what a client sends ahead of its turn it takes for the next request at once. So a head is
 //! looked at before hyper has it, a refused one ends the stream for hyper, and whoever serves the connection answers.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
@@ -92,11 +93,11 @@ impl Gate {
         while self.scan.is_new() && self.kept.starts_with(b"\r\n") {
             drop(self.kept.split_to(2));
         }
+        if self.kept.is_empty() && (self.has_ended || (self.session.is_over() && !self.looks_again())) {
+            self.state = State::Over;
+            return Poll::Ready(Ok(()));
+        }
         if self.kept.is_empty() {
-            if self.session.is_over() || self.has_ended {
-                self.state = State::Over;
-                return Poll::Ready(Ok(()));
-            }
             let before = buf.filled().len();
             let read = ready!(self.poll_into(cx, buf, u64::MAX))?;
             if read == 0 {
@@ -121,6 +122,14 @@ impl Gate {
             buf.set_filled(before);
         }
         self.poll_collect(cx)
+    }
+
+    /// A last look at the socket, whatever tokio has heard of it: a request that is there already is served.
+    fn looks_again(&mut self) -> bool {
+        let mut bytes = [0; READ_BYTES];
+        let read = (&*SockRef::from(self.io.get_ref())).read(&mut bytes).unwrap_or(0);
+        self.kept.extend_from_slice(&bytes[..read]);
+        read > 0
     }
 
     fn poll_collect(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,12 +17,15 @@ use super::tunnel::Tunnel;
 /// How long a client is waited for, where no service says it.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// From the first byte of a head to its last.
+    /// From the first byte of a head to its last, and before the first byte of the first: whoever connects has something
+    /// to say, and holds a place until then.
     pub head: Duration,
-    /// Between two requests of a connection, and before its first.
+    /// Between two requests of a connection.
     pub between: Duration,
-    /// Before the first, once the proxy is to end: whoever was let in is heard.
-    pub first: Duration,
+    /// Instead of both, once the proxy is to end: a client that has not been told hears of it by the answer to what it
+    /// has sent meanwhile, since a FIN would cross its request. At most half of what the proxy itself may take, so that
+    /// the other half is left for that answer.
+    pub grace: Duration,
     /// A client that was waited for so long and moved less than `SLOW_BYTES` is cut.
     pub slow: Duration,
     /// For an upload that has not been asked for by `100 Continue` (RFC 9110, 10.1.1: not forever).
@@ -37,7 +40,8 @@ impl Default for Patience {
         Patience {
             head: seconds(10),
             between: seconds(60),
-            first: seconds(1),
+            // More than a round trip and a scheduler's whim; a client that is quiet for longer seldom has a request under way.
+            grace: seconds(1),
             slow: seconds(60),
             go_ahead: seconds(1),
             linger: (seconds(5), seconds(30)),
@@ -141,7 +145,8 @@ pub struct Session {
     writing: Slow,
     fault: Cell<Option<Fault>>,
     expired: Cell<Option<Expired>>,
-    is_closing: Cell<bool>,
+    /// Since when it is to end, and how long it still waits for a request.
+    closing: Cell<Option<(Instant, Duration)>>,
     has_served: Cell<bool>,
     ends_with_close: Cell<bool>,
     tunnel: Cell<Option<Tunnel>>,
@@ -165,7 +170,7 @@ impl Session {
             writing: Slow::default(),
             fault: Cell::default(),
             expired: Cell::default(),
-            is_closing: Cell::default(),
+            closing: Cell::default(),
             has_served: Cell::default(),
             ends_with_close: Cell::default(),
             tunnel: Cell::default(),
@@ -332,33 +337,35 @@ impl Session {
     // Asked and said by the driver.
 
     pub fn is_closing(&self) -> bool {
-        self.is_closing.get()
+        self.closing.get().is_some()
     }
 
-    pub fn close(&self) {
-        self.is_closing.set(true);
+    /// The proxy is to end, and allows so much for it.
+    pub fn close(&self, allowed: Duration) {
+        self.closing
+            .set(Some((self.now(), self.patience.grace.min(allowed / 2))));
     }
 
-    /// Whether no request is under way, and the next is not waited for.
+    /// Whether no request is under way, and the next is not waited for any more.
     pub fn is_over(&self) -> bool {
         match self.stage.get() {
-            Stage::Between(since) => self.is_closing() && self.now() >= since + self.between(),
+            Stage::Between(since) => self.now() >= self.quiet_until(since),
             Stage::Head(_) | Stage::Request => false,
         }
     }
 
-    fn between(&self) -> Duration {
-        match (self.is_closing(), self.has_served.get()) {
-            (false, _) => self.patience.between,
-            (true, false) => self.patience.first,
-            (true, true) => Duration::ZERO,
+    fn quiet_until(&self, since: Instant) -> Instant {
+        match self.closing.get() {
+            Some((closing, grace)) => closing.max(since) + grace,
+            None if self.has_served.get() => since + self.patience.between,
+            None => since + self.patience.head,
         }
     }
 
     /// When to look again, and what has expired if nothing happens until then.
     pub fn due(&self) -> (Instant, Option<Expired>) {
         match self.stage.get() {
-            Stage::Between(since) => (since + self.between(), Some(Expired::Quiet)),
+            Stage::Between(since) => (self.quiet_until(since), Some(Expired::Quiet)),
             Stage::Head(since) => (since + self.patience.head, Some(Expired::Head)),
             Stage::Request => self.request_due(),
         }

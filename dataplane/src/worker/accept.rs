@@ -29,6 +29,10 @@ impl Acceptor {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.listener.is_some()
+    }
+
     /// Closes the listener and gives what had been queued on it.
     pub(super) fn close(&mut self) -> Vec<(TcpStream, SocketAddr)> {
         let Some(listener) = self.listener.take().and_then(|listener| listener.into_std().ok()) else {

@@ -177,7 +177,7 @@ fn a_proxy_that_drains_ends_its_connections_one_by_one() {
 fn whoever_was_let_in_last_is_heard() {
     story(async || {
         let mut setting = Setting::default();
-        setting.patience.first = Duration::from_millis(500);
+        setting.patience.grace = Duration::from_millis(500);
         let stage = Stage::set(setting).await;
         let origin = stage.origin("a").await;
         let (mut silent, mut late) = (stage.client().await, stage.client().await);
@@ -188,5 +188,129 @@ fn whoever_was_let_in_last_is_heard() {
         assert_eq!((&*answer.body, answer.field("connection")), ("ok", Some("close")));
         late.ends().await;
         silent.ends().await;
+    });
+}
+
+/// GETs on one connection without a pause, until an answer says that it is the last.
+async fn until_told(mut client: Peer) {
+    loop {
+        client.send(GET).await;
+        let answer = client.message().await;
+        assert_eq!(answer.body, "ok");
+        if answer.field("connection") == Some("close") {
+            return client.ends().await;
+        }
+    }
+}
+
+/// Answers whatever comes on any connection.
+async fn answers_all(origin: Origin) {
+    loop {
+        let mut peer = origin.accept().await;
+        tokio::task::spawn_local(async move {
+            loop {
+                peer.head().await;
+                peer.send(OK).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_busy_connection_is_told_to_end_whenever_the_phase_changes() {
+    story(async || {
+        for _ in 0..4 {
+            let stage = Stage::new().await;
+            let origins = tokio::task::spawn_local(answers_all(stage.origin("a").await));
+            let mut clients = tokio::task::JoinSet::new();
+            for _ in 0..48 {
+                clients.spawn_local(until_told(stage.client().await));
+            }
+            // From another thread, so that a connection may be polled amid the change.
+            let phase = stage.phase.clone();
+            let drains = std::thread::spawn(move || {
+                for stale in [true, false, true] {
+                    std::thread::sleep(Duration::from_millis(30));
+                    phase.set(Phase::Serving { stale });
+                }
+                phase.set(Phase::Draining);
+            });
+            while let Some(told) = clients.join_next().await {
+                told.unwrap();
+            }
+            drains.join().unwrap();
+            origins.abort();
+        }
+    });
+}
+
+#[test]
+fn what_was_sent_before_the_end_was_known_is_served() {
+    for phase in [Phase::Draining, Phase::Stopped] {
+        story(async || {
+            let stage = Stage::new().await;
+            tokio::task::spawn_local(answers_all(stage.origin("a").await));
+            let (mut kept, mut quiet) = (stage.client().await, stage.client().await);
+            for client in [&mut kept, &mut quiet] {
+                client.send(GET).await;
+                assert_eq!(client.message().await.field("connection"), None);
+            }
+            stage.phase.set(phase);
+            let told = Instant::now();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            kept.send(GET).await;
+            let answer = kept.message().await;
+            assert_eq!((&*answer.body, answer.field("connection")), ("ok", Some("close")));
+            assert_eq!(kept.rest().await, (String::new(), End::Closed));
+            // Half of what a stop allows; of a drain the whole second.
+            assert_eq!(quiet.rest().await, (String::new(), End::Closed));
+            let grace = Duration::from_millis(if phase == Phase::Stopped { 500 } else { 1000 });
+            assert!(told.elapsed() >= grace);
+        });
+    }
+}
+
+#[test]
+fn the_last_look_before_the_end_finds_a_request() {
+    story(async || {
+        let mut setting = Setting::default();
+        setting.patience.grace = Duration::from_millis(100);
+        let stage = Stage::set(setting).await;
+        let origin = stage.origin("a").await;
+        let mut client = stage.client().await;
+        client.send(GET).await;
+        let mut upstream = origin.answers(OK).await;
+        client.message().await;
+        stage.phase.set(Phase::Draining);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // The worker is held up until the grace has passed, and the request comes meanwhile.
+        std::io::Write::write_all(&mut &*socket2::SockRef::from(&client.stream), GET.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        upstream.head().await;
+        upstream.send(OK).await;
+        let answer = client.message().await;
+        assert_eq!((&*answer.body, answer.field("connection")), ("ok", Some("close")));
+        assert_eq!(client.rest().await, (String::new(), End::Closed));
+    });
+}
+
+#[test]
+fn what_follows_the_last_answer_does_not_reset_it() {
+    story(async || {
+        let stage = Stage::new().await;
+        let _origin = stage.origin("a").await;
+        // Each bad in a way that only the exchange sees, with another behind it.
+        for bad in [
+            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /../etc HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            let mut client = stage.client().await;
+            client.send(&format!("{bad}{GET}")).await;
+            let answer = client.message().await;
+            answer.is_problem(400, "bad-request");
+            assert_eq!(answer.field("connection"), Some("close"));
+            client.finish().await;
+            assert_eq!(client.rest().await, (String::new(), End::Closed));
+        }
     });
 }

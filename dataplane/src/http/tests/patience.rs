@@ -24,9 +24,13 @@ fn a_quiet_connection_is_closed_without_a_word() {
     story(async || {
         let mut setting = Setting::default();
         setting.patience.between = SOON;
+        setting.patience.head = 10 * SOON;
         let stage = Stage::set(setting).await;
         let origin = stage.origin("a").await;
+        // The first request has the time of a head to begin, whatever the others have.
+        let connected = std::time::Instant::now();
         stage.client().await.ends().await;
+        assert!(connected.elapsed() >= 10 * SOON);
         let mut client = stage.client().await;
         client.send(GET).await;
         origin.answers(OK).await;

@@ -114,6 +114,7 @@ impl World {
             life: 0,
             paused_until: 0,
             woke: 0,
+            leased_since: None,
             up_stalled_until: 0,
             down_stalled_until: 0,
             run: None,

@@ -74,7 +74,10 @@ impl World {
     /// Rule 2, at every moment: whoever is within its lease serves what writers were told is live.
     pub fn check_leases(&mut self) {
         for i in 0..self.proxies.len() {
-            if !self.proxies[i].is_leased(self.now) {
+            let leased = self.proxies[i].is_leased(self.now);
+            let since = self.proxies[i].leased_since.unwrap_or(self.now);
+            self.proxies[i].leased_since = leased.then_some(since);
+            if !leased {
                 continue;
             }
             let Some(served) = self.proxies[i].run.as_ref().and_then(|run| run.served) else {
@@ -135,13 +138,6 @@ impl World {
 
     fn has_namesake(&self, name: &str) -> bool {
         self.instances.iter().filter(|(known, _)| &**known == name).count() > 1
-    }
-
-    /// Those within their lease who follow the store that the control plane runs on.
-    pub fn leased(&self) -> BTreeSet<usize> {
-        (0..self.proxies.len())
-            .filter(|i| self.proxies[*i].is_leased(self.now) && self.follows(*i))
-            .collect()
     }
 
     fn follows(&self, i: usize) -> bool {
@@ -215,9 +211,12 @@ impl World {
             let Some(run) = &node.run else { continue };
             let awake = node.paused_until <= self.now && node.woke + 3 * SECOND < self.now;
             let stopped = node.on_lease_end == OnLeaseEnd::Stop && awake && run.phase != Phase::Draining;
-            // One that came back later with what it had is no part of it.
-            let counted = self.volume().leased(revision).contains(&i) && node.is_leased(self.now);
-            let stopped = stopped && is_member(&self.volume().members(revision), node.instance);
+            let volume = self.volume();
+            let member = is_member(&volume.members(revision), node.instance);
+            // One that came back later with what it had is no part of it, nor one that the store forgot by going back.
+            let since = node.leased_since.filter(|_| volume.history == 0 || member);
+            let counted = since.is_some_and(|since| since <= volume.committed_at(revision)) && self.follows(i);
+            let stopped = stopped && member;
             let bound = self.is_bound(i, revision, report) || counted || (stopped && self.follows(i));
             if !bound {
                 continue;

@@ -83,8 +83,8 @@ impl World {
         self.plane.paused_until = 0;
         let now = self.plane_time();
         let core = self.volume_mut().open();
-        let leased = self.leased();
-        self.volume_mut().look(&core, &leased);
+        let at = self.now;
+        self.volume_mut().look(&core, at);
         let head = Arc::new(Head::of(core.load().expect("the store can be read")));
         let mut history = History::after_floor(Revision::ZERO);
         let commits = core.read(Revision::ZERO, usize::MAX).unwrap_or_default();

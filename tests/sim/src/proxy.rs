@@ -37,6 +37,8 @@ pub struct Proxy {
     pub life: u64,
     pub paused_until: u64,
     pub woke: u64,
+    /// Within its lease without a break since then, in true time.
+    pub leased_since: Option<u64>,
     pub up_stalled_until: u64,
     pub down_stalled_until: u64,
     pub run: Option<Box<Run>>,

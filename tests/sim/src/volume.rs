@@ -87,11 +87,13 @@ pub struct Volume {
     fresh: Epoch,
     /// All that it was called, oldest first.
     pub epochs: Vec<Epoch>,
+    /// Those that it was ever let succeed.
+    pub consents: BTreeSet<Epoch>,
     /// What stands after each revision; the index is the revision.
     states: Vec<State>,
     commits: Vec<Arc<Commit>>,
-    /// Proxies that were within their lease when a revision was committed.
-    leased: Vec<BTreeSet<usize>>,
+    /// True time of each revision's commit.
+    committed: Vec<u64>,
     /// Counts how often the store went back.
     pub history: u64,
     /// It went back, and was called so then.
@@ -106,9 +108,10 @@ impl Volume {
             image: Arc::default(),
             fresh,
             epochs: vec![fresh],
+            consents: BTreeSet::new(),
             states: vec![State::empty(fresh)],
             commits: Vec::new(),
-            leased: vec![BTreeSet::new()],
+            committed: vec![0],
             history: 0,
             went_back: None,
             backups: BTreeMap::new(),
@@ -139,7 +142,7 @@ impl Volume {
     }
 
     /// Learns what was appended. Gives the new commits.
-    pub fn look(&mut self, core: &Core, leased: &BTreeSet<usize>) -> Vec<Arc<Commit>> {
+    pub fn look(&mut self, core: &Core, now: u64) -> Vec<Arc<Commit>> {
         let new: Vec<_> = core
             .read(self.head(), usize::MAX)
             .unwrap_or_default()
@@ -152,8 +155,9 @@ impl Volume {
             if !self.epochs.contains(&state.epoch) {
                 self.epochs.push(state.epoch);
             }
+            self.consents.extend(state.succeeds());
             self.states.push(state);
-            self.leased.push(leased.clone());
+            self.committed.push(now);
             self.commits.push(commit.clone());
         }
         new
@@ -178,8 +182,7 @@ impl Volume {
         self.image.lock().unwrap_or_else(PoisonError::into_inner).bytes = bytes;
         self.states.truncate(revision.0 as usize + 1);
         self.commits.truncate(revision.0 as usize);
-        // Whom it has forgotten it cannot wait for.
-        self.leased = vec![BTreeSet::new(); self.states.len()];
+        self.committed.truncate(self.states.len());
         self.history += 1;
         self.went_back = Some(self.now().epoch);
         self.ledger = Ledger::default();
@@ -198,8 +201,8 @@ impl Volume {
         &self.states[revision.0 as usize]
     }
 
-    pub fn leased(&self, revision: Revision) -> &BTreeSet<usize> {
-        &self.leased[revision.0 as usize]
+    pub fn committed_at(&self, revision: Revision) -> u64 {
+        self.committed[revision.0 as usize]
     }
 
     pub fn commits(&self) -> &[Arc<Commit>] {

@@ -177,7 +177,7 @@ impl World {
             .clients
             .ops
             .values()
-            .find(|asked| self.now > asked.at + ANSWER_WITHIN);
+            .find(|asked| self.now > asked.at + ANSWER_WITHIN + self.plane_was_paused());
         if let Some(asked) = late.cloned() {
             self.violate(format!(
                 "{:?} has got no answer in {} s",

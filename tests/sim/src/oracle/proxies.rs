@@ -78,8 +78,7 @@ impl World {
     }
 
     pub(super) fn succeeded(&self, from: Epoch, to: Epoch) -> bool {
-        self.volume_of(to)
-            .is_none_or(|volume| volume.now().succeeds().contains(&from))
+        self.volume_of(to).is_none_or(|volume| volume.consents.contains(&from))
     }
 
     /// What a restart finds is not behind what was said.

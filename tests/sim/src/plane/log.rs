@@ -147,8 +147,7 @@ impl World {
     /// Whatever stands in the log by now is the truth.
     pub fn learn(&mut self) {
         let Some(run) = self.plane.run.as_ref() else { return };
-        let leased = self.leased();
-        let new = self.volumes[self.plane.volume].look(&run.core, &leased);
+        let new = self.volumes[self.plane.volume].look(&run.core, self.now);
         for commit in new {
             self.stands(&commit);
         }

@@ -5,11 +5,15 @@
 
 pub mod link;
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use crate::process::PATIENCE;
 
 pub struct Cassandra {
     /// `host:port`, comma-separated.
@@ -18,6 +22,19 @@ pub struct Cassandra {
     pub directory: Option<PathBuf>,
     /// The launcher. It stops what it started when its stdin ends, which is with this.
     _launcher: Option<Child>,
+}
+
+/// What a store answers that is too slow at times, on a machine that has too much to do. It is asked again, as a control
+/// plane asks it at its start.
+pub async fn patiently<T, E: Display>(mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "the store never answered: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 fn launcher() -> Command {

@@ -11,7 +11,7 @@ use controlplane::changelog::{Changelog, Decision, WriteError};
 use controlplane::store::{self, Log};
 use shared::change::{Body, Kind, Op, Revision, Verb};
 use tokio::task::JoinSet;
-use vulcan_tests::cassandra::Cassandra;
+use vulcan_tests::cassandra::{Cassandra, patiently};
 use vulcan_tests::eventually;
 
 /// What was told of each write, by the name of the service that it put.
@@ -61,9 +61,9 @@ async fn stands_still(told: &Told) {
 }
 
 async fn agrees(log: &dyn Log, told: &Told) {
-    let commits = log.read(Revision::ZERO, 1_000_000).await.unwrap();
+    let commits = patiently(async || log.read(Revision::ZERO, 1_000_000).await).await;
     assert!(
-        commits.len() as u64 >= log.head().await.unwrap().0,
+        commits.len() as u64 >= patiently(async || log.head().await).await.0,
         "history ends before its head"
     );
     let mut there: HashMap<String, u64> = HashMap::new();
@@ -97,7 +97,8 @@ async fn a_quorum_is_enough_and_without_one_nothing_is_made_up() {
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
     for plane in 0..2 {
-        let (changelog, _) = Changelog::start(store::open(&store).await.unwrap()).await.unwrap();
+        let log = store::open(&store).await.unwrap();
+        let (changelog, _) = patiently(async || Changelog::start(log.clone()).await).await;
         for writer in 0..3 {
             writers.spawn(write(changelog.clone(), plane * 3 + writer, told.clone(), stop.clone()));
         }
@@ -128,10 +129,10 @@ async fn a_quorum_is_enough_and_without_one_nothing_is_made_up() {
     writers.join_all().await;
     let judge = store::open(&store).await.unwrap();
     agrees(&*judge, &told).await;
-    let state = judge.load().await.unwrap();
+    let state = patiently(async || judge.load().await).await;
     assert_eq!(
         state.revision,
-        judge.head().await.unwrap(),
+        patiently(async || judge.head().await).await,
         "what stands is what the log folds to"
     );
 }

@@ -10,6 +10,7 @@ use controlplane::store::{self, AppendError, Log, ReadError};
 use shared::change::{Commit, OpId, Revision};
 use tokio::task::JoinSet;
 use vulcan_tests::cassandra::link::{Link, Mode};
+use vulcan_tests::cassandra::patiently;
 use vulcan_tests::eventually;
 
 use super::{Store, commit, put, the_node, url};
@@ -121,9 +122,8 @@ async fn history_agrees_with_what_writers_were_told() {
     let stop = Arc::new(AtomicBool::new(false));
     for plane in 0..3 {
         let link = Link::to(the_node());
-        let (changelog, _) = Changelog::start(store::open(&url(&store.at(link.address))).await.unwrap())
-            .await
-            .unwrap();
+        let log = store::open(&url(&store.at(link.address))).await.unwrap();
+        let (changelog, _) = patiently(async || Changelog::start(log.clone()).await).await;
         for writer in 0..3 {
             writers.spawn(write(changelog.clone(), plane * 3 + writer, stop.clone()));
         }
@@ -147,8 +147,8 @@ async fn history_agrees_with_what_writers_were_told() {
         .filter(|(_, told)| matches!(told, Err(WriteError::OutcomeUnknown { .. })));
     assert!(unknown.count() > 0, "every outcome was known");
 
-    let head = judge.head().await.unwrap();
-    let commits = judge.read(Revision::ZERO, 100_000).await.unwrap();
+    let head = patiently(async || judge.head().await).await;
+    let commits = patiently(async || judge.read(Revision::ZERO, 100_000).await).await;
     let revisions: Vec<u64> = commits.iter().map(|commit| commit.revision.0).collect();
     assert!(revisions.len() as u64 >= head.0, "history ends before its head");
     assert_eq!(revisions, (1..=revisions.len() as u64).collect::<Vec<_>>());

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use controlplane::changelog::{Changelog, Decision};
 use controlplane::store;
+use vulcan_tests::cassandra::patiently;
 use vulcan_tests::eventually;
 
 use super::{Store, put, url};
 
 async fn changelog(store: &Store) -> Arc<Changelog> {
-    Changelog::start(store::open(&url(&store.url())).await.unwrap())
-        .await
-        .unwrap()
-        .0
+    let log = store::open(&url(&store.url())).await.unwrap();
+    patiently(async || Changelog::start(log.clone()).await).await.0
 }
 
 async fn service(changelog: &Changelog, name: &str) -> u64 {

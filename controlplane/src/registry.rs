@@ -119,18 +119,16 @@ fn existing<'a>(head: &'a Head, key: &ObjectKey) -> Result<&'a Arc<Object>, Box<
     head.state.get(key).ok_or_else(absent)
 }
 
-/// What a merge patch (RFC 7396) makes of an object: of the members that were set, so that defaults stay defaults. An
-/// `If-Match` fails on what is absent, and says so rather than that it is absent.
-fn patched(head: &Head, key: &ObjectKey, patch: &Document, conditions: &Conditions) -> Result<Value, Box<Problem>> {
+/// What a merge patch (RFC 7396) begins with: the members that were set, so that defaults stay defaults. An `If-Match`
+/// fails on what is absent, and says so rather than that it is absent.
+fn stored(head: &Head, key: &ObjectKey, patch: &Document, conditions: &Conditions) -> Result<Value, Box<Problem>> {
     if conditions.if_match.is_some() {
         check(head, key, conditions, None)?;
     }
     let current = existing(head, key)?;
     check(head, key, conditions, Some(patch))?;
-    let mut value = serde_json::from_str(current.body.as_str())
-        .map_err(|error| Problem::new(problem::INVALID, format!("what is stored is no JSON: {error}")))?;
-    shared::model::merge_patch(&mut value, patch.value.clone());
-    Ok(value)
+    let unreadable = |error| Problem::new(problem::INVALID, format!("what is stored is no JSON: {error}"));
+    serde_json::from_str(current.body.as_str()).map_err(|error| Box::new(unreadable(error)))
 }
 
 fn refused(invalid: Invalid) -> Box<Problem> {

@@ -1,7 +1,7 @@
 use shared::change::{Kind, ObjectKey};
 use shared::model::{Invalid, Service, ServiceName};
 
-use super::{Conditions, Document, check, decision, delete_all, patched, put, refused};
+use super::{Conditions, Document, check, decision, delete_all, put, refused, stored};
 use crate::changelog::{Decide, Head};
 
 /// Creates or replaces a service.
@@ -18,8 +18,8 @@ pub fn replace(name: &ServiceName, document: Document, conditions: Conditions) -
 pub fn patch(name: &ServiceName, document: Document, conditions: Conditions) -> Decide {
     let key = ObjectKey::service(name.as_str());
     decision(move |head| {
-        let value = patched(head, &key, &document, &conditions)?;
-        let service = Service::from_value(&key.key, &value).map_err(refused)?;
+        let stored = stored(head, &key, &document, &conditions)?;
+        let service = Service::patched(&key.key, stored, &document.value).map_err(refused)?;
         put(head, &key, service.body(), None)
     })
 }

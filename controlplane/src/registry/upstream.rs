@@ -3,7 +3,7 @@ use shared::change::{ObjectKey, Revision};
 use shared::model::{Invalid, ServiceName, Upstream, UpstreamId, UpstreamState};
 use shared::state::Object;
 
-use super::{Conditions, Decided, Document, check, decision, delete_all, existing, patched, put, refused};
+use super::{Conditions, Decided, Document, check, decision, delete_all, existing, put, refused, stored};
 use crate::changelog::{Decide, Head};
 
 /// Registers an upstream, or changes one.
@@ -28,8 +28,8 @@ pub fn patch(service: &ServiceName, id: &UpstreamId, document: Document, conditi
     let (service, id) = (service.clone(), id.clone());
     let key = ObjectKey::upstream(service.as_str(), id.as_str());
     decision(move |head| {
-        let value = patched(head, &key, &document, &conditions)?;
-        let upstream = Upstream::from_value(service.as_str(), id.as_str(), &value).map_err(refused)?;
+        let stored = stored(head, &key, &document, &conditions)?;
+        let upstream = Upstream::patched(service.as_str(), id.as_str(), stored, &document.value).map_err(refused)?;
         register(head, &key, &upstream)
     })
 }

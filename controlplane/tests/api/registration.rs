@@ -80,6 +80,14 @@ async fn a_patch_changes_what_it_names() {
         "nothing was changed"
     );
 
+    // Null takes away what is known, whether it is there, and also what only a later version can set.
+    for nulls in [r#"{"weight": null, "ttl": null}"#, r#"{"state": null}"#] {
+        plane.patch(A, nulls).await.expect(200);
+    }
+    assert_eq!(plane.get(A).await.json["state"], "active");
+    let nulls = r#"{"balance": null, "authorizer": null, "timeouts": {"idle": null}, "retries": null}"#;
+    plane.patch("/v1/services/web", nulls).await.expect(200);
+
     let timeouts = |response: &str| json!({"timeouts": {"response": response}}).to_string();
     plane.patch("/v1/services/web", &timeouts("90s")).await.expect(200);
     let shown = plane.get("/v1/services/web").await.json;

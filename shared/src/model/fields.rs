@@ -78,7 +78,7 @@ impl<'a> Fields<'a> {
 
     pub fn finish(self, errors: &mut Errors) {
         for name in self.map.keys().filter(|name| !self.known.contains(&name.as_str())) {
-            errors.invalid(&self.path.field(name), "unknown field");
+            errors.unknown(&self.path.field(name));
         }
     }
 }

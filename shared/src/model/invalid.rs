@@ -71,6 +71,8 @@ impl std::error::Error for Invalid {}
 #[derive(Default)]
 pub(super) struct Errors {
     list: Vec<FieldError>,
+    /// Those of them that are about a name which nothing has.
+    unknown: Vec<FieldError>,
     /// Whether one of them would be an error with every capability present, too.
     invalid: bool,
 }
@@ -81,6 +83,24 @@ impl Errors {
     pub fn invalid(&mut self, path: &Path<'_>, detail: impl fmt::Display) {
         self.invalid = true;
         self.push(path, detail);
+    }
+
+    pub fn unknown(&mut self, path: &Path<'_>) {
+        self.invalid(path, "unknown field");
+        if self.unknown.len() < Self::MAX {
+            self.unknown.extend(self.list.last().cloned());
+        }
+    }
+
+    /// The names that nothing has, and none of the other errors.
+    pub fn finish_names(self) -> Result<(), Invalid> {
+        match self.unknown.is_empty() {
+            true => Ok(()),
+            false => Err(Invalid {
+                errors: self.unknown,
+                kind: InvalidKind::Invalid,
+            }),
+        }
     }
 
     pub fn not_supported(&mut self, path: &Path<'_>) {

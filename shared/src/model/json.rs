@@ -45,6 +45,12 @@ pub fn merge_patch(target: &mut Value, patch: Value) {
     }
 }
 
+/// `target` with the patch applied.
+pub(super) fn merged(mut target: Value, patch: &Value) -> Value {
+    merge_patch(&mut target, patch.clone());
+    target
+}
+
 /// The keys and positions that lead to a value; made on the way down, printed only for an error.
 enum Place<'a> {
     Root,

@@ -50,10 +50,18 @@ impl Service {
 
     /// `value` without `name` and `revision`, which a representation carries besides the stored fields.
     pub fn from_value(name: &str, value: &Value) -> Result<Service, Invalid> {
-        let name = ServiceName::try_from(name).map_err(|rule| Invalid::field("name", rule))?;
         let mut errors = Errors::default();
-        let service = read(name, value, &mut errors);
+        let service = read(service_name(name)?, value, &mut errors);
         errors.finish(service)
+    }
+
+    /// What a merge patch (RFC 7396) makes of what is `stored`. A name that there is not is refused also where its value
+    /// is null, which leaves no trace in the result.
+    pub fn patched(name: &str, stored: Value, patch: &Value) -> Result<Service, Invalid> {
+        let mut errors = Errors::default();
+        read(service_name(name)?, patch, &mut errors);
+        errors.finish_names()?;
+        Service::from_value(name, &json::merged(stored, patch))
     }
 
     /// What is stored and digested: compact, fields at their defaults left out. Equal services have equal bodies.
@@ -88,6 +96,10 @@ impl Service {
         }
         Value::Object(members)
     }
+}
+
+fn service_name(name: &str) -> Result<ServiceName, Invalid> {
+    ServiceName::try_from(name).map_err(|rule| Invalid::field("name", rule))
 }
 
 fn regexes(matches: &Value) -> usize {

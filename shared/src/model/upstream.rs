@@ -48,11 +48,20 @@ impl Upstream {
 
     /// `value` without `service`, `id` and `revision`, which a representation carries besides the stored fields.
     pub fn from_value(service: &str, id: &str, value: &Value) -> Result<Upstream, Invalid> {
-        let service = ServiceName::try_from(service).map_err(|rule| Invalid::field("service", rule))?;
-        let id = UpstreamId::try_from(id).map_err(|rule| Invalid::field("id", rule))?;
+        let (service, id) = names(service, id)?;
         let mut errors = Errors::default();
         let upstream = read(service, id, value, &mut errors);
         errors.finish(upstream)
+    }
+
+    /// What a merge patch (RFC 7396) makes of what is `stored`. A name that there is not is refused also where its value
+    /// is null, which leaves no trace in the result.
+    pub fn patched(service: &str, id: &str, stored: Value, patch: &Value) -> Result<Upstream, Invalid> {
+        let mut errors = Errors::default();
+        let (owner, own) = names(service, id)?;
+        read(owner, own, patch, &mut errors);
+        errors.finish_names()?;
+        Upstream::from_value(service, id, &json::merged(stored, patch))
     }
 
     /// What is stored and digested: compact, fields at their defaults left out. Equal upstreams have equal bodies.
@@ -78,6 +87,12 @@ impl Upstream {
             "state": self.state.as_str(),
         })
     }
+}
+
+fn names(service: &str, id: &str) -> Result<(ServiceName, UpstreamId), Invalid> {
+    let service = ServiceName::try_from(service).map_err(|rule| Invalid::field("service", rule))?;
+    let id = UpstreamId::try_from(id).map_err(|rule| Invalid::field("id", rule))?;
+    Ok((service, id))
 }
 
 fn read(service: ServiceName, id: UpstreamId, value: &Value, errors: &mut Errors) -> Option<Upstream> {

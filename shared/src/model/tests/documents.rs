@@ -144,3 +144,26 @@ fn merge_patches_as_the_rfc_shows() {
         assert_eq!(value, json(result), "{target} with {patch}");
     }
 }
+
+#[test]
+fn a_patch_names_what_there_is() {
+    let stored = json(r#"{"match": [], "timeouts": {"idle": "5s"}, "max_body": 7}"#);
+    let patched = |patch: &str| Service::patched("web", stored.clone(), &json(patch));
+    let service = patched(r#"{"timeouts": {"idle": null, "connect": "2s"}, "authorizer": null}"#).unwrap();
+    assert_eq!(service.timeouts.idle, Timeouts::default().idle);
+    assert_eq!((service.timeouts.connect.as_secs(), service.max_body), (2, 7));
+    for (patch, field) in [
+        (r#"{"colour": null}"#, "colour"),
+        (r#"{"colour": 1}"#, "colour"),
+        (r#"{"timeouts": {"conect": null}}"#, "timeouts.conect"),
+        (r#"{"match": [{"hsots": null}]}"#, "match[0].hsots"),
+        (r#"{"match": null}"#, "match"),
+        ("7", ""),
+    ] {
+        let refused = patched(patch).unwrap_err();
+        assert_eq!(refused.errors[0].field, field, "{patch}");
+    }
+    let upstream = |patch: &str| Upstream::patched("web", "a:1", json(r#"{"weight": 5}"#), &json(patch));
+    assert_eq!(upstream(r#"{"weight": null, "ttl": null}"#).unwrap().weight, 1);
+    assert_eq!(upstream(r#"{"wieght": null}"#).unwrap_err().errors[0].field, "wieght");
+}

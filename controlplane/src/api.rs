@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod call;
+mod cursor;
 mod fleet;
 mod health;
 mod page;

@@ -15,7 +15,7 @@ use shared::model::{Invalid, ServiceName, UpstreamId, json};
 
 use super::access::Actor;
 use super::answer::Failure;
-use super::query::Query;
+use super::query::{Query, invalid};
 use crate::registry::Conditions;
 use crate::registry::conditions::Tags;
 
@@ -104,6 +104,19 @@ impl Call {
             if_match: self.tags(&IF_MATCH)?,
             if_none_match: self.tags(&IF_NONE_MATCH)?,
         })
+    }
+
+    /// For what has no entity tag of its own, and so nothing that a condition could be held against.
+    pub fn unconditional(&self) -> Result<(), Problem> {
+        for (name, shown) in [(IF_MATCH, "If-Match"), (IF_NONE_MATCH, "If-None-Match")] {
+            if self.headers.contains_key(name) {
+                return Err(invalid(
+                    shown,
+                    "there is no entity tag here that the condition could be about",
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn tags(&self, name: &HeaderName) -> Result<Option<Tags>, Problem> {

@@ -48,9 +48,10 @@ impl Proxy {
 
 pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
-    let cursor = query.value("cursor").unwrap_or("");
-    let members = api.fleet.members().into_iter().skip_while(|view| &*view.name <= cursor);
-    let page = Page::of(members, query.limit()?, |view| view.name.to_string());
+    let cursor = query.cursor("fleet")?;
+    let members = api.fleet.members().into_iter();
+    let members = members.skip_while(|view| &*view.name <= cursor.after());
+    let page = Page::of(members, query.limit()?, |view| cursor.at(&view.name));
     let head = api.changelog.head();
     let (head, epoch) = (head.state.revision, head.state.epoch);
     Ok(json(
@@ -79,6 +80,7 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
 /// waiting is for the end of its own lease.
 pub async fn forget(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["timeout"])?;
+    call.unconditional()?;
     let timeout = query.timeout()?.unwrap_or(Duration::from_secs(15));
     let place = api.waiters.try_acquire();
     let _place = place.map_err(|_| Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet"))?;
@@ -115,6 +117,7 @@ pub async fn forget(State(api): State<Arc<Api>>, call: Call) -> Answer {
 
 /// `{"epoch": "…"}`
 pub async fn succeed(State(api): State<Arc<Api>>, call: Call) -> Answer {
+    call.unconditional()?;
     let from = epoch(call.json()?)?;
     write(
         &api,

@@ -14,11 +14,11 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Of all that follows the cursor, in order; `key` makes the cursor that goes on after an item.
-    pub fn of(mut following: impl Iterator<Item = T>, limit: usize, key: impl Fn(&T) -> String) -> Page<T> {
+    /// Of all that follows the cursor, in order; `next` makes the cursor that goes on after an item.
+    pub fn of(mut following: impl Iterator<Item = T>, limit: usize, next: impl Fn(&T) -> String) -> Page<T> {
         let items: Vec<T> = following.by_ref().take(limit).collect();
         let more = following.next().is_some();
-        let next = items.last().filter(|_| more).map(key);
+        let next = items.last().filter(|_| more).map(next);
         Page { items, next }
     }
 

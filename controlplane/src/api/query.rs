@@ -6,6 +6,7 @@ use net::problem::{self, Problem};
 use percent_encoding::percent_decode_str;
 use shared::model::parse_duration;
 
+use super::cursor::Cursor;
 use crate::registry::plan::Goal;
 
 pub struct Query(Vec<(String, String)>);
@@ -65,6 +66,11 @@ impl Query {
             Some(limit @ 1..=1000) => Ok(usize::try_from(limit).unwrap_or(1000)),
             Some(_) => Err(invalid("limit", "1 to 1000 is expected")),
         }
+    }
+
+    /// `?cursor=` of a list; `list` names it with what it was asked for.
+    pub fn cursor(&self, list: impl Into<String>) -> Result<Cursor, Problem> {
+        Cursor::parse(list.into(), self.value("cursor"))
     }
 
     pub fn goal(&self) -> Result<Option<Goal>, Problem> {

@@ -16,14 +16,15 @@ use crate::registry::{Document, document, service};
 pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
     let head = api.changelog.head();
-    let from = ObjectKey::service(query.value("cursor").unwrap_or(""));
+    let cursor = query.cursor("services")?;
+    let from = ObjectKey::service(cursor.after());
     let keys = head
         .state
         .objects
         .range((Bound::Excluded(from), Bound::Unbounded))
         .map(|(key, _)| key);
     let keys = keys.take_while(|key| key.kind == Kind::Service);
-    let page = Page::of(keys, query.limit()?, |key| key.key.to_string());
+    let page = Page::of(keys, query.limit()?, |key| cursor.at(&key.key));
     Ok(page.map(|key| document::current(&head, key)).answer())
 }
 

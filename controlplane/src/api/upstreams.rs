@@ -15,6 +15,7 @@ use crate::registry::{Document, address, document, service, upstream};
 pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["limit", "cursor"])?;
     let name = call.service("service")?;
+    let cursor = query.cursor(format!("upstreams of {name}"))?;
     let key = ObjectKey::service(name.as_str());
     let mut head = api.changelog.head();
     if head.state.get(&key).is_none() {
@@ -23,10 +24,10 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     if head.state.get(&key).is_none() {
         return Err(absent(&key).into());
     }
-    let after = ObjectKey::upstream(name.as_str(), query.value("cursor").unwrap_or(""));
+    let after = ObjectKey::upstream(name.as_str(), cursor.after());
     let keys = service::upstreams(&head, name.as_str()).skip_while(|key| **key <= after);
     let page = Page::of(keys, query.limit()?, |key| {
-        key.upstream_parts().map_or_else(String::new, |(_, id)| id.to_owned())
+        cursor.at(key.upstream_parts().map_or("", |(_, id)| id))
     });
     Ok(page.map(|key| document::current(&head, key)).answer())
 }
@@ -63,18 +64,20 @@ pub async fn remove(State(api): State<Arc<Api>>, call: Call) -> Answer {
 pub async fn at_address(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["address", "limit", "cursor"])?;
     let address = parse(query.required("address")?)?;
+    let cursor = query.cursor(format!("upstreams at {address}"))?;
     let head = api.changelog.head();
-    let cursor = query.value("cursor").unwrap_or("");
     let keys = address::registrations(&head, &address)
         .into_iter()
-        .skip_while(|key| &*key.key <= cursor);
-    let page = Page::of(keys, query.limit()?, |key| key.key.to_string());
+        .skip_while(|key| &*key.key <= cursor.after());
+    let page = Page::of(keys, query.limit()?, |key| cursor.at(&key.key));
     Ok(page.map(|key| document::current(&head, &key)).answer())
 }
 
 /// Unregisters an address everywhere.
 pub async fn leave(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["address", "wait", "timeout"])?;
+    // Several objects, each with a tag of its own, or none.
+    call.unconditional()?;
     let address = parse(query.required("address")?)?;
     let decide = address::remove(&address);
     write(&api, &call, Subject::AddressGone(address), decide).await

@@ -138,6 +138,16 @@ fn documents() -> Vec<Bad> {
             Some("max_body"),
         ),
         bad("PATCH", SERVICE, r#"{"match": null}"#, 422, "invalid", Some("match")),
+        bad("PATCH", SERVICE, r#"{"colour": null}"#, 422, "invalid", Some("colour")),
+        bad(
+            "PATCH",
+            SERVICE,
+            r#"{"timeouts": {"conect": null}, "max_body": 1}"#,
+            422,
+            "invalid",
+            Some("timeouts.conect"),
+        ),
+        bad("PATCH", UPSTREAM, r#"{"wieght": null}"#, 422, "invalid", Some("wieght")),
         bad("PATCH", SERVICE, "7", 422, "invalid", None),
         bad("PATCH", SERVICE, "", 400, "malformed", None),
         bad("PATCH", UPSTREAM, r#"{"weight": "1"}"#, 422, "invalid", Some("weight")),
@@ -276,6 +286,26 @@ fn queries() -> Vec<Bad> {
         bad("GET", "/v1/services?limit=0", "", 422, "invalid", Some("limit")),
         bad("GET", "/v1/services?limit=1001", "", 422, "invalid", Some("limit")),
         bad("GET", "/v1/services?limit=+1", "", 422, "invalid", Some("limit")),
+        bad("GET", "/v1/services?cursor=", "", 422, "invalid", Some("cursor")),
+        bad("GET", "/v1/services?cursor=web", "", 422, "invalid", Some("cursor")),
+        bad("GET", "/v1/services?cursor=776562", "", 422, "invalid", Some("cursor")),
+        bad(
+            "GET",
+            "/v1/services/web/upstreams?cursor=a",
+            "",
+            422,
+            "invalid",
+            Some("cursor"),
+        ),
+        bad(
+            "GET",
+            "/v1/upstreams?address=127.0.0.1:3000&cursor=a",
+            "",
+            422,
+            "invalid",
+            Some("cursor"),
+        ),
+        bad("GET", "/v1/fleet?cursor=edge-1", "", 422, "invalid", Some("cursor")),
         bad("GET", "/v1/revisions?since=-1", "", 422, "invalid", Some("since")),
         bad("GET", "/v1/revisions?op_id=1", "", 422, "invalid", Some("op_id")),
         bad("GET", "/v1/watch?since=999", "", 422, "invalid", Some("since")),
@@ -283,6 +313,10 @@ fn queries() -> Vec<Bad> {
 }
 
 fn framing() -> Vec<Bad> {
+    let condition = |method, path: &str, headers, name| Bad {
+        headers,
+        ..bad(method, path, "", 422, "invalid", Some(name))
+    };
     let body = r#"{"match": []}"#;
     let put = |headers, status, kind| Bad {
         headers,
@@ -304,6 +338,21 @@ fn framing() -> Vec<Bad> {
         put("content-type: application/json\nif-match: 7", 400, "malformed"),
         put("content-type: application/json\nif-match: \"7", 400, "malformed"),
         bad("DELETE", SERVICE, "{}", 400, "malformed", None),
+        condition(
+            "DELETE",
+            "/v1/upstreams?address=127.0.0.1:3000",
+            "if-match: \"2\"",
+            "If-Match",
+        ),
+        condition(
+            "DELETE",
+            "/v1/upstreams?address=127.0.0.1:3000",
+            "if-none-match: *",
+            "If-None-Match",
+        ),
+        condition("DELETE", "/v1/upstreams?address=127.0.0.1:9", "if-match: *", "If-Match"),
+        condition("DELETE", "/v1/fleet/absent", "if-match: *", "If-Match"),
+        condition("POST", "/v1/fleet/succeed", "if-none-match: *", "If-None-Match"),
         bad(
             "PUT",
             SERVICE,

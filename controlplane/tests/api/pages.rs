@@ -22,7 +22,7 @@ async fn follow(plane: &Plane, path: &str, parameter: &str, limit: usize, member
                 .collect(),
         );
         match page["next"].as_str() {
-            Some(next) => cursor = format!("&{parameter}={}", next.replace('[', "%5B").replace(':', "%3A")),
+            Some(next) => cursor = format!("&{parameter}={next}"),
             None => return pages,
         }
     }
@@ -43,6 +43,42 @@ async fn lists_come_in_pages_in_the_order_of_their_keys() {
     );
     let whole = follow(&plane, "/v1/services", "cursor", 7, "name").await;
     assert_eq!(whole.len(), 1, "no empty page at the end");
+}
+
+#[tokio::test]
+async fn a_cursor_outlives_its_key_and_leads_nowhere_else() {
+    let plane = Plane::start().await;
+    for name in ["a", "b", "c"] {
+        plane.with(name, &["127.0.0.1:1", "127.0.0.1:2"]).await;
+    }
+    let next = async |path: &str| {
+        let page = plane.get(path).await.expect(200).json;
+        page["next"].as_str().unwrap().to_owned()
+    };
+    let services = next("/v1/services?limit=2").await;
+    plane.delete("/v1/services/b").await.expect(200);
+    let rest = plane
+        .get(&format!("/v1/services?cursor={services}"))
+        .await
+        .expect(200)
+        .json;
+    assert_eq!(
+        (&rest["items"][0]["name"], &rest["next"]),
+        (&Value::from("c"), &Value::Null)
+    );
+    let upstreams = next("/v1/services/a/upstreams?limit=1").await;
+    plane
+        .get(&format!("/v1/services/a/upstreams?cursor={upstreams}"))
+        .await
+        .expect(200);
+    for other in [
+        format!("/v1/services/c/upstreams?cursor={upstreams}"),
+        format!("/v1/services?cursor={upstreams}"),
+        format!("/v1/fleet?cursor={services}"),
+    ] {
+        let reply = plane.get(&other).await.expect_problem(422, "invalid");
+        assert_eq!(reply.fields(), ["cursor"], "{other}");
+    }
 }
 
 #[tokio::test]

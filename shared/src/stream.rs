@@ -11,6 +11,7 @@
 mod fixture;
 pub mod hub;
 pub mod message;
+pub mod planes;
 pub mod publisher;
 pub mod ring;
 pub mod roster;

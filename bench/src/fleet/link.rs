@@ -221,6 +221,7 @@ mod tests {
             epoch: Epoch(Uuid::nil()),
             succeeds: Vec::new(),
             head: Revision(head),
+            leased: true,
         })
     }
 

@@ -33,6 +33,7 @@ pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Res
             Output::Join { name, member, replaces } => {
                 Input::Joined(join::join(&push.fleet.changelog, name, member, replaces).await)
             }
+            Output::Look => Input::Looked(push.fleet.changelog.true_head("stream".into()).await.is_ok()),
             Output::Refuse(refusal) => return refused(&refusal),
             Output::Close(_) => return refuse(Problem::new(problem::MALFORMED, "the first line is no hello")),
             Output::Unavailable | Output::Send(_) | Output::Leave { .. } => return unavailable(),

@@ -65,7 +65,7 @@ impl Fleet {
     fn begin(&self, head: &Head, recent: &[Arc<Commit>]) {
         let mut inner = self.lock();
         let now = boottime();
-        let mut hub = Box::new(Hub::new(&head.state, recent.iter().map(|commit| &**commit), now));
+        let mut hub = Box::new(Hub::new(&head.state, recent.iter().map(|commit| &**commit), None, now));
         if let Stage::Early(commits) = &inner.stage {
             commits
                 .iter()

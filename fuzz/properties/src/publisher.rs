@@ -134,7 +134,7 @@ pub fn check(input: Input) {
         log.commit(steps.0.iter().map(Step::op));
     }
     let now = Time::from_nanos(1 << 40);
-    let hub = Hub::new(log.head(), &log.commits, now);
+    let hub = Hub::new(log.head(), &log.commits, None, now);
     let connections = [Connection::open(now), Connection::open(now)];
     let mut world = World {
         log,
@@ -305,7 +305,8 @@ impl World {
                     assert!(!refusal.to_string().is_empty());
                     connection.is_over = true;
                 }
-                Output::Unavailable | Output::Close(_) => connection.is_over = true,
+                // Only on a shared store.
+                Output::Look | Output::Unavailable | Output::Close(_) => connection.is_over = true,
                 Output::Join { name, member, replaces } => {
                     connection.asked.push(Asked::Join(name, member, replaces));
                 }

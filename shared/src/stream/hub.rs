@@ -10,12 +10,15 @@ use std::time::Duration;
 use crate::change::{Commit, Epoch, Kind, Revision};
 use crate::state::State;
 use crate::stream::message::{self, Hello, Level, SnapshotOffer, Welcome};
+use crate::stream::planes::message::Told;
+use crate::stream::planes::{PlaneId, Planes, Row};
 use crate::stream::ring::{Chunk, Cursor, Meeting, Overrun, Point, Ring};
 use crate::stream::roster::{Admission, Forget, Heard, LEASE_MAX, LEASE_MIN, Roster, RosterEvent, SessionId, Slot};
 use crate::stream::wait::{Progress, Report, Wait, WaitSpec};
 use crate::time::Time;
 
 pub mod refusal;
+mod sharing;
 pub mod view;
 
 pub use refusal::Refusal;
@@ -41,6 +44,8 @@ pub struct WaitId {
 pub struct News {
     /// There is something to send to every connection.
     pub changed: bool,
+    /// There may be something to tell other control planes.
+    pub told: bool,
     /// These connections must end: another speaks for their member, or it is none any more.
     pub closed: Vec<SessionId>,
     /// These writes may answer.
@@ -91,18 +96,20 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// `tail`: the commits that led to `state`, oldest first, as many as are at hand.
-    pub fn new<'a, I>(state: &State, tail: I, now: Time) -> Hub
+    /// `tail`: the commits that led to `state`, oldest first, as many as are at hand. `own`: the name among others, on a
+    /// store that other control planes write to as well.
+    pub fn new<'a, I>(state: &State, tail: I, own: Option<PlaneId>, now: Time) -> Hub
     where
         I: IntoIterator<Item = &'a Commit> + Clone,
         I::IntoIter: DoubleEndedIterator,
     {
+        let planes = own.map_or_else(Planes::default, Planes::among);
         Hub {
             epoch: state.epoch,
             succeeds: state.succeeds(),
             revision: state.revision,
             ring: Ring::new(state, tail.clone()),
-            roster: Roster::new(state, tail, now),
+            roster: Roster::new(state, tail, planes, now),
             waits: BTreeMap::new(),
             last_wait: 0,
             offer: None,
@@ -236,6 +243,7 @@ impl Hub {
             epoch: self.epoch,
             succeeds: self.succeeds.clone(),
             head: self.ring.head().revision,
+            leased: self.roster.planes().is_alone(),
         };
         Ok(Entered {
             slot,
@@ -313,11 +321,16 @@ impl Hub {
     }
 
     fn acknowledged(&mut self, slot: Slot, before: Option<Level>, now: Time) {
-        let Some(level) = self.roster.peer(slot).and_then(|peer| peer.level()) else {
-            return;
-        };
+        let level = self.roster.peer(slot).and_then(|peer| peer.level()).cloned();
+        if let Some(level) = level {
+            self.advanced(slot, before, &level, now);
+        }
+        self.news.told |= !self.roster.planes().is_alone();
+    }
+
+    fn advanced(&mut self, slot: Slot, before: Option<Level>, level: &Level, now: Time) {
         let from = match before {
-            Some(before) if only_advanced(&before, level) => before.applied.next(),
+            Some(before) if before.differs_in_revision_only(level) => before.applied.next(),
             _ => Revision::ZERO,
         };
         let to = level.applied;
@@ -373,11 +386,6 @@ impl Hub {
     pub fn forget(&mut self, name: &str, now: Time) -> Forget {
         self.roster.forget(name, now)
     }
-}
-
-/// Whether nothing but the revision is new: then only waits for what lies between are concerned.
-fn only_advanced(before: &Level, level: &Level) -> bool {
-    before.refused == level.refused && before.draining == level.draining && before.warming == level.warming
 }
 
 #[cfg(test)]

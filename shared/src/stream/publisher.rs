@@ -37,6 +37,8 @@ pub enum Input {
     Line(Up),
     /// The join that was asked for came to this.
     Joined(Joined),
+    /// Whether the log's true head is known to the hub now.
+    Looked(bool),
     /// The leaving that was asked for was committed, or could not be.
     Left,
     /// There is news in the hub.
@@ -71,6 +73,8 @@ pub enum Output {
         member: Member,
         replaces: Option<Uuid>,
     },
+    /// Read the log's true head: this control plane may be the one that is behind.
+    Look,
     /// Answer with a stream; lines follow.
     Accept,
     Send(Bytes),
@@ -107,6 +111,7 @@ pub struct Publisher {
 enum Stage {
     Open { since: Time },
     Joining { hello: Box<Hello>, tries: u8 },
+    Looking { hello: Box<Hello> },
     Live(Live),
     Closed,
 }
@@ -154,6 +159,7 @@ impl Publisher {
         let (stage, outputs) = match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Open { since } => open(since, input, hub, now),
             Stage::Joining { hello, tries } => joining(hello, tries, input, hub, now),
+            Stage::Looking { hello } => looking(hello, input, hub, now),
             Stage::Live(live) => live.handle(input, hub, now),
             Stage::Closed => (Stage::Closed, Vec::new()),
         };
@@ -170,14 +176,36 @@ fn closed(closing: Closing) -> Step {
 
 fn open(since: Time, input: Input, hub: &mut Hub, now: Time) -> Step {
     match input {
-        Input::Line(Up::Hello(hello)) => enter(Box::new(hello), 0, hub, now),
-        Input::Line(_) | Input::Joined(_) | Input::Left => closed(Closing::Protocol),
+        Input::Line(Up::Hello(hello)) => begin(Box::new(hello), hub, now),
+        Input::Line(_) | Input::Joined(_) | Input::Looked(_) | Input::Left => closed(Closing::Protocol),
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
         Input::Wake | Input::Written | Input::Tick => match now.since(since) >= HELLO_WITHIN {
             true => closed(Closing::NoProgress),
             false => (Stage::Open { since }, Vec::new()),
         },
+    }
+}
+
+/// What others appended may not have come here yet: before a proxy hears that the store went back, or is another one, the
+/// log is asked.
+fn begin(hello: Box<Hello>, hub: &mut Hub, now: Time) -> Step {
+    match hub.greet(&hello, now) {
+        Greeting::Refuse(refusal) if refusal.is_alarming() && !hub.roster().planes().is_alone() => {
+            (Stage::Looking { hello }, vec![Output::Look])
+        }
+        _ => enter(hello, 0, hub, now),
+    }
+}
+
+fn looking(hello: Box<Hello>, input: Input, hub: &mut Hub, now: Time) -> Step {
+    match input {
+        Input::Looked(true) => enter(hello, 0, hub, now),
+        Input::Looked(false) => (Stage::Closed, vec![Output::Unavailable]),
+        Input::Ended => closed(Closing::Ended),
+        Input::Shutdown => closed(Closing::Shutdown),
+        Input::Line(_) | Input::Joined(_) | Input::Left => closed(Closing::Protocol),
+        Input::Wake | Input::Written | Input::Tick => (Stage::Looking { hello }, Vec::new()),
     }
 }
 
@@ -223,7 +251,7 @@ fn joining(hello: Box<Hello>, tries: u8, input: Input, hub: &mut Hub, now: Time)
         Input::Joined(Joined::Failed) => (Stage::Closed, vec![Output::Unavailable]),
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
-        Input::Line(_) | Input::Left => closed(Closing::Protocol),
+        Input::Line(_) | Input::Looked(_) | Input::Left => closed(Closing::Protocol),
         Input::Wake | Input::Written | Input::Tick => (Stage::Joining { hello, tries }, Vec::new()),
     }
 }
@@ -281,7 +309,9 @@ impl Live {
             Input::Left => return self.close(Closing::Goodbye, hub, now),
             Input::Ended => return self.close(Closing::Ended, hub, now),
             Input::Shutdown => return self.shut_down(hub, now),
-            Input::Line(Up::Hello(_)) | Input::Joined(_) => return self.close(Closing::Protocol, hub, now),
+            Input::Line(Up::Hello(_)) | Input::Joined(_) | Input::Looked(_) => {
+                return self.close(Closing::Protocol, hub, now);
+            }
         }
         match self.next(hub, now) {
             Ok(bytes) => (Stage::Live(self), bytes.map(Output::Send).into_iter().collect()),
@@ -319,7 +349,7 @@ impl Live {
         Some(line(&Down::Beat(Beat {
             head: told.revision,
             digest: told.digest,
-            echo: self.echo,
+            echo: self.echo.filter(|_| hub.roster().may_echo(self.slot, now)),
         })))
     }
 

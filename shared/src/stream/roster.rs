@@ -14,20 +14,25 @@
 //!                  (none)                                          (none)
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::change::{Commit, Kind, Op, Revision, Verb};
 use crate::state::State;
+use crate::stream::message::Level;
+use crate::stream::planes::Planes;
 use crate::time::Time;
 
+mod elsewhere;
 pub mod member;
 mod peer;
 mod presence;
 mod slots;
 
 pub use member::Member;
+use peer::Hold;
+
 pub use peer::{Peer, SessionId};
 pub use presence::{Admission, Forget, Heard};
 pub use slots::{Slot, Slots};
@@ -62,12 +67,24 @@ pub struct Roster {
     resumed: Time,
     pulse: Time,
     events: Vec<RosterEvent>,
+    planes: Planes,
+    touches: Touches,
+}
+
+/// In which order slots changed for those who are told of them; the last change of each.
+#[derive(Debug, Default)]
+struct Touches {
+    count: u64,
+    order: BTreeMap<u64, Slot>,
+    last: Vec<u64>,
+    /// By slot, the last change of more than the applied revision.
+    reshaped: Vec<u64>,
 }
 
 impl Roster {
     /// `state` is the head of the log, `tail` its last commits: who was removed in them may still serve, and is waited
     /// for until its lease is over for certain.
-    pub fn new<'a>(state: &State, tail: impl IntoIterator<Item = &'a Commit>, now: Time) -> Roster {
+    pub fn new<'a>(state: &State, tail: impl IntoIterator<Item = &'a Commit>, planes: Planes, now: Time) -> Roster {
         let mut roster = Roster {
             peers: Vec::new(),
             members: HashMap::new(),
@@ -77,6 +94,8 @@ impl Roster {
             resumed: now,
             pulse: now,
             events: Vec::new(),
+            planes,
+            touches: Touches::default(),
         };
         for commit in tail {
             roster.committed(commit, now);
@@ -105,6 +124,7 @@ impl Roster {
     /// Forgets the removed ones whose time is over.
     pub fn tick(&mut self, now: Time) {
         self.pulse(now);
+        self.tick_planes(now);
         let over: Vec<Slot> = self
             .removed
             .iter()
@@ -118,7 +138,7 @@ impl Roster {
         let peer = self.peer(slot);
         peer.is_none_or(|peer| {
             let forgotten = peer.removed_until.is_some_and(|until| now >= until);
-            forgotten && self.is_detached(peer, now)
+            (forgotten && self.is_detached(peer, now)) || (peer.said_goodbye && self.is_held_by_nobody(peer, now))
         })
     }
 
@@ -147,7 +167,7 @@ impl Roster {
 
     /// Beyond its lease: it may serve an older table, and no write waits for it.
     pub fn is_detached(&self, peer: &Peer, now: Time) -> bool {
-        now >= self.lease_end(peer)
+        now >= self.lease_end(peer) && self.is_excluded(peer, now)
     }
 
     fn lease_end(&self, peer: &Peer) -> Time {
@@ -196,6 +216,7 @@ impl Roster {
                 self.removed.retain(|removed| *removed != slot);
                 if let Some(peer) = self.peer_mut(slot) {
                     peer.removed_until = None;
+                    peer.said_goodbye = false;
                     peer.farewell = None;
                     peer.lease = member.lease().max(peer.lease);
                 }
@@ -207,6 +228,7 @@ impl Roster {
                 lease: member.lease(),
                 member_since: revision,
                 removed_until: None,
+                said_goodbye: false,
                 boot: None,
                 build: "".into(),
                 session: None,
@@ -215,6 +237,7 @@ impl Roster {
                 absent_since: now,
                 heard: now,
                 level: None,
+                hold: None,
             }),
         };
         self.members.insert(name.clone(), slot);
@@ -228,13 +251,13 @@ impl Roster {
         self.events.extend(peer.session.take().map(RosterEvent::Closed));
         // The goodbye of a life before this one: it was outrun by a restart, which may be serving.
         let outrun = peer.last_session.is_some() && !peer.has_left();
-        match goodbye && !outrun {
-            true => self.drop_peer(slot),
-            false => {
-                peer.removed_until = Some(now + (TAIL_AGE_MAX + peer.lease + MARGIN));
-                peer.absent_since = now;
-                self.removed.push(slot);
-            }
+        peer.removed_until = Some(now + (TAIL_AGE_MAX + peer.lease + MARGIN));
+        peer.said_goodbye = goodbye && !outrun;
+        peer.absent_since = now;
+        self.removed.push(slot);
+        self.touch(slot, true);
+        if self.is_over(slot, now) {
+            self.drop_peer(slot);
         }
     }
 
@@ -257,6 +280,7 @@ impl Roster {
             self.events.extend(peer.session.map(RosterEvent::Closed));
             self.events.push(RosterEvent::Gone(slot));
             self.free.push(slot);
+            self.touch(slot, true);
         }
     }
 

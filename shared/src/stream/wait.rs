@@ -112,7 +112,7 @@ impl Wait {
             if peer.member_since() <= wait.spec.revision {
                 wait.members.insert(slot);
                 wait.pending.insert(slot);
-                wait.look(slot, peer);
+                wait.look(slot, peer, roster);
             }
         }
         wait
@@ -134,7 +134,7 @@ impl Wait {
                 if !self.pending.contains(slot) {
                     return None;
                 }
-                self.look(slot, roster.peer(slot)?);
+                self.look(slot, roster.peer(slot)?, roster);
             }
             Progress::Gone(slot) => {
                 self.members.remove(slot);
@@ -165,12 +165,18 @@ impl Wait {
         })
     }
 
-    fn look(&mut self, slot: Slot, peer: &Peer) {
-        match self.standing(peer.level()) {
-            Standing::Reached => self.pending.remove(slot),
-            Standing::Refusing => self.refused = true,
-            Standing::Lagging | Standing::Warming | Standing::Draining => {}
+    fn look(&mut self, slot: Slot, peer: &Peer, roster: &Roster) {
+        let standings = roster.levels(peer).map(|level| self.standing(Some(level)));
+        let (reached, refusing) = standings.fold((false, false), |(reached, refusing), standing| {
+            (
+                reached || standing == Standing::Reached,
+                refusing || standing == Standing::Refusing,
+            )
+        });
+        if reached {
+            self.pending.remove(slot);
         }
+        self.refused |= refusing && !reached;
     }
 
     fn standing(&self, level: Option<&Level>) -> Standing {
@@ -222,16 +228,15 @@ impl Wait {
         let mut missing: Vec<&Peer> = missing.collect();
         missing.sort_by(|a, b| a.name().cmp(b.name()));
         for peer in missing {
-            self.name(peer, roster.is_detached(peer, now), &mut report);
+            self.name(peer, roster.latest(peer), roster.is_detached(peer, now), &mut report);
         }
         report.reached = !self.refused && self.is_over(roster, now);
         report
     }
 
-    fn name(&self, peer: &Peer, detached: bool, report: &mut Report) {
+    fn name(&self, peer: &Peer, level: Option<&Level>, detached: bool, report: &mut Report) {
         let name = peer.name();
-        let standing = self.standing(peer.level());
-        match (standing, peer.level()) {
+        match (self.standing(level), level) {
             (Standing::Refusing, Some(level)) => self.refusals(level).for_each(|r| report.refused(name, r)),
             _ if detached => report.detached(name),
             (Standing::Draining, Some(level)) => {

@@ -90,7 +90,7 @@ impl World {
         let commits = core.read(Revision::ZERO, usize::MAX).unwrap_or_default();
         commits.into_iter().for_each(|commit| history.push(Arc::new(commit)));
         let recent = history.recent();
-        let hub = Hub::new(&head.state, recent.iter().map(|commit| &**commit), now);
+        let hub = Hub::new(&head.state, recent.iter().map(|commit| &**commit), None, now);
         let mut dice = Dice::new(self.dice.next());
         let stamp = Box::new(move || Stamp {
             op_id: OpId(dice.uuid()),
@@ -224,7 +224,8 @@ impl World {
                     self.refused(id, &refusal);
                     self.refuse(id, Some(&refusal));
                 }
-                Output::Unavailable => self.refuse(id, None),
+                // Only on a shared store.
+                Output::Look | Output::Unavailable => self.refuse(id, None),
                 Output::Join { name, member, replaces } => {
                     self.count.add("joins");
                     if replaces.is_some() {

@@ -4,7 +4,7 @@ use crate::stream::message::State as Said;
 use crate::stream::wait::Condition;
 
 fn hub(log: &Log) -> Hub {
-    Hub::new(&log.state, &log.commits, at(0))
+    Hub::new(&log.state, &log.commits, None, at(0))
 }
 
 fn known(log: &Log, name: &str) -> Hello {

@@ -36,6 +36,9 @@ pub struct MemberView {
     pub draining: Vec<DrainingView>,
     pub warming: Vec<WarmingView>,
     pub refused: Vec<Refused>,
+    /// The control plane that has its stream open, if it is another one.
+    #[serde(skip)]
+    pub elsewhere: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -78,12 +81,13 @@ impl Hub {
 
     fn view(&self, peer: &Peer, now: Time) -> MemberView {
         let nothing = Level::default();
-        let level = peer.level().unwrap_or(&nothing);
-        let current = peer.level().is_some() && level.applied >= self.configured().revision;
+        let latest = self.roster.latest(peer);
+        let level = latest.unwrap_or(&nothing);
+        let current = latest.is_some() && level.applied >= self.configured().revision;
         let applied = if current { self.revision() } else { level.applied };
         MemberView {
             name: peer.name().clone(),
-            state: match (self.roster.is_detached(peer, now), peer.is_connected()) {
+            state: match (self.roster.is_detached(peer, now), self.roster.is_present(peer)) {
                 (true, _) => Presence::Detached,
                 (false, true) => Presence::Present,
                 (false, false) => Presence::Absent,
@@ -110,6 +114,9 @@ impl Hub {
                 })
                 .collect(),
             refused: level.refused.clone(),
+            elsewhere: (!peer.is_connected())
+                .then(|| self.roster.seat(peer).map(Arc::from))
+                .flatten(),
         }
     }
 }

@@ -13,7 +13,7 @@ impl World {
     fn new() -> World {
         let mut log = Log::new();
         log.service("web");
-        let hub = Hub::new(&log.state, &log.commits, at(0));
+        let hub = Hub::new(&log.state, &log.commits, None, at(0));
         World {
             log,
             hub,

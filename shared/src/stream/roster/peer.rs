@@ -30,6 +30,8 @@ pub struct Peer {
     pub(super) member_since: Revision,
     /// Removed from the roster; remembered until then.
     pub(super) removed_until: Option<Time>,
+    /// It was its goodbye that removed it: it is over once nobody holds it.
+    pub(super) said_goodbye: bool,
     /// That of the last hello; unknown before the first one after a start.
     pub(super) boot: Option<u64>,
     pub(super) build: Arc<str>,
@@ -41,6 +43,24 @@ pub struct Peer {
     pub(super) absent_since: Time,
     pub(super) heard: Time,
     pub(super) level: Option<Level>,
+    pub(super) hold: Option<Hold>,
+}
+
+/// This control plane may be keeping a lease: it was heard, and was not released since.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) since: Time,
+    /// What it must have applied before it is echoed, and in which life of the own row that was read.
+    pub(super) vouched: Option<(Revision, u64)>,
+}
+
+impl Hold {
+    pub(super) fn begin(now: Time) -> Hold {
+        Hold {
+            since: now,
+            vouched: None,
+        }
+    }
 }
 
 impl Peer {
@@ -78,7 +98,12 @@ impl Peer {
         self.session.is_some()
     }
 
-    /// What it reported last, in this incarnation.
+    /// Of the last hello to this control plane.
+    pub fn boot(&self) -> Option<u64> {
+        self.boot
+    }
+
+    /// What it reported last to this control plane, in this incarnation.
     pub fn level(&self) -> Option<&Level> {
         self.level.as_ref()
     }

@@ -56,11 +56,11 @@ impl Roster {
                     replaces: Some(peer.instance),
                 },
                 false => Admission::Held {
-                    wait: self.lease_end(peer).since(now),
+                    wait: self.lease_rest(peer, now),
                 },
             };
         }
-        match peer.boot {
+        match self.boot(peer) {
             Some(known) if known > hello.boot => Admission::OlderBoot { known },
             // Its goodbye is on its way to the log; a join queues behind it.
             _ if peer
@@ -81,7 +81,8 @@ impl Roster {
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let peer = self.peers.get_mut(slot.index())?.as_mut()?;
-        if peer.boot != Some(hello.boot) {
+        let restarted = peer.boot != Some(hello.boot);
+        if restarted {
             peer.boot = Some(hello.boot);
             peer.level = None;
         }
@@ -90,6 +91,8 @@ impl Roster {
         peer.heard = peer.heard.max(now);
         self.events
             .extend(peer.session.replace(session).map(RosterEvent::Closed));
+        self.hold(slot, restarted, now);
+        self.touch(slot, true);
         Some((slot, session))
     }
 
@@ -106,12 +109,23 @@ impl Roster {
         }
         let peer = self.peer_mut(slot)?;
         peer.heard = peer.heard.max(now);
-        Some(match level {
-            Some(level) => Heard::Level {
-                before: peer.level.replace(level),
-            },
+        let has_left = peer.has_left();
+        let heard = match level {
+            Some(level) => {
+                let before = peer.level.replace(level);
+                let reshaped = match (&before, &peer.level) {
+                    (Some(before), Some(level)) => !before.differs_in_revision_only(level),
+                    _ => true,
+                };
+                self.touch(slot, reshaped);
+                Heard::Level { before }
+            }
             None => Heard::Bare,
-        })
+        };
+        if !has_left {
+            self.hold(slot, false, now);
+        }
+        Some(heard)
     }
 
     /// It says goodbye; what is to be committed follows.
@@ -120,6 +134,7 @@ impl Roster {
             && let Some(peer) = self.peer_mut(slot)
         {
             peer.farewell = Some((session, now));
+            self.release(slot);
         }
     }
 
@@ -130,15 +145,18 @@ impl Roster {
         {
             peer.session = None;
             peer.absent_since = now;
+            self.touch(slot, true);
         }
     }
 
     /// Every connection must begin anew.
     pub fn close_all(&mut self, now: Time) {
-        for peer in self.peers.iter_mut().flatten() {
+        for place in 0..self.peers.len() {
+            let Some(peer) = &mut self.peers[place] else { continue };
             if let Some(session) = peer.session.take() {
                 peer.absent_since = now;
                 self.events.push(RosterEvent::Closed(session));
+                self.touch(Slot(place as u32), true);
             }
         }
     }
@@ -156,8 +174,8 @@ impl Roster {
             Some((_, peer)) if self.is_detached(peer, now) => Forget::Now {
                 instance: peer.instance,
             },
-            Some((_, peer)) if peer.is_connected() => Forget::Present,
-            Some((_, peer)) => Forget::Within(self.lease_end(peer).since(now)),
+            Some((_, peer)) if self.is_present(peer) => Forget::Present,
+            Some((_, peer)) => Forget::Within(self.lease_rest(peer, now)),
         }
     }
 

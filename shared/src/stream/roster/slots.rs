@@ -5,8 +5,13 @@
 pub struct Slot(pub(super) u32);
 
 impl Slot {
-    pub(super) fn index(self) -> usize {
+    pub(in crate::stream) fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// Names it to others.
+    pub fn number(self) -> u32 {
+        self.0
     }
 }
 

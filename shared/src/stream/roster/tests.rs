@@ -4,7 +4,7 @@ use crate::stream::fixture::{LEASE, Log, at, hello, instance, level};
 const END: u64 = 12_000;
 
 fn roster(log: &Log) -> Roster {
-    Roster::new(&log.state, &log.commits, at(0))
+    Roster::new(&log.state, &log.commits, Planes::default(), at(0))
 }
 
 /// Ticks so often that no pause is seen.
@@ -118,7 +118,7 @@ fn a_start_remembers_who_was_removed_in_the_tail() {
     log.leave("p", false);
     log.leave("q", true);
     for tail in [&log.commits[..], &log.commits[2..]] {
-        let roster = Roster::new(&log.state, tail, at(0));
+        let roster = Roster::new(&log.state, tail, Planes::default(), at(0));
         let names: Vec<&str> = roster.peers().map(|(_, peer)| &**peer.name()).collect();
         assert_eq!((names, roster.members().len()), (vec!["p"], 0));
     }

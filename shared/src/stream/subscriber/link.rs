@@ -260,7 +260,9 @@ impl Subscriber {
             catching,
             left: false,
         });
-        self.lease.prove(sent, now);
+        if welcome.leased {
+            self.lease.prove(sent, now);
+        }
         self.renew_level();
         self.say_level(now, out);
         self.say_goodbye(out);

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::stream::fixture::{Log, at, draining, hello, instance, level};
 use crate::stream::message::{Refused, Warming};
+use crate::stream::planes::Planes;
 use crate::stream::roster::SessionId;
 
 struct World {
@@ -17,7 +18,7 @@ impl World {
         (0..proxies).for_each(|n| {
             log.join(&format!("p{n}"), instance(n));
         });
-        let mut roster = Roster::new(&log.state, &log.commits, at(0));
+        let mut roster = Roster::new(&log.state, &log.commits, Planes::default(), at(0));
         let attach = |n| roster.attach(&hello(&format!("p{n}"), instance(n), 1), at(0)).unwrap();
         let sessions = (0..proxies).map(attach).collect();
         World { roster, sessions }
@@ -146,6 +147,37 @@ fn drained_is_a_level_and_about_what_was_registered_before() {
 }
 
 #[test]
+fn what_another_history_registered_is_older_than_any_write() {
+    let mut world = World::new(1);
+    let targets = [
+        (
+            "web",
+            Condition::Drained(vec![Target::Service {
+                service: "web".into(),
+                before: Revision(10),
+            }]),
+        ),
+        ("web", drained(10)),
+        (
+            "other",
+            Condition::Drained(vec![Target::Address {
+                address: "a:1".into(),
+                before: Revision(10),
+            }]),
+        ),
+    ];
+    for (service, condition) in targets {
+        let mut busy = level(10);
+        busy.draining = vec![draining(service, "a:1", 0)];
+        world.say(0, busy, 1);
+        let mut wait = world.wait(condition);
+        assert_eq!(wait.handle(Progress::Tick, &world.roster, at(1)), None);
+        let progress = world.say(0, level(10), 2);
+        assert!(wait.handle(progress, &world.roster, at(2)).unwrap().reached);
+    }
+}
+
+#[test]
 fn an_empty_list_before_the_revision_says_nothing() {
     let mut world = World::new(1);
     world.say(0, level(9), 1);
@@ -224,7 +256,7 @@ fn who_joins_later_is_not_waited_for_and_who_was_removed_is() {
     let mut log = Log::new();
     log.join("removed", instance(2));
     log.join("old", instance(1));
-    let mut roster = Roster::new(&log.state, &log.commits, at(0));
+    let mut roster = Roster::new(&log.state, &log.commits, Planes::default(), at(0));
     roster.committed(&log.leave("removed", false), at(0));
     let written = log.service("web").revision;
     roster.committed(&log.join("late", instance(3)), at(0));

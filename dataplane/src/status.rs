@@ -29,12 +29,6 @@ const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-const NOT_READY: problem::Type = problem::Type {
-    kind: "not-ready",
-    title: "The proxy should get no traffic now",
-    status: 503,
-};
-
 /// What the answers are made of.
 #[derive(Clone)]
 pub struct Status {
@@ -44,17 +38,28 @@ pub struct Status {
     pub connections: Arc<Connections>,
 }
 
+/// The proxy should get no traffic now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotReady {
+    pub status: &'static str,
+    pub why: &'static str,
+}
+
 impl Status {
-    /// `Ok` holds whether the table is stale; `Err` why the proxy should get no traffic.
-    pub fn readiness(&self) -> Result<bool, &'static str> {
-        match *self.phase.borrow() {
-            Phase::Serving { stale } if *self.listening.borrow() => Ok(stale),
-            Phase::Serving { .. } => Err("the listeners are not open yet"),
-            Phase::Starting => Err("there is no table that has caught up yet"),
-            Phase::Unready => Err("no control plane has been heard for as long as the lease"),
-            Phase::Stopped => Err("no control plane has been heard for as long as the lease; nothing is served"),
-            Phase::Draining => Err("the proxy is shutting down"),
-        }
+    /// `Ok` holds whether the table is stale.
+    pub fn readiness(&self) -> Result<bool, NotReady> {
+        let (status, why) = match *self.phase.borrow() {
+            Phase::Serving { stale } if *self.listening.borrow() => return Ok(stale),
+            Phase::Serving { .. } => ("starting", "the listeners are not open yet"),
+            Phase::Starting => ("starting", "there is no table that has caught up yet"),
+            Phase::Unready => ("unready", "no control plane has been heard for as long as the lease"),
+            Phase::Stopped => (
+                "stopped",
+                "no control plane has been heard for as long as the lease; nothing is served",
+            ),
+            Phase::Draining => ("draining", "the proxy is shutting down"),
+        };
+        Err(NotReady { status, why })
     }
 
     /// Until `/readyz` would say 200; forever if it never does.
@@ -114,6 +119,18 @@ impl Status {
         }
     }
 
+    /// What the proxy is, not what is wrong with the request: no problem, but the same document at both statuses.
+    fn show_readiness(&self) -> Response<Full<Bytes>> {
+        let (status, document) = match self.readiness() {
+            Ok(stale) => (StatusCode::OK, json!({"status": "ready", "stale": stale})),
+            Err(NotReady { status, why }) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"status": status, "detail": why}),
+            ),
+        };
+        body(status, JSON, document.to_string())
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         match path {
             "/healthz" | "/readyz" | "/metrics" if method != Method::GET && method != Method::HEAD => {
@@ -123,20 +140,7 @@ impl Status {
                 answer
             }
             "/healthz" => body(StatusCode::OK, JSON, json!({"status": "ok"}).to_string()),
-            "/readyz" => match self.readiness() {
-                Ok(stale) => body(
-                    StatusCode::OK,
-                    JSON,
-                    json!({"status": "ready", "stale": stale}).to_string(),
-                ),
-                Err(why) => {
-                    let sort = match *self.phase.borrow() {
-                        Phase::Draining => problem::DRAINING,
-                        _ => NOT_READY,
-                    };
-                    refusal(&Problem::new(sort, why))
-                }
-            },
+            "/readyz" => self.show_readiness(),
             "/metrics" => body(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(self)),
             _ => refusal(&Problem::new(
                 problem::NOT_FOUND,

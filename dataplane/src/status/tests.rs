@@ -1,3 +1,4 @@
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use super::*;
@@ -19,21 +20,36 @@ fn get(status: &Status, path: &str) -> u16 {
     status.answer(&Method::GET, path).status().as_u16()
 }
 
+/// What `/readyz` calls the proxy, and its status.
+fn readiness(status: &Status) -> (u16, String) {
+    use http_body_util::BodyExt;
+    let answer = status.answer(&Method::GET, "/readyz");
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], JSON);
+    let code = answer.status().as_u16();
+    let body = answer.into_body().collect().now_or_never().unwrap().unwrap().to_bytes();
+    let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    (code, document["status"].as_str().unwrap().to_owned())
+}
+
 #[test]
 fn ready_from_the_first_open_listener_to_the_drain() {
     let (status, phase, listening) = status();
-    assert_eq!(get(&status, "/readyz"), 503);
+    let shown = |code, word: &str| assert_eq!(readiness(&status), (code, word.to_owned()));
+    shown(503, "starting");
     phase.set(Phase::Serving { stale: true });
-    assert_eq!(get(&status, "/readyz"), 503, "the listeners are not open");
+    // The listeners are not open.
+    shown(503, "starting");
     listening.send_replace(true);
-    assert_eq!(get(&status, "/readyz"), 200);
+    shown(200, "ready");
     assert_eq!(status.readiness(), Ok(true));
     phase.set(Phase::Unready);
-    assert_eq!(get(&status, "/readyz"), 503);
+    shown(503, "unready");
+    phase.set(Phase::Stopped);
+    shown(503, "stopped");
     phase.set(Phase::Serving { stale: false });
     assert_eq!(status.readiness(), Ok(false));
     phase.set(Phase::Draining);
-    assert_eq!(get(&status, "/readyz"), 503);
+    shown(503, "draining");
     assert_eq!(get(&status, "/healthz"), 200);
 }
 

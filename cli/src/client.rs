@@ -178,14 +178,14 @@ mod tests {
     #[test]
     fn a_problem_names_fields_and_proxies() {
         let problem = json!({
-            "type": "urn:vulcan:wait-not-reached", "title": "Committed, but not yet true on every proxy", "status": 504,
+            "type": "urn:vulcan:wait-not-reached", "title": "Not yet true on every proxy", "status": 504,
             "detail": "1 of 2 proxies", "errors": [{"field": "match[0].hosts[0]", "detail": "empty"}],
             "fleet": {"members": 2, "reached": 1, "lagging": [{"proxy": "edge-1", "applied": 7}],
                 "draining": [{"proxy": "edge-2", "upstream": "web/a", "in_flight": 3}], "detached": ["edge-3"]}
         });
         assert_eq!(
             explain(StatusCode::GATEWAY_TIMEOUT, &problem),
-            "Committed, but not yet true on every proxy: 1 of 2 proxies\n  match[0].hosts[0]: empty\n  edge-1 lags: applied 7\n  \
+            "Not yet true on every proxy: 1 of 2 proxies\n  match[0].hosts[0]: empty\n  edge-1 lags: applied 7\n  \
              edge-2 drains web/a: 3 in flight\n  edge-3 is detached: beyond its lease, not waited for"
         );
         assert_eq!(

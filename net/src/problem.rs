@@ -35,7 +35,7 @@ pub const NOT_SUPPORTED: Type = sort(422, "not-supported", "This version cannot 
 pub const TOO_MANY_REQUESTS: Type = sort(429, "too-many-requests", "Too much is waiting already");
 pub const STORE_UNAVAILABLE: Type = sort(503, "store-unavailable", "The store cannot be written");
 pub const OUTCOME_UNKNOWN: Type = sort(503, "outcome-unknown", "The change may or may not have been committed");
-pub const WAIT_NOT_REACHED: Type = sort(504, "wait-not-reached", "Committed, but not yet true on every proxy");
+pub const WAIT_NOT_REACHED: Type = sort(504, "wait-not-reached", "Not yet true on every proxy");
 pub const REFUSED_BY_PROXY: Type = sort(504, "refused-by-proxy", "Committed, but a proxy cannot apply it");
 
 // Said by both planes, of a body.

@@ -249,7 +249,7 @@ async fn the_fleet_shows_its_members() {
     );
     let reply = api.put(WEB, json!({"match": [], "max_body": 1})).await.live();
     assert_eq!(reply.named("detached"), ["p1"]);
-    api.delete("/v1/fleet/p1").await.expect(200);
+    api.delete("/v1/fleet/p1").await.live();
     api.get("/v1/fleet/p1").await.problem(404, "not-found");
     // Whoever was forgotten may come back.
     fleet[0].start();
@@ -269,8 +269,21 @@ async fn forgetting_within_the_lease_waits_for_its_end() {
         state == "absent"
     })
     .await;
-    let forget = api.delete("/v1/fleet/p1?timeout=30s").await.expect(200);
-    assert!(forget.body["revision"].is_u64(), "{}", forget.text);
+    let early = api.delete("/v1/fleet/p1?timeout=100ms").await;
+    let early = early.problem(504, "wait-not-reached");
+    let expected = json!({"for": "lease", "reached": false, "took_ms": early.body["wait"]["took_ms"]});
+    assert_eq!(early.body["wait"], expected, "{}", early.text);
+    assert!(early.body["wait"]["took_ms"].as_u64() >= Some(100), "{}", early.text);
+    assert_eq!(
+        (&early.body["proxy"], &early.body["committed"]),
+        (&json!("p1"), &json!(false))
+    );
+    assert_eq!(early.body["fleet"]["members"], 2, "{}", early.text);
+    api.get("/v1/fleet/p1").await.expect(200);
+    let forget = api.delete("/v1/fleet/p1?timeout=30s").await.live();
+    assert_eq!(forget.body["wait"]["for"], "lease", "{}", forget.text);
+    assert_eq!(forget.named("detached"), ["p1"], "it may come back to life");
+    assert_eq!(forget.body["fleet"]["reached"], 1, "{}", forget.text);
     api.get("/v1/fleet/p1").await.problem(404, "not-found");
     fleet[0].start();
     fleet[0].ready().await;

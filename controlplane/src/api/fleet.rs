@@ -11,6 +11,7 @@ use serde_json::Value;
 use shared::change::{Epoch, Revision};
 use shared::model::Invalid;
 use shared::stream::hub::{MemberView, Presence};
+use shared::stream::wait::{Condition, WaitSpec};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -77,7 +78,7 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
 }
 
 /// Strikes a proxy that is away from the roster. No proxy has anything to apply of that, so none is waited for; the
-/// waiting is for the end of its own lease.
+/// waiting is for the end of its own lease, before which it may still serve.
 pub async fn forget(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["timeout"])?;
     call.unconditional()?;
@@ -87,32 +88,52 @@ pub async fn forget(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let name = call.param("proxy");
     let began = Instant::now();
     let head = api.changelog.true_head(call.actor.clone()).await?;
-    let conflict = |detail: String| Problem::new(problem::CONFLICT, detail);
-    let revision = match api.fleet.forget(name, call.actor.clone(), timeout).await {
-        Ok(Forgotten::Absent) => head.state.revision,
-        Ok(Forgotten::Gone(committed)) => committed.revision,
-        Err(ForgetError::Present) => return Err(conflict(format!("{name} is connected and would join again")).into()),
-        Err(ForgetError::Leased(rest)) => {
-            return Err(conflict(format!("the lease of {name} ends in {} ms", rest.as_millis())).into());
+    let forgetting = api.fleet.forget(name, call.actor.clone(), timeout, &api.stop);
+    let (revision, leased) = match forgetting.await {
+        Ok(Forgotten::Absent) => (head.state.revision, None),
+        Ok(Forgotten::Gone(committed)) => (committed.revision, None),
+        Err(ForgetError::Leased(rest)) => (head.state.revision, Some(rest)),
+        Err(ForgetError::Present) => {
+            let detail = format!("{name} is connected and would join again");
+            return Err(Problem::new(problem::CONFLICT, detail).into());
         }
         Err(ForgetError::Write(error)) => return Err(error.into()),
     };
-    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let wait = Waited {
-        r#for: "none",
-        reached: true,
-        took_ms,
+        r#for: "lease",
+        reached: leased.is_none(),
+        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
-    Ok(json(
-        StatusCode::OK,
-        &Written {
+    let report = api.fleet.wait(roster_at(revision), Duration::ZERO).await;
+    let Some(rest) = leased else {
+        let written = Written {
             revision,
             committed: true,
             wait,
-            fleet: None,
+            fleet: report.fleet(),
             also_in: &[],
-        },
-    ))
+        };
+        return Ok(json(StatusCode::OK, &written));
+    };
+    let rest = rest.as_millis();
+    let detail = format!("{name} may still serve for {rest} ms, until its lease is over; it is not forgotten");
+    Err(Problem::new(problem::WAIT_NOT_REACHED, detail)
+        .with("proxy", name)
+        .with("revision", revision.0)
+        .with("committed", false)
+        .with("wait", serde_json::json!(wait))
+        .with("fleet", serde_json::json!(report.fleet()))
+        .with("also_in", Vec::<String>::new())
+        .into())
+}
+
+/// How the members at a revision stand to it.
+fn roster_at(revision: Revision) -> WaitSpec {
+    WaitSpec {
+        revision,
+        condition: Condition::Applied,
+        objects: Vec::new(),
+    }
 }
 
 /// `{"epoch": "…"}`

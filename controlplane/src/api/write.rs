@@ -23,8 +23,7 @@ pub struct Written<'a> {
     pub revision: Revision,
     pub committed: bool,
     pub wait: Waited,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fleet: Option<FleetMember<'a>>,
+    pub fleet: FleetMember<'a>,
     pub also_in: &'a [String],
 }
 
@@ -93,7 +92,7 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, also_in: &[String
         revision: committed.revision,
         committed: true,
         wait,
-        fleet: Some(report.fleet()),
+        fleet: report.fleet(),
         also_in,
     };
     json(status, &written)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use net::clock::boottime;
 use shared::stream::roster::Forget;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Fleet, join};
@@ -31,15 +32,26 @@ pub enum ForgetError {
 }
 
 impl Fleet {
-    /// Removes a member that is away; waits up to `timeout` for the end of its lease.
-    pub async fn forget(&self, name: &str, actor: Arc<str>, timeout: Duration) -> Result<Forgotten, ForgetError> {
+    /// Removes a member that is away; waits up to `timeout` for the end of its lease, and no longer than until `stop`.
+    pub async fn forget(
+        &self,
+        name: &str,
+        actor: Arc<str>,
+        timeout: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Forgotten, ForgetError> {
         let deadline = Instant::now() + timeout;
         loop {
             match self.with(|hub| hub.forget(name, boottime())).unwrap_or(Forget::Absent) {
                 Forget::Absent => return Ok(Forgotten::Absent),
                 Forget::Present => return Err(ForgetError::Present),
-                Forget::Within(rest) if Instant::now() + rest > deadline => return Err(ForgetError::Leased(rest)),
-                Forget::Within(rest) => tokio::time::sleep(rest).await,
+                Forget::Within(rest) if Instant::now() >= deadline || stop.is_cancelled() => {
+                    return Err(ForgetError::Leased(rest));
+                }
+                Forget::Within(rest) => {
+                    let over = deadline.min(Instant::now() + rest);
+                    stop.run_until_cancelled(tokio::time::sleep_until(over)).await;
+                }
                 Forget::Now { instance } => {
                     let left = join::leave(&self.changelog, actor, name.into(), instance, false).await;
                     return left.map(Forgotten::Gone).map_err(ForgetError::Write);

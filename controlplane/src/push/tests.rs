@@ -6,6 +6,7 @@ use shared::change::Revision;
 use shared::snapshot::{self, Limits};
 use shared::stream::message::{Down, Up};
 use shared::time::Time;
+use tokio_util::sync::CancellationToken;
 
 use super::{ForgetError, Forgotten};
 use stage::{Stage, applied, hello};
@@ -122,13 +123,18 @@ async fn a_goodbye_takes_it_off_the_roster_and_ends_the_stream() {
 async fn only_one_that_is_away_is_forgotten() {
     let stage = Stage::new().await;
     let p = stage.proxy(hello("p", 1)).await;
-    let forget = |timeout| stage.fleet.forget("p", "test".into(), timeout);
+    let stop = CancellationToken::new();
+    let forget = |timeout| stage.fleet.forget("p", "test".into(), timeout, &stop);
     assert!(matches!(forget(LONG).await, Err(ForgetError::Present)));
     drop(p);
     while stage.fleet.member("p").unwrap().state != shared::stream::hub::view::Presence::Absent {
         tokio::task::yield_now().await;
     }
     assert!(matches!(forget(Duration::ZERO).await, Err(ForgetError::Leased(_))));
+    let ended = CancellationToken::new();
+    ended.cancel();
+    let forgetting = stage.fleet.forget("p", "test".into(), LONG, &ended);
+    assert!(matches!(forgetting.await, Err(ForgetError::Leased(_))));
     assert!(matches!(forget(LONG).await, Ok(Forgotten::Gone(_))));
     assert!(matches!(forget(LONG).await, Ok(Forgotten::Absent)));
 }

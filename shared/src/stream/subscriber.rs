@@ -23,6 +23,7 @@ use crate::time::Time;
 
 mod cycle;
 mod disk;
+mod former;
 mod io;
 mod lease;
 mod link;
@@ -31,6 +32,7 @@ pub use disk::Disk;
 pub use io::{Alarm, Disconnected, Input, OnLeaseEnd, Output, Phase};
 
 use cycle::Cycle;
+use former::Former;
 use lease::Lease;
 use link::Link;
 
@@ -85,6 +87,7 @@ pub struct Subscriber {
     level: Level,
     /// Counts in it moved since it was said.
     level_dirty: bool,
+    former: Former,
     /// In use: swapped, and what it left out retired.
     applied: Revision,
     /// The listeners were allowed once.
@@ -121,6 +124,7 @@ impl Subscriber {
             cycle: Cycle::default(),
             level: Level::default(),
             level_dirty: false,
+            former: Former::default(),
             applied: Revision::ZERO,
             opened: false,
             phase: Phase::Starting,

@@ -54,7 +54,9 @@ impl Retired {
         Retired::Address(address, before)
     }
 
-    fn holds(&self, identity: &Identity) -> bool {
+    /// What another history than that of `volume` registered is older than all that is written there: it was to be gone
+    /// before any of it, whatever number it bears.
+    fn holds(&self, identity: &Identity, volume: &Volume) -> bool {
         let before = match self {
             Retired::Upstream(service, id, before) => {
                 (identity.service.as_str() == *service && identity.id.as_str() == *id).then_some(*before)
@@ -62,7 +64,7 @@ impl Retired {
             Retired::Service(service, before) => (identity.service.as_str() == *service).then_some(*before),
             Retired::Address(address, before) => (identity.address.as_str() == *address).then_some(*before),
         };
-        before.is_some_and(|before| identity.registration < before)
+        before.is_some_and(|before| identity.registration < before || !volume.began(identity))
     }
 }
 
@@ -224,7 +226,7 @@ impl World {
             let sent = run.requests.values().filter_map(|request| request.sent_to());
             let hit = sent
                 .map(|endpoint| endpoint.identity())
-                .find(|identity| retired.iter().any(|retired| retired.holds(identity)));
+                .find(|identity| retired.iter().any(|retired| retired.holds(identity, volume)));
             if let Some(identity) = hit.cloned() {
                 self.violate(format!(
                     "{what} was answered 200, and proxy {i} has a request in flight at {identity:?}"

@@ -5,9 +5,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use controlplane::store::core::Core;
+use dataplane::upstream::endpoint::Identity;
 use redb::StorageBackend;
-use shared::change::{Commit, Epoch, Kind, Op, Revision, Verb};
+use shared::change::{Commit, Epoch, Kind, ObjectKey, Op, Revision, Verb};
 use shared::digest::Digest;
+use shared::model::Upstream;
 use shared::state::State;
 use shared::stream::roster::Member;
 
@@ -216,6 +218,18 @@ impl Volume {
     /// Whether someone with this configuration has followed this very log.
     pub fn holds(&self, revision: Revision, digest: Digest) -> bool {
         self.knows(revision) && self.at(revision).digest == digest
+    }
+
+    /// Whether this very log has that registration; one of another history may bear the same number.
+    pub fn began(&self, identity: &Identity) -> bool {
+        let (service, id) = (identity.service.as_str(), identity.id.as_str());
+        let registered = || self.at(identity.registration).get(&ObjectKey::upstream(service, id));
+        let object = self.knows(identity.registration).then(registered).flatten();
+        object.is_some_and(|object| {
+            let upstream = Upstream::parse(service, id, object.body.as_str());
+            let same_address = upstream.is_ok_and(|upstream| upstream.address == identity.address);
+            object.registration == Some(identity.registration) && same_address
+        })
     }
 
     /// The members from a revision until now, without a break: who left is bound to nothing, also if it came back.

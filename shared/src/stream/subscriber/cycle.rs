@@ -82,8 +82,9 @@ impl Subscriber {
         }
         if let Some(state) = self.cycle.snapshot.take() {
             if state.epoch != self.state.epoch {
-                // Revisions of two stores cannot be compared.
+                // Revisions of two histories cannot be compared.
                 self.applied = Revision::ZERO;
+                self.former.come_over();
             }
             self.state = state;
             self.known = true;
@@ -182,7 +183,8 @@ impl Subscriber {
         match std::mem::take(&mut self.cycle.stage) {
             Stage::Retiring { to } => {
                 self.applied = to;
-                self.level.draining = draining;
+                self.former.retired(&draining);
+                self.level.draining = self.former.told(draining);
                 self.renew_level();
                 self.say_level(now, out);
             }
@@ -213,6 +215,7 @@ impl Subscriber {
 
     /// What drains is said at once when it is another set, and with the next state when only counts moved.
     pub(super) fn draining(&mut self, draining: Vec<Draining>, now: Time, out: &mut Vec<Output>) {
+        let draining = self.former.told(draining);
         if self.level.draining == draining {
             return;
         }

@@ -1,8 +1,9 @@
 use super::*;
-use crate::change::Op;
 use crate::digest::Digest;
 use crate::stream::fixture::{Log, at, draining, instance};
 use crate::stream::message::{Beat, Change, Down, Hello, SnapshotOffer, Welcome};
+
+mod history;
 
 /// A proxy whose outputs are carried out at once, but for what a test holds back or lets fail.
 struct World {
@@ -428,73 +429,6 @@ fn no_control_plane_sends_a_proxy_away_for_good() {
     world.lines(vec![Down::Goaway { after_ms: u64::MAX }]);
     world.run(40_000);
     assert!(world.seen.contains(&"connect"));
-}
-
-#[test]
-fn a_change_takes_nobody_to_another_store() {
-    let mut world = World::live();
-    let followed = world.log.state.epoch;
-    let Down::Change(mut change) = world.change("api") else {
-        unreachable!("a change");
-    };
-    change.ops.push(Op::succession(followed, Epoch(Uuid::from_u128(9))));
-    world.lines(vec![Down::Change(change)]);
-    assert_eq!(world.proxy.state().epoch, followed);
-    assert_eq!(world.proxy.state().objects, world.log.state.objects);
-    assert_eq!(world.level().applied, world.log.state.configured);
-}
-
-#[test]
-fn another_store_is_not_followed_unless_it_succeeds() {
-    let other = Epoch(instance(9));
-    let mut world = World::live();
-    let old = world.log.state.epoch;
-    world.give(Input::Disconnected(Disconnected::Lost(String::new())));
-    world.seen.clear();
-    world.dial();
-    world.greet(other, Vec::new());
-    assert_eq!(
-        world.alarms,
-        [Alarm::OtherEpoch {
-            followed: old,
-            offered: other
-        }]
-    );
-    world.seen.clear();
-    world.dial();
-    // Its log is another one, and may well be shorter.
-    world.log.state.epoch = other;
-    world.greet(other, vec![old]);
-    assert_eq!(
-        world.level().applied,
-        Revision::ZERO,
-        "nothing of that store is in use yet"
-    );
-    world.snapshot();
-    assert_eq!(
-        (world.proxy.state().epoch, world.phase),
-        (other, Phase::Serving { stale: false })
-    );
-}
-
-#[test]
-fn a_store_that_went_back_is_not_followed() {
-    let mut world = World::live();
-    let change = world.change("a");
-    world.lines(vec![change]);
-    world.log = Log::new();
-    world.log.service("web");
-    world.give(Input::Disconnected(Disconnected::Lost(String::new())));
-    world.seen.clear();
-    world.welcome();
-    assert_eq!(
-        world.alarms,
-        [Alarm::WentBack {
-            applied: Revision(2),
-            offered: Revision(1)
-        }]
-    );
-    assert_eq!(world.proxy.applied(), Revision(2));
 }
 
 #[test]

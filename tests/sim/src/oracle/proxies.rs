@@ -1,5 +1,6 @@
 //! What a proxy may do: serve in order, open when it has caught up, say what is so.
 
+use super::is_member;
 use crate::proxy::Served;
 use crate::world::World;
 use dataplane::upstream::endpoint::{Endpoint, Identity};
@@ -19,12 +20,14 @@ impl World {
         let Some(volume) = self.volume_of(served.epoch) else {
             return;
         };
-        let leased = node.is_leased(self.now);
-        let hit = volume
-            .ledger
-            .dead
-            .iter()
-            .any(|dead| dead.retired.holds(identity) && (leased || dead.reached.contains(&i)));
+        // Whom a store forgot by going back it cannot wait for.
+        let known = volume.history == 0 || is_member(&volume.members(volume.head()), node.instance);
+        let leased = known && node.is_leased(self.now);
+        let mut dead = volume.ledger.dead.iter();
+        let hit = dead.any(|dead| {
+            let bound = leased || dead.reached.contains(&i);
+            bound && dead.retired.holds(identity, volume)
+        });
         if hit {
             self.violate(format!(
                 "a request of proxy {i} reaches {identity:?} after it was said to be free"

@@ -10,6 +10,8 @@ pub mod api;
 pub mod binary;
 pub mod cassandra;
 pub mod deploy;
+pub mod dice;
+pub mod history;
 pub mod load;
 pub mod node;
 pub mod origin;

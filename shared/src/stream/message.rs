@@ -77,6 +77,16 @@ pub struct Level {
     pub warming: Vec<Warming>,
 }
 
+impl Level {
+    /// Whether nothing but the revision is new.
+    pub fn differs_in_revision_only(&self, other: &Level) -> bool {
+        self.persisted == other.persisted
+            && self.refused == other.refused
+            && self.draining == other.draining
+            && self.warming == other.warming
+    }
+}
+
 /// An object that this proxy cannot apply; its last good form stays in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
@@ -113,6 +123,8 @@ pub struct Welcome {
     pub succeeds: Vec<Epoch>,
     /// The configuration revision that a starting proxy must have applied before it serves.
     pub head: Revision,
+    /// Whether the hello counts for the lease. If not, only a later echo does: other control planes must know first.
+    pub leased: bool,
 }
 
 /// Fetch this by an ordinary GET; changes after `revision` follow on the stream.

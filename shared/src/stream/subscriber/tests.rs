@@ -128,7 +128,12 @@ impl World {
 
     fn greet(&mut self, epoch: Epoch, succeeds: Vec<Epoch>) {
         let head = self.log.state.configured;
-        self.lines(vec![Down::Welcome(Welcome { epoch, succeeds, head })]);
+        self.lines(vec![Down::Welcome(Welcome {
+            epoch,
+            succeeds,
+            head,
+            leased: true,
+        })]);
     }
 
     fn welcome(&mut self) -> Hello {

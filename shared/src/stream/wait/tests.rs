@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::stream::fixture::{Log, at, draining, hello, instance, level};
 use crate::stream::message::{Refused, Warming};
+use crate::stream::planes::Planes;
 use crate::stream::roster::SessionId;
 
 struct World {
@@ -17,7 +18,7 @@ impl World {
         (0..proxies).for_each(|n| {
             log.join(&format!("p{n}"), instance(n));
         });
-        let mut roster = Roster::new(&log.state, &log.commits, at(0));
+        let mut roster = Roster::new(&log.state, &log.commits, Planes::default(), at(0));
         let attach = |n| roster.attach(&hello(&format!("p{n}"), instance(n), 1), at(0)).unwrap();
         let sessions = (0..proxies).map(attach).collect();
         World { roster, sessions }
@@ -255,7 +256,7 @@ fn who_joins_later_is_not_waited_for_and_who_was_removed_is() {
     let mut log = Log::new();
     log.join("removed", instance(2));
     log.join("old", instance(1));
-    let mut roster = Roster::new(&log.state, &log.commits, at(0));
+    let mut roster = Roster::new(&log.state, &log.commits, Planes::default(), at(0));
     roster.committed(&log.leave("removed", false), at(0));
     let written = log.service("web").revision;
     roster.committed(&log.join("late", instance(3)), at(0));

@@ -1,26 +1,31 @@
 //! The control plane: it keeps the log, pushes it to every proxy, and answers a write when it is true on all of them.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use net::announce::Announce;
+use net::listen::ListenError;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub mod api;
 pub mod changelog;
+pub mod planes;
 pub mod push;
 pub mod registry;
 pub mod store;
 
 use api::{Access, Api, TokenError, Tokens};
 use changelog::Changelog;
+use planes::Sharing;
 use push::Fleet;
-use store::{OpenError, ReadError};
+use shared::stream::planes::PlaneId;
+use store::{Log, OpenError, ReadError};
 
 pub use store::StoreUrl;
 pub use store::cassandra::Options as CassandraOptions;
@@ -34,6 +39,10 @@ pub struct Config {
     pub forget_after: Duration,
     /// TOML, read again when it changes.
     pub tokens: Option<PathBuf>,
+    /// Where other control planes reach this one; `http://` and the admin address if that says it.
+    pub advertise: Option<String>,
+    /// What control planes present to each other.
+    pub peer_token: Option<Arc<str>>,
 }
 
 /// Why a control plane does not start.
@@ -44,7 +53,7 @@ pub enum Error {
     Store(OpenError),
     /// The store was opened, and what is in it cannot be read.
     Log(ReadError),
-    Listen(SocketAddr, io::Error),
+    Listen(ListenError),
 }
 
 impl fmt::Display for Error {
@@ -54,7 +63,7 @@ impl fmt::Display for Error {
             Error::Tokens(error) => error.fmt(f),
             Error::Store(error) => error.fmt(f),
             Error::Log(error) => error.fmt(f),
-            Error::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Error::Listen(error) => error.fmt(f),
         }
     }
 }
@@ -68,7 +77,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 const FINISH_WITHIN: Duration = Duration::from_secs(4);
 
 /// The log, read; waits for a shared store that goes away meanwhile.
-async fn open(store: &StoreUrl) -> Result<(Arc<Changelog>, JoinHandle<()>), Error> {
+async fn open(store: &StoreUrl) -> Result<(Arc<dyn Log>, Arc<Changelog>, JoinHandle<()>), Error> {
     let log = store::open(store).await.map_err(Error::Store)?;
     loop {
         match Changelog::start(log.clone()).await {
@@ -76,7 +85,8 @@ async fn open(store: &StoreUrl) -> Result<(Arc<Changelog>, JoinHandle<()>), Erro
                 tracing::warn!(%store, "waiting for the store: {detail}");
                 tokio::time::sleep(READ_AGAIN).await;
             }
-            other => return other.map_err(Error::Log),
+            Err(error) => return Err(Error::Log(error)),
+            Ok((changelog, writing)) => return Ok((log, changelog, writing)),
         }
     }
 }
@@ -90,20 +100,23 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         .transpose()
         .map_err(Error::Tokens)?
         .map(Arc::new);
-    let access = Access::of(tokens.clone(), config.admin).ok_or_else(|| {
+    let access = Access::of(tokens.clone(), config.peer_token.as_deref(), config.admin).ok_or_else(|| {
         let admin = config.admin;
         Error::Config(format!(
             "--admin {admin} is open to other machines: without --tokens it must be a loopback address"
         ))
     })?;
-    let (changelog, writing) = tokio::select! {
+    let (log, changelog, writing) = tokio::select! {
         opened = open(&config.store) => opened?,
         // A store that cannot be reached is waited for; a signal ends that.
         () = stop.cancelled() => return Ok(()),
     };
-    let fleet = Fleet::new(changelog.clone());
+    let rows = log.rows();
+    let own = rows.as_ref().map(|_| PlaneId(Uuid::new_v4()));
+    let fleet = Fleet::new(changelog.clone(), own);
 
-    let listen = |error| Error::Listen(config.admin, error);
+    let cannot = ListenError::of("--admin", config.admin);
+    let listen = |error| Error::Listen(cannot(error));
     let listener = net::listen::bind(config.admin)
         .and_then(TcpListener::from_std)
         .map_err(listen)?;
@@ -116,8 +129,19 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         let stop = stop.clone();
         tasks.spawn(async move { tokens.follow(stop).await });
     }
-    let api = Api::new(changelog, fleet.clone(), admin, stop.clone());
-    let router = api::router(api.clone(), push::router(fleet, stop.clone()), Arc::new(access));
+    let url: Arc<str> = config.advertise.unwrap_or_else(|| format!("http://{admin}")).into();
+    if let Some((id, rows)) = own.zip(rows) {
+        let sharing = Sharing {
+            id,
+            url: url.clone(),
+            token: config.peer_token,
+            rows,
+        };
+        tasks.spawn(planes::keep(sharing, changelog.clone(), fleet.clone(), stop.clone()));
+    }
+    let api = Api::new(changelog, fleet.clone(), url, stop.clone());
+    let streams = push::router(fleet.clone(), stop.clone()).merge(planes::router(fleet, stop.clone()));
+    let router = api::router(api.clone(), streams, Arc::new(access));
     api.set_ready();
     announce.ready();
     drop(api);

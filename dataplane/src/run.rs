@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Fuse, FusedFuture};
 use net::announce::Announce;
+use net::listen::ListenError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,10 +26,7 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
 pub enum Error {
-    Status {
-        address: SocketAddr,
-        error: io::Error,
-    },
+    Status(ListenError),
     Workers(WorkersError),
     Sync(sync::Error),
     /// A task of the proxy panicked.
@@ -39,7 +36,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Status { address, error } => write!(f, "cannot listen at {address}: {error}"),
+            Error::Status(error) => error.fmt(f),
             Error::Workers(error) => error.fmt(f),
             Error::Sync(error) => error.fmt(f),
             Error::Defect => f.write_str("a part of the proxy has failed unexpectedly"),
@@ -95,7 +92,8 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
 }
 
 fn listen(address: SocketAddr, announce: &Announce) -> Result<std::net::TcpListener, Error> {
-    let refused = |error| Error::Status { address, error };
+    let cannot = ListenError::of("--status", address);
+    let refused = |error| Error::Status(cannot(error));
     let listener = net::listen::bind(address).map_err(refused)?;
     announce.listening("status", listener.local_addr().map_err(refused)?);
     Ok(listener)

@@ -1,12 +1,41 @@
 //! Listening sockets.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::{fmt, io};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that may wait for an accept; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// Why nothing listens at the address that a flag gives.
+#[derive(Debug)]
+pub struct ListenError {
+    /// As on the command line: `--http`.
+    pub flag: &'static str,
+    pub address: SocketAddr,
+    pub error: io::Error,
+}
+
+impl ListenError {
+    pub fn of(flag: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> ListenError {
+        move |error| ListenError { flag, address, error }
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: cannot listen there: {}", self.flag, self.address, self.error)
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// Whether [`bind`] would succeed now, without taking a connection in between: what will be bound later is better
+/// refused at once.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    socket(address, false).map(drop)
+}
 
 /// One nonblocking listener. Port 0 lets the kernel choose.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -37,6 +66,13 @@ pub fn bind_workers(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpLi
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = socket(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Bound, and not listening.
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking(),
@@ -48,8 +84,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -77,6 +112,15 @@ mod tests {
         let address = workers[0].local_addr().unwrap();
         assert_eq!(bind_workers(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(bind(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(probe(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_behind() {
+        let address = bind(any()).unwrap().local_addr().unwrap();
+        probe(address).unwrap();
+        assert!(std::net::TcpStream::connect(address).is_err());
+        bind(address).unwrap();
     }
 
     #[test]

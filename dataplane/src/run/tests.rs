@@ -1,3 +1,5 @@
+use std::io;
+
 use super::*;
 use crate::fixture::config;
 
@@ -35,7 +37,7 @@ async fn what_cannot_be_used_ends_the_proxy_at_once() {
         status: taken.local_addr().ok(),
         ..config
     };
-    assert!(matches!(end(no_port).await, Error::Status { .. }));
+    assert!(matches!(end(no_port).await, Error::Status(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use net::announce::Announce;
+use net::listen::ListenError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -63,10 +64,7 @@ impl Connections {
 
 #[derive(Debug)]
 pub enum WorkersError {
-    Bind {
-        address: SocketAddr,
-        error: io::Error,
-    },
+    Bind(ListenError),
     Start(io::Error),
     /// A worker's thread ended by itself.
     Lost,
@@ -75,7 +73,7 @@ pub enum WorkersError {
 impl std::fmt::Display for WorkersError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            WorkersError::Bind { address, error } => write!(f, "cannot listen at {address}: {error}"),
+            WorkersError::Bind(error) => error.fmt(f),
             WorkersError::Start(error) => write!(f, "a worker cannot be started: {error}"),
             WorkersError::Lost => f.write_str("a worker has ended unexpectedly"),
         }
@@ -97,7 +95,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts one thread for each worker; nothing is accepted yet. `handler` lives on the worker's thread: its future
+    /// Starts one thread for each worker; nothing is accepted yet, but the address could be listened at. `handler` lives on the worker's thread: its future
     /// ends when the connection and all that came of it have, and dropping that future cuts them.
     pub fn start<H, F>(
         config: &Arc<Config>,
@@ -109,6 +107,9 @@ impl Workers {
         H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
+        // The port is opened when there is something to serve; one that is taken shows before the proxy joins a fleet.
+        let refused = ListenError::of("--http", config.http);
+        net::listen::probe(config.http).map_err(|error| WorkersError::Bind(refused(error)))?;
         let counted = Arc::<Connections>::default();
         let connections_max = connections_max(config.workers);
         let mut commands = Vec::new();
@@ -185,7 +186,7 @@ impl Workers {
         }
     }
 
-    /// The first bind must succeed. After a stop somebody else may hold the port for a while: says when to try again.
+    /// The first bind must succeed, as it could when the workers were started. After a stop somebody else may hold the port for a while: says when to try again.
     async fn open(&mut self, announce: &Announce) -> Result<Option<Instant>, WorkersError> {
         let listeners = match net::listen::bind_workers(self.address, self.commands.len()) {
             Ok(listeners) => listeners,
@@ -210,8 +211,7 @@ impl Workers {
     }
 
     fn cannot_bind(&self, error: io::Error) -> WorkersError {
-        let address = self.address;
-        WorkersError::Bind { address, error }
+        WorkersError::Bind(ListenError::of("--http", self.address)(error))
     }
 
     async fn close(&mut self) {

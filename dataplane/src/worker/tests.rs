@@ -172,15 +172,20 @@ async fn a_drain_that_takes_too_long_is_cut() {
 
 #[tokio::test]
 async fn an_address_in_use_is_an_error() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = config(AMPLE);
-    config.http = taken.local_addr().unwrap();
+    let any = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    config.http = any.local_addr().unwrap();
+    let (config, views) = (Arc::new(config), Views::new(2));
     let (phase, receiver) = phase::channel();
-    let workers = Workers::start(&Arc::new(config), &Views::new(2), &receiver, echo).unwrap();
+    let error = Workers::start(&config, &views, &receiver, echo).err().unwrap();
+    assert!(error.to_string().starts_with("--http 127.0.0.1:"), "at once: {error}");
+    drop(any);
+    let workers = Workers::start(&config, &views, &receiver, echo).unwrap();
+    let _taken = std::net::TcpListener::bind(config.http).unwrap();
     phase.set(Phase::Serving { stale: false });
     let followed = workers.follow(receiver, Announce::to(std::io::sink()));
     let error = timeout(AMPLE, followed).await.unwrap().unwrap_err();
-    assert!(matches!(error, WorkersError::Bind { .. }), "{error}");
+    assert!(matches!(error, WorkersError::Bind(_)), "{error}");
 }
 
 #[tokio::test]

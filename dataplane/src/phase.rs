@@ -14,6 +14,18 @@ pub type PhaseReceiver = watch::Receiver<Phase>;
 #[derive(Clone)]
 pub struct PhaseSender(Arc<watch::Sender<Phase>>);
 
+/// For the log.
+fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "starting",
+        Phase::Serving { stale: false } => "serving",
+        Phase::Serving { stale: true } => "serving without word from a control plane",
+        Phase::Unready => "unready",
+        Phase::Stopped => "stopped",
+        Phase::Draining => "draining",
+    }
+}
+
 pub fn channel() -> (PhaseSender, PhaseReceiver) {
     let (sender, receiver) = watch::channel(Phase::Starting);
     (PhaseSender(Arc::new(sender)), receiver)
@@ -25,7 +37,7 @@ impl PhaseSender {
         self.0.send_if_modified(|phase| {
             let taken = *phase != next && *phase != Phase::Draining;
             if taken {
-                tracing::info!(from = ?phase, to = ?next, "phase");
+                tracing::info!(before = word(*phase), "the proxy is {}", word(next));
                 *phase = next;
             }
             taken

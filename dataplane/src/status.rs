@@ -139,7 +139,7 @@ impl Status {
                 answer.headers_mut().insert(header::ALLOW, allowed);
                 answer
             }
-            "/healthz" => body(StatusCode::OK, JSON, json!({"status": "ok"}).to_string()),
+            "/healthz" => body(StatusCode::OK, JSON, json!({"status": "alive"}).to_string()),
             "/readyz" => self.show_readiness(),
             "/metrics" => body(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(self)),
             _ => refusal(&Problem::new(

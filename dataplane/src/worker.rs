@@ -113,8 +113,7 @@ where
                 Some(ended) = self.connections.join_next() => self.end(ended),
                 () = sleep_until(cut_at) => {
                     cut_at = None;
-                    tracing::warn!(worker = self.context.index, left = self.connections.len(), "connections are cut");
-                    self.connections.abort_all();
+                    self.cut();
                 }
             }
         }
@@ -137,6 +136,14 @@ where
                 connections_max,
                 "the limit on connections is reached: new ones wait"
             );
+        }
+    }
+
+    fn cut(&mut self) {
+        let left = self.connections.len();
+        if left > 0 {
+            tracing::warn!(worker = self.context.index, left, "connections are cut");
+            self.connections.abort_all();
         }
     }
 

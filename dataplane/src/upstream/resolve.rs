@@ -59,6 +59,36 @@ pub fn system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }
 
+struct Name {
+    answers: watch::Sender<Arc<[SocketAddr]>>,
+    /// Said when it begins and when it ends, not at every attempt.
+    failing: bool,
+}
+
+impl Name {
+    /// What there is to say of a failure.
+    fn fails(&mut self) -> Option<&'static str> {
+        let before = std::mem::replace(&mut self.failing, true);
+        (!before).then(|| match self.answers.borrow().is_empty() {
+            true => "the name is not resolved, and no address of it is known",
+            false => "the name is not resolved any more: its last addresses stay in use",
+        })
+    }
+
+    /// What there is to say of an answer.
+    fn resolves_to(&mut self, addresses: Vec<SocketAddr>) -> Option<&'static str> {
+        let before = std::mem::replace(&mut self.failing, false);
+        self.answers.send_if_modified(|known| {
+            let changed = **known != *addresses;
+            if changed {
+                *known = addresses.into();
+            }
+            changed
+        });
+        before.then_some("the name is resolved")
+    }
+}
+
 /// The names in use. One is asked for once, however many endpoints have it, and forgotten when the last has gone.
 #[derive(Default)]
 pub struct Names {
@@ -68,7 +98,7 @@ pub struct Names {
 
 #[derive(Default)]
 struct Known {
-    answers: HashMap<Address, watch::Sender<Arc<[SocketAddr]>>>,
+    answers: HashMap<Address, Name>,
     /// Not yet asked for.
     fresh: Vec<Address>,
 }
@@ -79,12 +109,15 @@ impl Names {
             return Targets::Fixed(fixed);
         }
         let known = &mut *self.lock();
-        let answers = known.answers.entry(address.clone()).or_insert_with(|| {
+        let name = known.answers.entry(address.clone()).or_insert_with(|| {
             known.fresh.push(address.clone());
             self.added.notify_one();
-            watch::Sender::new(Arc::default())
+            Name {
+                answers: watch::Sender::new(Arc::default()),
+                failing: false,
+            }
         });
-        Targets::Named(answers.subscribe())
+        Targets::Named(name.answers.subscribe())
     }
 
     /// Resolves until `stop`; a name's answer is replaced by another one only, never by a failure.
@@ -126,7 +159,7 @@ impl Names {
         let wanted = known
             .answers
             .get(address)
-            .is_some_and(|answers| answers.receiver_count() > 0);
+            .is_some_and(|name| name.answers.receiver_count() > 0);
         if !wanted {
             known.answers.remove(address);
         }
@@ -134,25 +167,26 @@ impl Names {
     }
 
     fn answered(&self, address: &Address, answer: io::Result<Vec<SocketAddr>>) {
+        let mut known = self.lock();
+        let Some(name) = known.answers.get_mut(address) else {
+            return;
+        };
         let mut addresses = match answer {
             Ok(addresses) if !addresses.is_empty() => addresses,
-            Ok(_) => return tracing::warn!(%address, "the name has no address; the last good ones stay"),
-            Err(error) => {
-                return tracing::warn!(%address, %error, "the name is not resolved; the last good answer stays");
+            failed => {
+                if let Some(news) = name.fails() {
+                    let why = failed.map_or_else(|error| error.to_string(), |_| "it has no address".to_owned());
+                    tracing::warn!(%address, why, "{news}");
+                }
+                return;
             }
         };
         // Servers rotate their answers: the order is no change.
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(ADDRESSES_MAX);
-        if let Some(answers) = self.lock().answers.get(address) {
-            answers.send_if_modified(|known| {
-                let changed = **known != *addresses;
-                if changed {
-                    *known = addresses.into();
-                }
-                changed
-            });
+        if let Some(news) = name.resolves_to(addresses) {
+            tracing::info!(%address, "{news}");
         }
     }
 

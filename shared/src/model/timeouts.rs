@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::duration::{format_duration, parse_duration};
-use super::fields::{Fields, Path, string};
+use super::fields::{Fields, Path, kind};
 use super::invalid::Errors;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,12 @@ impl Timeouts {
 const MAX: Duration = Duration::from_secs(24 * 3600);
 
 fn duration(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
-    let duration = parse_duration(string(value, path, errors)?);
+    let Some(text) = value.as_str() else {
+        let detail = format_args!("a string with a unit is expected, such as \"30s\", not {}", kind(value));
+        errors.invalid(path, detail);
+        return None;
+    };
+    let duration = parse_duration(text);
     match duration.and_then(|held| (held <= MAX).then_some(held).ok_or("24h at most")) {
         Ok(duration) => Some(duration),
         Err(detail) => {

@@ -119,3 +119,20 @@ async fn a_name_that_nobody_uses_is_forgotten() {
     tokio::time::sleep(EVERY * 2).await;
     assert!(names.lock().answers.is_empty());
 }
+
+#[test]
+fn a_failure_is_told_once_and_as_what_it_means() {
+    let mut name = Name {
+        answers: watch::Sender::new(Arc::default()),
+        failing: false,
+    };
+    assert!(
+        name.fails().unwrap().contains("no address"),
+        "there was no answer yet"
+    );
+    assert_eq!(name.fails(), None);
+    let good: Vec<SocketAddr> = vec!["10.0.0.1:80".parse().unwrap()];
+    assert!(name.resolves_to(good.clone()).unwrap().contains("is resolved"));
+    assert_eq!(name.resolves_to(good), None);
+    assert!(name.fails().unwrap().contains("stay in use"));
+}

@@ -187,3 +187,10 @@ fn deep_nesting_is_an_error_and_no_crash() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_refused(Service::parse("web", &deep), "deep nesting", Malformed, &[""]);
 }
+
+#[test]
+fn a_duration_without_its_unit_is_shown_one() {
+    let invalid = Service::parse("web", r#"{"match":[],"timeouts":{"drain":30}}"#).unwrap_err();
+    let detail = &invalid.errors[0].detail;
+    assert!(detail.contains(r#"such as "30s", not a number"#), "{detail}");
+}

@@ -26,6 +26,29 @@ fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlpla
         )));
     }
     let options = control.cassandra.options();
+    let alone = matches!(store, StoreUrl::Redb(_));
+    let shared_only = [
+        ("--advertise", control.advertise.is_some()),
+        ("--peer-token-file", control.peer_token_file.is_some()),
+    ];
+    if let Some((flag, _)) = shared_only.iter().find(|(_, given)| *given && alone) {
+        return Err(Failure::usage(format!(
+            "--store {store} is of one control plane alone: {flag} is for those that share a Cassandra"
+        )));
+    }
+    if !alone && control.admin.ip().is_unspecified() && control.advertise.is_none() {
+        let admin = control.admin;
+        return Err(Failure::usage(format!(
+            "--admin {admin} does not say where other control planes reach this one: it needs --advertise URL"
+        )));
+    }
+    if !alone && control.tokens.is_some() && control.peer_token_file.is_none() {
+        return Err(Failure::usage(
+            "--tokens on a shared store needs --peer-token-file FILE: control planes have to let each other in",
+        ));
+    }
+    let peer_token = control.peer_token_file.as_deref();
+    let peer_token = peer_token.map(|file| token_in("--peer-token-file", file)).transpose()?;
     match &mut store {
         StoreUrl::Cassandra(_) if options.user.is_some() != options.password_file.is_some() => {
             return Err(Failure::usage(
@@ -45,6 +68,11 @@ fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlpla
         admin: control.admin,
         forget_after: control.forget_after,
         tokens: control.tokens.clone(),
+        advertise: control
+            .advertise
+            .as_ref()
+            .map(|url| format!("http://{}", url.authority)),
+        peer_token: peer_token.map(Into::into),
     })
 }
 
@@ -84,23 +112,27 @@ fn workers(proxy: &Proxy) -> usize {
 }
 
 pub fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    let (source, text) = match (file, std::env::var(TOKEN)) {
-        (Some(file), _) => {
-            let text = std::fs::read_to_string(file);
-            let source = format!("--token-file {}", file.display());
-            let text = text.map_err(|error| Failure::usage(format!("{source}: {error}")))?;
-            (source, text)
-        }
-        (None, Ok(text)) => (TOKEN.to_owned(), text),
-        (None, Err(_)) => return Ok(None),
-    };
+    match (file, std::env::var(TOKEN)) {
+        (Some(file), _) => token_in("--token-file", file).map(Some),
+        (None, Ok(text)) => a_token(TOKEN, &text).map(Some),
+        (None, Err(_)) => Ok(None),
+    }
+}
+
+fn token_in(flag: &str, file: &Path) -> Result<String, Failure> {
+    let source = format!("{flag} {}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{source}: {error}")))?;
+    a_token(&source, &text)
+}
+
+fn a_token(source: &str, text: &str) -> Result<String, Failure> {
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::usage(format!(
             "{source}: a token is one word of visible ASCII"
         )));
     }
-    Ok(Some(token.to_owned()))
+    Ok(token.to_owned())
 }
 
 /// A reader that closed the pipe has seen enough.

@@ -1,7 +1,7 @@
 //! The REST interface: strict about what it takes, and every refusal is a problem document (RFC 9457).
 
 mod access;
-mod answer;
+pub(crate) mod answer;
 mod call;
 mod cursor;
 mod fleet;
@@ -16,7 +16,6 @@ mod upstreams;
 mod watch;
 mod write;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -45,8 +44,8 @@ const WATCHERS_MAX: usize = 256;
 pub struct Api {
     changelog: Arc<Changelog>,
     fleet: Arc<Fleet>,
-    /// Where this control plane listens: its name among others.
-    admin: SocketAddr,
+    /// Where this control plane is reached: its name among others.
+    url: Arc<str>,
     waiters: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     stop: CancellationToken,
@@ -54,11 +53,11 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(changelog: Arc<Changelog>, fleet: Arc<Fleet>, admin: SocketAddr, stop: CancellationToken) -> Arc<Api> {
+    pub fn new(changelog: Arc<Changelog>, fleet: Arc<Fleet>, url: Arc<str>, stop: CancellationToken) -> Arc<Api> {
         Arc::new(Api {
             changelog,
             fleet,
-            admin,
+            url,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             stop,
@@ -72,8 +71,8 @@ impl Api {
     }
 }
 
-/// Every route, behind `access`. `push` are the proxies' own.
-pub fn router(api: Arc<Api>, push: Router, access: Arc<Access>) -> Router {
+/// Every route, behind `access`. `streams` are those of proxies and of other control planes.
+pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
     let routes = Router::new()
         .route("/v1/services", get(services::list))
         .route(
@@ -102,7 +101,7 @@ pub fn router(api: Arc<Api>, push: Router, access: Arc<Access>) -> Router {
         .route("/readyz", get(health::ready))
         .with_state(api);
     routes
-        .merge(push)
+        .merge(streams)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
         .layer(from_fn_with_state(access, access::guard))

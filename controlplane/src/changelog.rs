@@ -13,7 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use net::problem::Problem;
 use shared::change::{Commit, Op, OpId, Revision};
-use tokio::sync::{mpsc, oneshot, watch};
+use shared::time::Time;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -94,6 +95,10 @@ struct Shared {
     observers: Mutex<Vec<Observer>>,
     history: Mutex<History>,
     moved: watch::Sender<Revision>,
+    /// When a read of the log began that is folded in whole.
+    read: watch::Sender<Time>,
+    /// Somebody knows that there is something to read.
+    look: Notify,
 }
 
 impl Changelog {
@@ -104,6 +109,8 @@ impl Changelog {
         let history = history::warm(&*log, head.state.revision).await?;
         let shared = Arc::new(Shared {
             moved: watch::Sender::new(head.state.revision),
+            read: watch::Sender::new(Time::ZERO),
+            look: Notify::new(),
             head: ArcSwap::new(head.clone()),
             observers: Mutex::default(),
             history: Mutex::new(history),
@@ -132,6 +139,16 @@ impl Changelog {
     /// The head's revision, as it moves.
     pub fn moves(&self) -> watch::Receiver<Revision> {
         self.shared.moved.subscribe()
+    }
+
+    /// When the last read of the log began of which everything is in the head, by [`net::clock`].
+    pub fn reads(&self) -> watch::Receiver<Time> {
+        self.shared.read.subscribe()
+    }
+
+    /// Somebody else has appended: looks for it now, and not only when it is time.
+    pub fn look(&self) {
+        self.shared.look.notify_one();
     }
 
     /// Registers an observer, atomically with the head that it starts from.

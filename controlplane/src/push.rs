@@ -18,6 +18,8 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use link::Reader;
+
 pub use fleet::Fleet;
 pub use forget::{ForgetError, Forgotten};
 pub use shared::stream::hub::MemberView;

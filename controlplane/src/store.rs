@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use shared::change::{Commit, Revision};
 use shared::state::State;
+use shared::stream::planes::Row;
 
 /// A log of commits with a compare-and-append, and the fold of it.
 ///
@@ -45,6 +46,20 @@ pub trait Log: Send + Sync {
     fn tail_every(&self) -> Option<Duration> {
         None
     }
+
+    /// The rows of the control planes, where there can be several.
+    fn rows(&self) -> Option<Arc<dyn Rows>> {
+        None
+    }
+}
+
+/// What the control planes of a shared store say of themselves, and how they learn of each other.
+pub trait Rows: Send + Sync {
+    /// Writes one. Answers once every later read sees it.
+    fn refresh(&self, row: Row, head: Revision) -> BoxFuture<'_, Result<(), ReadError>>;
+
+    /// Those that were refreshed not long ago.
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Row>, ReadError>>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

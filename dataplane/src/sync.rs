@@ -5,16 +5,17 @@
 
 pub mod directory;
 mod driver;
+mod fetch;
 pub mod media;
 mod record;
 pub mod store;
-mod transport;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use net::duplex::{Address, AddressError};
 use shared::stream::subscriber::{Identity, Loaded, Settings, Subscriber};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,6 @@ use crate::view::Views;
 
 use directory::{Begun, Directory};
 use driver::Driver;
-use transport::Address;
 
 /// How the proxy ends.
 #[derive(Clone, Debug, Default)]
@@ -37,11 +37,7 @@ pub struct Leave {
 
 #[derive(Debug)]
 pub enum Error {
-    /// What is given as the address of a control plane.
-    Address {
-        given: String,
-        why: &'static str,
-    },
+    Address(AddressError),
     Directory {
         path: PathBuf,
         error: io::Error,
@@ -57,7 +53,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Address { given, why } => write!(f, "control plane {given:?}: {why}"),
+            Error::Address(error) => error.fmt(f),
             Error::Directory { path, error } => write!(f, "data directory {}: {error}", path.display()),
             Error::InUse { path } => write!(f, "data directory {}: another proxy uses it", path.display()),
             Error::Defect => f.write_str("the synchronisation has failed unexpectedly"),
@@ -72,7 +68,7 @@ pub async fn run(config: Arc<Config>, views: Arc<Views>, phase: PhaseSender, lea
     let addresses = config
         .controlplanes
         .iter()
-        .map(|given| Address::parse(given))
+        .map(|given| Address::parse(given).map_err(Error::Address))
         .collect::<Result<Vec<_>, _>>()?;
     let path = config.data.clone();
     let opened = tokio::task::spawn_blocking(move || Directory::open(path)).await;
@@ -99,7 +95,7 @@ pub async fn run(config: Arc<Config>, views: Arc<Views>, phase: PhaseSender, lea
     let loaded = Loaded { state, disk };
     let (subscriber, outputs) = Subscriber::new(settings, loaded, net::clock::boottime());
     let token = config.token.as_deref().map(Into::into);
-    let driver = Driver::new(subscriber, store, views, phase, transport::Peers { addresses, token });
+    let driver = Driver::new(subscriber, store, views, phase, driver::Peers { addresses, token });
     let ended = driver.run(outputs, leave).await;
     drop(lock);
     ended

@@ -21,6 +21,12 @@ pub struct Control {
     /// A TOML file of those who may use the API, by the SHA-256 of their token; read again when it changes
     #[arg(long, value_name = "FILE", env = "VULCAN_TOKENS")]
     pub tokens: Option<PathBuf>,
+    /// Where other control planes of the same Cassandra reach this one [default: http:// and the address of --admin]
+    #[arg(long, value_name = "URL", env = "VULCAN_ADVERTISE")]
+    pub advertise: Option<value::Url>,
+    /// A file that holds the token which control planes of one Cassandra present to each other
+    #[arg(long, value_name = "FILE", env = "VULCAN_PEER_TOKEN_FILE")]
+    pub peer_token_file: Option<PathBuf>,
     #[command(flatten)]
     pub cassandra: Cassandra,
 }

@@ -12,26 +12,36 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use net::problem::{self, Problem};
 
 use super::answer::Failure;
-use super::tokens::Tokens;
+use super::tokens::{Secret, Tokens};
 
 pub enum Access {
     /// The listener is bound to a loopback address.
     Loopback,
-    Tokens(Arc<Tokens>),
+    Tokens {
+        tokens: Arc<Tokens>,
+        /// What other control planes present.
+        peer: Option<Secret>,
+    },
 }
 
 /// In the extensions of every request that was let in: who it is, for the history.
 #[derive(Clone, Debug)]
 pub struct Actor(pub Arc<str>);
 
+/// Control planes among themselves: with a token of their own, which opens nothing else.
+const PEERS: &str = "/v1/peers";
+
 /// What is open to all: it tells nothing.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 impl Access {
     /// None: without tokens the API would be open to others than this machine.
-    pub fn of(tokens: Option<Arc<Tokens>>, admin: SocketAddr) -> Option<Access> {
+    pub fn of(tokens: Option<Arc<Tokens>>, peer: Option<&str>, admin: SocketAddr) -> Option<Access> {
         match tokens {
-            Some(tokens) => Some(Access::Tokens(tokens)),
+            Some(tokens) => Some(Access::Tokens {
+                tokens,
+                peer: peer.map(Secret::of),
+            }),
             None => admin.ip().is_loopback().then_some(Access::Loopback),
         }
     }
@@ -42,7 +52,18 @@ impl Access {
                 local(request)?;
                 Ok(Actor("local".into()))
             }
-            Access::Tokens(tokens) => {
+            Access::Tokens { peer, .. } if request.uri().path() == PEERS => {
+                let presented = bearer(request.headers());
+                let known = presented.zip(peer.as_ref()).is_some_and(|(token, peer)| peer.is(token));
+                match known {
+                    true => Ok(Actor("peer".into())),
+                    false => Err(Problem::new(
+                        problem::UNAUTHENTICATED,
+                        "the token of a control plane is expected",
+                    )),
+                }
+            }
+            Access::Tokens { tokens, .. } => {
                 let presented = bearer(request.headers());
                 let name = presented.and_then(|token| tokens.name_of(token));
                 name.map(Actor).ok_or_else(|| {

@@ -42,7 +42,8 @@ struct Proxy {
 
 impl Proxy {
     fn of(view: MemberView, api: &Api) -> Proxy {
-        let control_plane = (view.state == Presence::Present).then(|| api.admin.to_string());
+        let there = || view.elsewhere.as_ref().unwrap_or(&api.url);
+        let control_plane = (view.state == Presence::Present).then(|| there().trim_start_matches("http://").to_owned());
         Proxy { view, control_plane }
     }
 }

@@ -24,7 +24,32 @@ pub struct Tokens {
 #[derive(Debug, PartialEq, Eq)]
 struct Token {
     name: Arc<str>,
+    secret: Secret,
+}
+
+/// The hash of what somebody presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
     sha256: [u8; 32],
+}
+
+impl Secret {
+    pub fn of(token: &str) -> Secret {
+        let sha256 = Sha256::digest(token.as_bytes()).into();
+        Secret { sha256 }
+    }
+
+    /// In constant time.
+    pub fn is(&self, token: &str) -> bool {
+        let presented: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        self.has_hash(presented)
+    }
+
+    fn has_hash(&self, hash: [u8; 32]) -> bool {
+        let pairs = self.sha256.iter().zip(hash);
+        let difference = pairs.fold(0, |sum, (one, other)| sum | (one ^ other));
+        std::hint::black_box(difference) == 0
+    }
 }
 
 #[derive(Debug)]
@@ -65,12 +90,7 @@ impl Tokens {
         let presented: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
         let mut found = None;
         for token in self.list.load().iter() {
-            let difference = token
-                .sha256
-                .iter()
-                .zip(presented)
-                .fold(0, |sum, (one, other)| sum | (one ^ other));
-            if std::hint::black_box(difference) == 0 {
+            if token.secret.has_hash(presented) {
                 found = Some(token.name.clone());
             }
         }
@@ -143,7 +163,7 @@ fn parse(text: &str) -> Result<Vec<Token>, String> {
         let hash = unhex(&sha256).ok_or_else(|| format!("{name}: sha256 is 64 hexadecimal digits"))?;
         tokens.push(Token {
             name: name.into(),
-            sha256: hash,
+            secret: Secret { sha256: hash },
         });
     }
     Ok(tokens)

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::committer::{Committer, Input, Output, Tail, Ticket};
 use super::history::COMMITS_KEPT;
+use super::tail::Heard;
 use super::{Committed, Decide, Shared, WriteError};
 use crate::store::{AppendError, Log, ReadError};
 
@@ -52,7 +53,7 @@ impl Writer {
     }
 
     /// Until nobody can submit any more and everything is answered.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, mut heard: mpsc::Receiver<Vec<Arc<Commit>>>) {
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, mut heard: mpsc::Receiver<Heard>) {
         let mut open = true;
         while open || !self.waiting.is_empty() {
             let wake_in = self.committer.wake_at().map(|at| at.since(boottime()));
@@ -68,10 +69,23 @@ impl Writer {
                     self.effect = None;
                     input
                 }
-                Some(commits) = heard.recv() => Input::Heard(commits),
+                Some(heard) = heard.recv() => {
+                    self.heard(heard);
+                    continue;
+                }
                 () = elapsed(wake_in) => Input::Timer,
             };
             self.feed(input, boottime());
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let last = heard.commits.last().map(|commit| commit.revision);
+        self.feed(Input::Heard(heard.commits), boottime());
+        // What is passed over because something is in flight is found again by the next read.
+        let held = last.is_none_or(|last| self.committer.head().state.revision >= last);
+        if let Some(began) = heard.whole.filter(|_| held) {
+            self.shared.read.send_replace(began);
         }
     }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 use net::clock::boottime;
 use shared::change::{Commit, Epoch, Revision};
 use shared::stream::hub::{Hub, MemberView, WaitId};
+use shared::stream::planes::PlaneId;
 use shared::stream::publisher::Input;
 use shared::stream::roster::SessionId;
 use shared::stream::wait::{Report, WaitSpec};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::link::Link;
 use crate::changelog::{Changelog, Head};
@@ -27,6 +29,8 @@ pub struct Fleet {
     /// Taken after the hub is let go of, or alone.
     links: Mutex<HashMap<SessionId, Arc<Link>>>,
     pub(super) changelog: Arc<Changelog>,
+    /// There may be something to tell other control planes.
+    told: watch::Sender<()>,
 }
 
 struct Inner {
@@ -41,8 +45,9 @@ enum Stage {
 }
 
 impl Fleet {
-    /// Begins at the changelog's head, and follows it from then on.
-    pub fn new(changelog: Arc<Changelog>) -> Arc<Fleet> {
+    /// Begins at the changelog's head, and follows it from then on. `own`: the name among the control planes of a shared
+    /// store.
+    pub fn new(changelog: Arc<Changelog>, own: Option<PlaneId>) -> Arc<Fleet> {
         let fleet = Arc::new(Fleet {
             inner: Mutex::new(Inner {
                 stage: Stage::Early(Vec::new()),
@@ -50,6 +55,7 @@ impl Fleet {
             }),
             links: Mutex::default(),
             changelog: changelog.clone(),
+            told: watch::Sender::new(()),
         });
         let observer: Weak<Fleet> = Arc::downgrade(&fleet);
         // Not under the own lock: the changelog calls observers under its own.
@@ -58,14 +64,14 @@ impl Fleet {
                 fleet.committed(commit, head);
             }
         }));
-        fleet.begin(&start.head, &start.recent);
+        fleet.begin(&start.head, &start.recent, own);
         fleet
     }
 
-    fn begin(&self, head: &Head, recent: &[Arc<Commit>]) {
+    fn begin(&self, head: &Head, recent: &[Arc<Commit>], own: Option<PlaneId>) {
         let mut inner = self.lock();
         let now = boottime();
-        let mut hub = Box::new(Hub::new(&head.state, recent.iter().map(|commit| &**commit), None, now));
+        let mut hub = Box::new(Hub::new(&head.state, recent.iter().map(|commit| &**commit), own, now));
         if let Stage::Early(commits) = &inner.stage {
             commits
                 .iter()
@@ -90,7 +96,7 @@ impl Fleet {
     }
 
     /// Runs `call` on the hub, and tells everybody what came of it.
-    pub(super) fn with<R>(&self, call: impl FnOnce(&mut Hub) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&self, call: impl FnOnce(&mut Hub) -> R) -> Option<R> {
         let mut inner = self.lock();
         let Stage::Live(hub) = &mut inner.stage else {
             return None;
@@ -110,6 +116,9 @@ impl Fleet {
             }
         }
         drop(inner);
+        if news.told {
+            self.told.send_replace(());
+        }
         if news.changed {
             self.links().values().for_each(|link| link.wake());
         } else if !news.closed.is_empty() {
@@ -119,6 +128,11 @@ impl Fleet {
                 .filter_map(|session| links.get(session))
                 .for_each(|link| link.wake());
         }
+    }
+
+    /// Changes whenever there may be something to tell other control planes.
+    pub(crate) fn told(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
     }
 
     fn links(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Link>>> {
@@ -180,6 +194,7 @@ impl Fleet {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut forgetting = None;
         let mut turn = 0;
+        let reading = AbortOnDropHandle::new(tokio::spawn(self.clone().follow_reads()));
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let gone = self.with(|hub| {
                 let now = boottime();
@@ -195,7 +210,17 @@ impl Fleet {
             turn = (turn + 1) % TURNS;
             self.tell(|session| session.number() % TURNS == turn, || Input::Tick);
         }
+        drop(reading);
         self.tell(|_| true, || Input::Shutdown);
+    }
+
+    /// Whom this control plane may speak for depends on how young its view of the log is.
+    async fn follow_reads(self: Arc<Self>) {
+        let mut reads = self.changelog.reads();
+        while reads.changed().await.is_ok() {
+            let began = *reads.borrow_and_update();
+            self.with(|hub| hub.log_read(began, boottime()));
+        }
     }
 
     fn tell(&self, whom: impl Fn(SessionId) -> bool, input: impl Fn() -> Input) {

@@ -6,6 +6,7 @@
 //! the publisher closes.
 
 use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use futures_util::task::AtomicWaker;
 use http_body::Frame;
 use net::clock::boottime;
 use net::ndjson::Lines;
+use serde::de::DeserializeOwned;
 use shared::stream::message::Up;
 use shared::stream::publisher::{Closing, Input, Output, Publisher};
 use shared::stream::roster::SessionId;
@@ -120,7 +122,7 @@ fn log(closing: Closing) {
 /// The answer's body. Its end, however it comes, is the connection's.
 pub(super) struct Spoken {
     link: Arc<Link>,
-    reader: Reader,
+    reader: Reader<Up>,
     /// A buffer was taken; asked again, there is room for another.
     taken: bool,
     /// By which the fleet reaches the link.
@@ -128,7 +130,7 @@ pub(super) struct Spoken {
 }
 
 impl Spoken {
-    pub(super) fn new(link: Arc<Link>, reader: Reader) -> Spoken {
+    pub(super) fn new(link: Arc<Link>, reader: Reader<Up>) -> Spoken {
         Spoken {
             link,
             reader,
@@ -151,7 +153,7 @@ impl Spoken {
         &self.link
     }
 
-    pub(super) fn reader(&mut self) -> &mut Reader {
+    pub(super) fn reader(&mut self) -> &mut Reader<Up> {
         &mut self.reader
     }
 
@@ -210,26 +212,28 @@ impl Drop for Spoken {
     }
 }
 
-/// What the proxy says, line by line.
-pub(super) struct Reader {
+/// What the other side says, line by line.
+pub(crate) struct Reader<T> {
     body: BodyDataStream,
     lines: Lines,
+    what: PhantomData<fn() -> T>,
 }
 
-impl Reader {
-    pub(super) fn new(body: Body) -> Reader {
+impl<T: DeserializeOwned> Reader<T> {
+    pub(crate) fn new(body: Body) -> Reader<T> {
         Reader {
             body: body.into_data_stream(),
             lines: Lines::new(LINE_MAX),
+            what: PhantomData,
         }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<Up>, String> {
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, String> {
         std::future::poll_fn(|cx| self.poll_next_line(cx)).await
     }
 
     /// `None` at the end.
-    fn poll_next_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Up>, String>> {
+    fn poll_next_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, String>> {
         loop {
             match self.lines.next_line() {
                 Err(error) => return Poll::Ready(Err(error.to_string())),

@@ -20,6 +20,7 @@ mod numbers;
 mod objects;
 mod partitions;
 mod place;
+mod rows;
 mod scan;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -33,12 +34,13 @@ use shared::state::State;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
-use super::{AppendError, Log, OpenError, ReadError};
+use super::{AppendError, Log, OpenError, ReadError, Rows};
 use client::{Client, Obstacle};
 use meta::Meta;
 use numbers::{bucket, is_first, last_of};
 use objects::Objects;
 use partitions::Partitions;
+use rows::CassandraRows;
 
 pub use place::{Options, Place};
 
@@ -67,6 +69,7 @@ struct Inner {
     partitions: Partitions,
     objects: Objects,
     meta: Meta,
+    rows: Arc<CassandraRows>,
     /// The greatest revision that was seen in the log.
     seen: AtomicU64,
     following: Mutex<()>,
@@ -135,6 +138,7 @@ impl Inner {
         let meta = Meta::open(&client, place.options.dc.as_deref()).await?;
         let partitions = Partitions::prepare(client.clone()).await?;
         let objects = Objects::prepare(&client).await?;
+        let rows = Arc::new(CassandraRows::prepare(client.clone()).await?);
         let applied = meta.applied(&client).await;
         let applied = applied.map_err(|error| Obstacle::Away(error.to_string()))?;
         tokio::spawn(nodes::check(client.clone()));
@@ -143,6 +147,7 @@ impl Inner {
             partitions,
             objects,
             meta,
+            rows,
             seen: AtomicU64::new(applied.revision.0),
             following: Mutex::default(),
             appended: Notify::new(),
@@ -325,6 +330,10 @@ impl Log for CassandraLog {
 
     fn tail_every(&self) -> Option<Duration> {
         Some(TAIL_EVERY)
+    }
+
+    fn rows(&self) -> Option<Arc<dyn Rows>> {
+        Some(self.inner.rows.clone())
     }
 }
 

@@ -152,6 +152,8 @@ pub fn config(directory: &Path, tokens: Option<PathBuf>) -> Config {
         admin: "127.0.0.1:0".parse().unwrap(),
         forget_after: Duration::from_secs(86_400),
         tokens,
+        advertise: None,
+        peer_token: None,
     }
 }
 

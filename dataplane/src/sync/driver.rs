@@ -6,19 +6,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::clock::boottime;
+use net::duplex::{self, Duplex, Event};
 use net::ndjson;
 use shared::state::State;
+use shared::stream::message::Down;
 use shared::stream::subscriber::{Disconnected, Input, Output, Subscriber};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::fetch::Fetch;
 use super::store::Store;
-use super::transport::{Event, Fetch, Link, Peers};
 use super::{Error, Leave};
 use crate::phase::PhaseSender;
 use crate::view::{LeftOut, Views};
 
 const TICK: Duration = Duration::from_millis(250);
+
+/// The stream of a control plane.
+type Link = Duplex<Down>;
+
+/// The control planes, and what is presented to them.
+pub(super) struct Peers {
+    pub addresses: Vec<duplex::Address>,
+    pub token: Option<Arc<str>>,
+}
+
+impl Peers {
+    fn connect(&self, url: usize) -> Option<Link> {
+        let address = self.addresses.get(url)?.clone();
+        Some(Duplex::open(address, "/v1/stream", self.token.clone()))
+    }
+}
 
 pub(super) struct Driver {
     subscriber: Subscriber,
@@ -117,7 +135,7 @@ impl Driver {
 
     fn act(&mut self, output: Output) -> Option<Input> {
         match output {
-            Output::Connect { url } => self.link = Some(self.peers.connect(url)),
+            Output::Connect { url } => self.link = self.peers.connect(url),
             Output::Close => {
                 self.link = None;
                 self.fetch = None;
@@ -129,7 +147,7 @@ impl Driver {
                     return Some(Input::Disconnected(Disconnected::Lost(why)));
                 }
             }
-            Output::Fetch { path } => self.fetch = self.link.as_ref().map(|link| link.fetch(&path)),
+            Output::Fetch { path } => self.fetch = self.link.as_ref().map(|link| Fetch::start(link.requests(), &path)),
             Output::Swap { table, touched } => {
                 self.left = match touched {
                     Some(touched) => self.views.swap_touched(*table, &touched),
@@ -142,7 +160,7 @@ impl Driver {
                 return Some(Input::Retired(self.views.draining()));
             }
             Output::Phase(phase) => self.phase.set(phase),
-            Output::Alarm(alarm) => tracing::error!(%alarm, "alarm"),
+            Output::Alarm(alarm) => tracing::error!("{alarm}"),
             Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
         }
         None
@@ -199,7 +217,7 @@ impl Driver {
     }
 }
 
-async fn next_event(link: &mut Option<Link>) -> Event {
+async fn next_event(link: &mut Option<Link>) -> Event<Down> {
     let event = match link {
         Some(link) => link.next().await,
         None => std::future::pending().await,
@@ -217,7 +235,7 @@ async fn next_fetched(fetch: &mut Option<Fetch>) -> Result<State, String> {
     }
 }
 
-fn input(event: Event) -> Input {
+fn input(event: Event<Down>) -> Input {
     match event {
         Event::Connected => Input::Connected,
         Event::Lines(lines) => Input::Lines(lines),

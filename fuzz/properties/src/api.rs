@@ -72,11 +72,11 @@ impl Plane {
     async fn start() -> Plane {
         let core = Core::with_backend(InMemoryBackend::new(), EPOCH).expect("an empty one");
         let (changelog, _) = Changelog::start(Arc::new(Memory(core))).await.expect("an empty log");
-        let fleet = Fleet::new(changelog.clone());
+        let fleet = Fleet::new(changelog.clone(), None);
         let stop = CancellationToken::new();
         let admin = SocketAddr::from(([127, 0, 0, 1], 1));
-        let access = Access::of(None, admin).expect("a loopback address");
-        let api = Api::new(changelog, fleet.clone(), admin, stop.clone());
+        let access = Access::of(None, None, admin).expect("a loopback address");
+        let api = Api::new(changelog, fleet.clone(), format!("http://{admin}").into(), stop.clone());
         api.set_ready();
         let router = api::router(api, push::router(fleet, stop), Arc::new(access));
         Plane {

@@ -143,6 +143,7 @@ impl Hub {
     /// Every commit, in order; `state` is what stands after it.
     pub fn committed(&mut self, commit: &Commit, state: &State, now: Time) {
         self.revision = commit.revision;
+        self.news.told = true;
         if commit.is_configuration() {
             self.ring.push(commit, state);
             self.news.changed = true;
@@ -238,6 +239,7 @@ impl Hub {
             return Err(Greeting::Join { replaces: None });
         };
         self.settle(now);
+        self.news.told = true;
         let (cursor, offer) = self.resume(hello, now);
         let welcome = Welcome {
             epoch: self.epoch,
@@ -325,7 +327,7 @@ impl Hub {
         if let Some(level) = level {
             self.advanced(slot, before, &level, now);
         }
-        self.news.told |= !self.roster.planes().is_alone();
+        self.news.told = true;
     }
 
     fn advanced(&mut self, slot: Slot, before: Option<Level>, level: &Level, now: Time) {
@@ -349,6 +351,7 @@ impl Hub {
     /// A proxy says goodbye: until that is committed, or could not be, nobody is welcomed under its name.
     pub fn farewell(&mut self, slot: Slot, session: SessionId, now: Time) {
         self.roster.farewell(slot, session, now);
+        self.news.told = true;
     }
 
     pub fn detach(&mut self, slot: Slot, session: SessionId, now: Time) {

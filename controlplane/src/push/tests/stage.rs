@@ -40,7 +40,7 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         let log = Arc::new(RedbLog::open(&directory.path().join("log.redb")).unwrap());
         let (changelog, _) = Changelog::start(log).await.unwrap();
-        let fleet = Fleet::new(changelog.clone());
+        let fleet = Fleet::new(changelog.clone(), None);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -1,14 +1,13 @@
 //! Where a control plane listens.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
 
-use crate::sync::Error;
-
 /// `http://host:port`, as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sync) struct Address {
+pub struct Address {
     authority: Arc<str>,
     host: Arc<str>,
     port: u16,
@@ -17,9 +16,24 @@ pub(in crate::sync) struct Address {
 /// Where the admin port is unless something else is said.
 const PORT: u16 = 8182;
 
+/// What was given, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError {
+    given: String,
+    why: &'static str,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "control plane {:?}: {}", self.given, self.why)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
 impl Address {
-    pub(in crate::sync) fn parse(given: &str) -> Result<Address, Error> {
-        let wrong = |why| Error::Address {
+    pub fn parse(given: &str) -> Result<Address, AddressError> {
+        let wrong = |why| AddressError {
             given: given.to_owned(),
             why,
         };

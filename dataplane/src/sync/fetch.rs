@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use http::{Method, StatusCode};
-use http_body_util::{BodyExt, Either, Empty};
+use http::StatusCode;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use net::duplex::Requests;
 use shared::snapshot::{self, Limits};
 use shared::state::State;
 use tokio_util::task::AbortOnDropHandle;
-
-use super::Requests;
 
 /// Compressed.
 const BYTES_MAX: usize = 512 << 20;
@@ -19,7 +18,7 @@ const HEAD_WITHIN: Duration = Duration::from_secs(35);
 const CHUNK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Ends with its drop.
-pub(in crate::sync) struct Fetch(AbortOnDropHandle<Result<State, String>>);
+pub(super) struct Fetch(AbortOnDropHandle<Result<State, String>>);
 
 impl Fetch {
     pub(super) fn start(requests: Option<Requests>, path: &str) -> Fetch {
@@ -32,13 +31,13 @@ impl Fetch {
         })))
     }
 
-    pub(in crate::sync) async fn done(&mut self) -> Result<State, String> {
+    pub(super) async fn done(&mut self) -> Result<State, String> {
         (&mut self.0).await.unwrap_or_else(|error| Err(error.to_string()))
     }
 }
 
 async fn fetch(mut requests: Requests, path: &str) -> Result<State, String> {
-    let asked = requests.send(Method::GET, path, Either::Right(Empty::new()));
+    let asked = requests.get(path);
     let answer = tokio::time::timeout(HEAD_WITHIN, asked)
         .await
         .map_err(|_| "no answer in time")??;

@@ -1,8 +1,7 @@
-//! The stream over HTTP/2 without TLS: a request whose body is what the proxy says, an answer whose body is what it is
-//! told. One connection carries it, and the snapshots that it offers.
+//! Lines both ways with a control plane, over HTTP/2 without TLS: a request whose body is what this side says, an answer
+//! whose body is what it is told. The connection that carries it takes further requests.
 
 mod address;
-mod fetch;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,15 +17,15 @@ use http_body_util::{BodyExt, Either, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use net::ndjson::Lines;
-use shared::stream::message::Down;
+use serde::de::DeserializeOwned;
 use shared::stream::subscriber::Disconnected;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(super) use address::Address;
-pub(super) use fetch::Fetch;
+use crate::ndjson::Lines;
+
+pub use address::{Address, AddressError};
 
 /// A line holds one revision: at most 1 MiB before it is escaped.
 const LINE_MAX: usize = 8 << 20;
@@ -39,26 +38,20 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const PROBLEM_MAX: usize = 64 << 10;
 const PROBLEM_WITHIN: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(5);
-/// One connection a proxy: it may well hold what a fast snapshot needs.
+/// One connection carries a stream and a snapshot: it may well hold what a fast one needs.
 const WINDOW: u32 = 2 << 20;
 
-/// The control planes, and what is presented to them.
-pub(super) struct Peers {
-    pub addresses: Vec<Address>,
-    pub token: Option<Arc<str>>,
-}
-
-pub(super) enum Event {
+pub enum Event<T> {
     Connected,
     /// As many as were read at once.
-    Lines(Vec<Down>),
+    Lines(Vec<T>),
     /// The last.
     Disconnected(Disconnected),
 }
 
 /// One connection; ends with it.
-pub(super) struct Link {
-    events: mpsc::Receiver<Event>,
+pub struct Duplex<T> {
+    events: mpsc::Receiver<Event<T>>,
     said: mpsc::Sender<Bytes>,
     requests: watch::Receiver<Option<Requests>>,
     _task: AbortOnDropHandle<()>,
@@ -68,58 +61,54 @@ type Outgoing = Either<Said, Empty<Bytes>>;
 
 /// A connection that takes further requests.
 #[derive(Clone)]
-struct Requests {
+pub struct Requests {
     sender: SendRequest<Outgoing>,
     address: Address,
     token: Option<Arc<str>>,
 }
 
-impl Peers {
-    pub(super) fn connect(&self, url: usize) -> Link {
+impl<T: DeserializeOwned + Send + 'static> Duplex<T> {
+    /// Dials, and opens the stream by a POST to `path`.
+    pub fn open(address: Address, path: &'static str, token: Option<Arc<str>>) -> Duplex<T> {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (said, lines) = mpsc::channel(SAID_MAX);
         let (requests_in, requests) = watch::channel(None);
-        let address = self.addresses.get(url).cloned();
-        let token = self.token.clone();
         let task = tokio::spawn(async move {
-            let ended = match address {
-                Some(address) => speak(address, token, Said(lines), requests_in, &events_in).await,
-                None => Disconnected::Lost("there is no control plane to ask".to_owned()),
-            };
+            let ended = speak(address, path, token, Said(lines), requests_in, &events_in).await;
             // Whoever dropped the link wants no last word.
             let _ = events_in.send(Event::Disconnected(ended)).await;
         });
-        Link {
+        Duplex {
             events,
             said,
             requests,
             _task: AbortOnDropHandle::new(task),
         }
     }
-}
 
-impl Link {
-    pub(super) async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> Event<T> {
         let ended = || Event::Disconnected(Disconnected::Lost("the connection's task has failed".to_owned()));
         self.events.recv().await.unwrap_or_else(ended)
     }
 
     /// Whether there was room.
-    pub(super) fn send(&self, line: Bytes) -> bool {
+    pub fn send(&self, line: Bytes) -> bool {
         self.said.try_send(line).is_ok()
     }
 
-    pub(super) fn fetch(&self, path: &str) -> Fetch {
-        Fetch::start(self.requests.borrow().clone(), path)
+    /// Once there is a connection.
+    pub fn requests(&self) -> Option<Requests> {
+        self.requests.borrow().clone()
     }
 }
 
-async fn speak(
+async fn speak<T: DeserializeOwned>(
     address: Address,
+    path: &str,
     token: Option<Arc<str>>,
     said: Said,
     requests_in: watch::Sender<Option<Requests>>,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<Event<T>>,
 ) -> Disconnected {
     let lost = |what: &str, error: &dyn std::fmt::Display| Disconnected::Lost(format!("{what}: {error}"));
     let dialed = tokio::time::timeout(CONNECT_WITHIN, dial(&address)).await;
@@ -133,7 +122,7 @@ async fn speak(
     if events.send(Event::Connected).await.is_err() {
         return Disconnected::Lost("dropped".to_owned());
     }
-    let answer = match requests.send(Method::POST, "/v1/stream", Either::Left(said)).await {
+    let answer = match requests.send(Method::POST, path, Either::Left(said)).await {
         Ok(answer) => answer,
         Err(error) => return Disconnected::Lost(error),
     };
@@ -167,7 +156,7 @@ async fn dial(address: &Address) -> Result<SendRequest<Outgoing>, Box<dyn std::e
 }
 
 /// Lines come one by one and are handed over in heaps: all that is there already is applied together.
-async fn listen(mut body: Incoming, events: &mpsc::Sender<Event>) -> Disconnected {
+async fn listen<T: DeserializeOwned>(mut body: Incoming, events: &mpsc::Sender<Event<T>>) -> Disconnected {
     let mut lines = Lines::new(LINE_MAX);
     loop {
         let chunk = match body.frame().await {
@@ -188,7 +177,7 @@ async fn listen(mut body: Incoming, events: &mpsc::Sender<Event>) -> Disconnecte
     }
 }
 
-fn parse(lines: &mut Lines) -> Result<Vec<Down>, String> {
+fn parse<T: DeserializeOwned>(lines: &mut Lines) -> Result<Vec<T>, String> {
     let mut heap = Vec::new();
     while let Some(line) = lines.next_line().map_err(|error| error.to_string())? {
         heap.push(serde_json::from_slice(&line).map_err(|error| format!("a line that is no message: {error}"))?);
@@ -209,6 +198,11 @@ async fn problem(body: Incoming) -> String {
 }
 
 impl Requests {
+    /// An ordinary GET beside the stream.
+    pub async fn get(&mut self, path: &str) -> Result<http::Response<Incoming>, String> {
+        self.send(Method::GET, path, Either::Right(Empty::new())).await
+    }
+
     async fn send(&mut self, method: Method, path: &str, body: Outgoing) -> Result<http::Response<Incoming>, String> {
         let mut request = Request::builder().method(method).uri(self.address.url(path));
         if let Some(token) = &self.token {
@@ -225,7 +219,7 @@ impl Requests {
     }
 }
 
-/// The request's body: what the proxy says, as it says it.
+/// The request's body: what this side says, as it says it.
 struct Said(mpsc::Receiver<Bytes>);
 
 impl http_body::Body for Said {

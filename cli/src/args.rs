@@ -1,6 +1,6 @@
 //! The command line: every flag, its variable and its default. `config` adds the file.
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, Parser, Subcommand};
 
 mod control;
 mod people;
@@ -16,9 +16,9 @@ pub use value::{Url, proxy_name};
 
 /// A reverse proxy fleet in which a change is live everywhere when the call that made it returns.
 ///
-/// `vulcan up` runs everything in one process. A fleet is one `vulcan controlplane` and any number of `vulcan dataplane`.
+/// `vulcan up` runs everything in one process. A fleet is `vulcan controlplane`, one or several on one store, and any number of `vulcan dataplane`.
 #[derive(Debug, Parser)]
-#[command(name = "vulcan", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "vulcan", version, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -44,6 +44,7 @@ Each listener is one line on stdout once it is bound, `listening <kind> <address
 /// Run the control plane and one proxy in this process
 #[derive(Debug, clap::Args)]
 #[command(after_help = SERVICE_HELP)]
+#[command(mut_arg("store", |store| explained(store, "[default: redb:DIR/controlplane/log.redb, DIR being that of --data]")))]
 pub struct Up {
     #[command(flatten)]
     pub control: Control,
@@ -55,7 +56,8 @@ pub struct Up {
 
 /// Run the control plane: the log of the configuration, its API, and the stream to the proxies
 #[derive(Debug, clap::Args)]
-#[command(after_help = SERVICE_HELP)]
+#[command(after_help = SERVICE_HELP, override_usage = "vulcan controlplane --store <URL> [OPTIONS]")]
+#[command(mut_arg("store", |store| explained(store, "[required]")))]
 pub struct Controlplane {
     #[command(flatten)]
     pub control: Control,
@@ -65,7 +67,7 @@ pub struct Controlplane {
 
 /// Run one proxy
 #[derive(Debug, clap::Args)]
-#[command(after_help = SERVICE_HELP)]
+#[command(after_help = SERVICE_HELP, override_usage = "vulcan dataplane --controlplane <URL,...> [OPTIONS]")]
 pub struct Dataplane {
     #[command(flatten)]
     pub uplink: Uplink,
@@ -73,4 +75,10 @@ pub struct Dataplane {
     pub proxy: Proxy,
     #[command(flatten)]
     pub process: Process,
+}
+
+/// The same flag is required by one command, has a default in another, or the default depends on a second flag.
+fn explained(arg: Arg, note: &str) -> Arg {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    arg.help(format!("{help} {note}"))
 }

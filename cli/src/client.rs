@@ -66,8 +66,8 @@ impl Client {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
-            .map_err(|_| self.failed(format!("no connection within {CONNECT:?}")))?
-            .map_err(|error| self.failed(error))?;
+            .map_err(|_| self.unreachable(format!("no connection within {CONNECT:?}")))?
+            .map_err(|error| self.unreachable(error))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.failed(error))?;
@@ -87,6 +87,12 @@ impl Client {
         let status = answer.status();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
         Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
+    }
+
+    fn unreachable(&self, error: impl std::fmt::Display) -> Failure {
+        self.failed(format!(
+            "{error}\nIs a control plane running there? --url or VULCAN_URL says where it is."
+        ))
     }
 
     fn failed(&self, error: impl std::fmt::Display) -> Failure {

@@ -8,7 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStr, Resettable};
-use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
 
 use crate::args::Cli;
@@ -16,7 +15,21 @@ use crate::args::Cli;
 /// Longer is a mistake, not a configuration.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub enum Unparsed {
+    /// The command line, as clap explains it; help and version come this way too.
+    Usage(clap::Error),
+    File(String),
+}
+
+impl From<clap::Error> for Unparsed {
+    fn from(error: clap::Error) -> Unparsed {
+        Unparsed::Usage(error)
+    }
+}
+
+pub fn parse(args: &[OsString]) -> Result<Cli, Unparsed> {
     let mut command = Cli::command();
     let mut matches = command.clone().try_get_matches_from(args)?;
     if let Some((name, sub)) = matches.subcommand()
@@ -25,23 +38,21 @@ pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
         command = over_file(command, name, path)?;
         matches = command.clone().try_get_matches_from(args)?;
     }
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    Ok(Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?)
 }
 
 /// `command` with the file's values in place of the defaults of its subcommand `name`.
-fn over_file(mut command: Command, name: &str, path: &Path) -> Result<Command, clap::Error> {
+fn over_file(command: Command, name: &str, path: &Path) -> Result<Command, Unparsed> {
     let found = read(path).and_then(|text| match command.find_subcommand(name) {
         Some(sub) => settings(sub, &text),
         None => Ok(Vec::new()),
     });
-    match found {
-        Ok(settings) => Ok(command.mut_subcommand(name, |sub| {
-            settings.into_iter().fold(sub, |sub, (id, values)| {
-                sub.mut_arg(id, |arg| arg.default_values(values.into_iter().map(OsStr::from)))
-            })
-        })),
-        Err(problem) => Err(command.error(ErrorKind::ValueValidation, format!("{}: {problem}", path.display()))),
-    }
+    let settings = found.map_err(|problem| Unparsed::File(format!("--config {}: {problem}", path.display())))?;
+    Ok(command.mut_subcommand(name, |sub| {
+        settings.into_iter().fold(sub, |sub, (id, values)| {
+            sub.mut_arg(id, |arg| arg.default_values(values.into_iter().map(OsStr::from)))
+        })
+    }))
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -140,7 +151,7 @@ mod tests {
         settings(Cli::command().find_subcommand(name).unwrap(), text)
     }
 
-    fn parse_with(file: &str, flags: &[&str]) -> Result<Chosen, clap::Error> {
+    fn parse_with(file: &str, flags: &[&str]) -> Result<Chosen, Unparsed> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vulcan.toml");
         fs::write(&path, file).unwrap();
@@ -228,9 +239,13 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_wrong_even_where_a_flag_overrides_it() {
-        let error = parse_with("lease = \"soon\"", &["--lease", "5s"]).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("vulcan.toml: lease: "), "{error}");
+        let Unparsed::File(error) = parse_with("lease = \"soon\"", &["--lease", "5s"]).unwrap_err() else {
+            panic!("it is the file that is wrong")
+        };
+        assert!(
+            error.starts_with("--config /") && error.contains("vulcan.toml: lease: "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
+use config::Unparsed;
 use failure::Failure;
 
 mod args;
@@ -18,8 +19,9 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let cli = match config::parse(&args) {
         Ok(cli) => cli,
-        // Help and version come this way too; clap knows which stream and which status each has.
-        Err(error) => error.exit(),
+        // Clap knows which stream and which status each has.
+        Err(Unparsed::Usage(error)) => error.exit(),
+        Err(Unparsed::File(detail)) => return Failure::usage(detail).report(),
     };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

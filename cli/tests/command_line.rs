@@ -75,7 +75,15 @@ fn usage_errors_end_with_2_and_say_nothing_on_stdout() {
 
 #[test]
 fn help_and_version_end_with_0() {
-    for args in [&["--help"][..], &["--version"], &["up", "--help"], &["leave", "--help"]] {
+    let asked: [&[&str]; 6] = [
+        &["--help"],
+        &["help"],
+        &["help", "up"],
+        &["--version"],
+        &["up", "--help"],
+        &["leave", "--help"],
+    ];
+    for args in asked {
         let output = vulcan(args, &[]);
         assert_eq!(output.status.code(), Some(0), "vulcan {args:?}");
         assert!(!output.stdout.is_empty());
@@ -95,4 +103,46 @@ fn commands_for_people_name_the_control_plane_that_they_do_not_reach() {
         assert_eq!(output.status.code(), Some(1), "vulcan {args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(&url), "vulcan {args:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn help_says_what_is_required_and_what_is_the_default() {
+    let help = |command: &str| {
+        let shown = vulcan(&[command, "--help"], &[]).stdout;
+        let shown = String::from_utf8(shown).unwrap();
+        // However wide the terminal is.
+        shown.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for (command, said) in [
+        ("controlplane", "Usage: vulcan controlplane --store <URL> [OPTIONS]"),
+        (
+            "dataplane",
+            "Usage: vulcan dataplane --controlplane <URL,...> [OPTIONS]",
+        ),
+        (
+            "up",
+            "[default: redb:DIR/controlplane/log.redb, DIR being that of --data]",
+        ),
+        ("controlplane", "Process: --config <FILE>"),
+        ("dataplane", "Process: --config <FILE>"),
+        ("up", "Process: --config <FILE>"),
+    ] {
+        assert!(
+            help(command).contains(said),
+            "vulcan {command}: no {said:?} in {}",
+            help(command)
+        );
+    }
+    assert!(!help("up").contains("[required]"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_by_its_flag_and_nothing_else() {
+    let output = vulcan(&["up", "--config", "/nonexistent/vulcan.toml"], &[]);
+    assert!(
+        stderr(&output).starts_with("error: --config /nonexistent/vulcan.toml: "),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!stderr(&output).contains("Usage:"), "{}", stderr(&output));
 }

@@ -56,7 +56,13 @@ fn usage_errors_are_told_and_exit_with_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
     }
-    for arguments in [&["--help"][..], &["up", "--help"], &["--version"]] {
+    for arguments in [
+        &["--help"][..],
+        &["help"],
+        &["help", "up"],
+        &["up", "--help"],
+        &["--version"],
+    ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
         assert!(!output.stdout.is_empty());
@@ -73,7 +79,11 @@ async fn listeners_are_told_before_ready() {
     kinds.sort_unstable();
     assert_eq!(kinds, ["admin", "http"], "nothing is opened for mail yet");
     assert!(up.admin().port() > 0 && up.http().port() > 0);
-    assert!(!up.logged().is_empty(), "logs go to stderr");
+    assert!(
+        up.logged().contains("--smtp 127.0.0.1:0 opens nothing"),
+        "logs go to stderr, and say so: {}",
+        up.logged()
+    );
     for path in ["/healthz", "/readyz"] {
         up.api().get(path).await.expect(200);
     }
@@ -136,7 +146,28 @@ async fn a_busy_address_and_a_busy_store_are_clear_errors() {
     let address = control.admin().to_string();
     let busy = run(&["controlplane", "--store", &other, "--admin", &address]);
     assert_eq!(busy.status.code(), Some(1));
-    assert!(text(&busy.stderr).contains(&address), "{}", text(&busy.stderr));
+    let named = format!("--admin {address}: cannot listen there");
+    assert!(text(&busy.stderr).contains(&named), "{}", text(&busy.stderr));
+    // A proxy whose port is taken is never on the roster.
+    let (url, late) = (control.api().url(), world.path("late").display().to_string());
+    let late = run(&[
+        "dataplane",
+        "--controlplane",
+        &url,
+        "--name",
+        "late",
+        "--data",
+        &late,
+        "--http",
+        &address,
+    ]);
+    let error = text(&late.stderr);
+    assert_eq!(late.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains(&format!("--http {address}: cannot listen there")),
+        "{error}"
+    );
+    assert_eq!(control.api().get("/v1/fleet").await.body["items"], json!([]));
     // One process at a time in a data directory.
     let first = world.proxy("p1", &control.api().url(), &[]).await;
     let twin = world.proxy_launched("p1", &control.api().url(), &[]);
@@ -287,7 +318,51 @@ async fn people_ask_and_leave_by_command() {
     drop((client, server));
     let leave = vulcan(&["leave", &address]);
     assert_eq!(leave.status.code(), Some(0), "{}", text(&leave.stderr));
+    assert!(!text(&leave.stderr).contains("note:"), "{}", text(&leave.stderr));
+    // Repeating it is right, and a slip in the spelling is no error of the API's: both are said.
+    api.put("/v1/services/other", json!({"match": []})).await.live();
+    let again = vulcan(&["leave", &address]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert!(
+        text(&again.stderr).contains("not registered any more"),
+        "{}",
+        text(&again.stderr)
+    );
+    let slip = vulcan(&["leave", &address.replace("127.0.0.1", "localhost")]);
+    assert_eq!(slip.status.code(), Some(0), "{}", text(&slip.stderr));
+    assert!(
+        text(&slip.stderr).contains("nothing was registered as localhost:"),
+        "{}",
+        text(&slip.stderr)
+    );
     assert_eq!(vulcan(&["leave", "nowhere"]).status.code(), Some(1));
     let unreachable = output(binary::vulcan().args(["fleet", "--url", "http://127.0.0.1:1"]));
     assert_eq!(unreachable.status.code(), Some(1));
+    assert!(
+        text(&unreachable.stderr).contains("--url"),
+        "{}",
+        text(&unreachable.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_says_that_no_proxy_was_asked() {
+    let world = World::new();
+    let control = world.control_plane("control", &[]).await;
+    let leave = output(
+        binary::vulcan()
+            .args(["leave", "127.0.0.1:1"])
+            .env("VULCAN_URL", control.api().url()),
+    );
+    assert_eq!(leave.status.code(), Some(0), "{}", text(&leave.stderr));
+    assert!(
+        text(&leave.stderr).contains("no proxy was asked"),
+        "{}",
+        text(&leave.stderr)
+    );
+    assert!(
+        text(&leave.stderr).contains("nothing was registered as"),
+        "{}",
+        text(&leave.stderr)
+    );
 }

@@ -6,6 +6,7 @@ use super::value;
 
 /// What every service process takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Process")]
 pub struct Process {
     /// A TOML file whose keys are the names of these flags; an unknown key is an error
     #[arg(long, value_name = "FILE", env = "VULCAN_CONFIG")]

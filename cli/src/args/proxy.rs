@@ -19,10 +19,10 @@ pub struct Proxy {
     /// Where HTTP is proxied
     #[arg(long, value_name = "ADDR", env = "VULCAN_HTTP", default_value = "127.0.0.1:8080", value_parser = value::address)]
     pub http: SocketAddr,
-    /// Reserved for mail: accepted, and nothing is opened yet
+    /// Reserved for mail: this version accepts it, opens nothing and says so in its log
     #[arg(long, value_name = "ADDR", env = "VULCAN_SMTP", value_parser = value::address)]
     pub smtp: Option<SocketAddr>,
-    /// Where /healthz and /readyz of the proxy answer [default: nowhere]
+    /// Where /healthz, /readyz and /metrics of the proxy answer [default: nowhere]
     #[arg(long, value_name = "ADDR", env = "VULCAN_STATUS", value_parser = value::address)]
     pub status: Option<SocketAddr>,
     /// Without contact for so long, the proxy counts as detached: writes no longer wait for it
@@ -52,7 +52,7 @@ pub struct Proxy {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Proxy")]
 pub struct Uplink {
-    /// The control plane, or several of one fleet: http://host:port
+    /// One or several control planes of one fleet, http://HOST:PORT; the proxy uses one that answers [required]
     #[arg(long, value_name = "URL,...", env = "VULCAN_CONTROLPLANE", value_delimiter = ',')]
     pub controlplane: Vec<Url>,
 }

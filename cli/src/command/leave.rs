@@ -2,16 +2,20 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
+use shared::model::Address;
 
 use super::print;
 use crate::args::{Leave, Output};
-use crate::client::{Client, encode, holdouts, plain};
+use crate::client::{Client, encode, holdouts, items, plain};
 use crate::failure::Failure;
 
 /// The longest that the API lets a write wait.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 /// For the commit before the wait, and for the way.
 const BESIDE_WAIT: Duration = Duration::from_secs(15);
+/// Revisions in which a registration of the address is looked for.
+const HISTORY: u64 = 1000;
+const HISTORY_PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn run(args: Leave) -> Result<(), Failure> {
     let client = Client::new(&args.remote)?;
@@ -25,10 +29,76 @@ pub fn run(args: Leave) -> Result<(), Failure> {
         Output::Table => print(&report(&args.address, &answer.body)),
     }
     // 202 is a success that waited for nothing; only what was reached is safe to kill.
-    match answer.body["wait"]["reached"].as_bool() {
-        Some(true) => Ok(()),
-        _ => Err(Failure::refused("the control plane does not say that it was reached")),
+    if answer.body["wait"]["reached"].as_bool() != Some(true) {
+        return Err(Failure::refused("the control plane does not say that it was reached"));
     }
+    for note in notes(&client, &args.address, &answer.body) {
+        eprintln!("{note}");
+    }
+    match items(&answer.body["also_in"]) {
+        [] => Ok(()),
+        anew => Err(Failure::refused(registered_anew(&args.address, anew))),
+    }
+}
+
+fn registered_anew(address: &str, upstreams: &[Value]) -> String {
+    let upstreams: Vec<String> = upstreams.iter().map(plain).collect();
+    format!(
+        "{address} was registered again meanwhile, and gets requests as {}",
+        upstreams.join(", ")
+    )
+}
+
+/// What a success may hide: it is the same for an address that nobody ever registered, and where nobody was asked.
+fn notes(client: &Client, address: &str, body: &Value) -> Vec<String> {
+    let mut notes = Vec::new();
+    if body["fleet"]["members"].as_u64() == Some(0) {
+        notes.push("note: no proxy was asked: the fleet of this control plane has no members".to_owned());
+    }
+    if let (Ok(canonical), Some(revision)) = (Address::try_from(address), body["revision"].as_u64()) {
+        let look = |span: u64| {
+            let path = format!("/v1/revisions?since={}&limit={span}", revision.saturating_sub(span));
+            let history = client.call(Method::GET, &path, HISTORY_PATIENCE).ok()?;
+            Some(taken_out(&history.body, &canonical, revision))
+        };
+        // Mostly it is the very revision that was answered.
+        let found = match look(1) {
+            Some(None) if revision > 1 => look(HISTORY),
+            found => found,
+        };
+        notes.extend(unregistered(address, revision, found));
+    }
+    notes
+}
+
+/// `found`: the last revision that took a registration of the address out, if history could be read, and held one.
+fn unregistered(address: &str, revision: u64, found: Option<Option<u64>>) -> Option<String> {
+    let spelling = "an address has to be spelled as it was registered";
+    match found {
+        Some(Some(at)) if at == revision => None,
+        Some(Some(at)) => Some(format!(
+            "note: {address} was not registered any more since revision {at}; what was left of it was waited for again"
+        )),
+        Some(None) => Some(format!(
+            "note: nothing was registered as {address}, nor in the {HISTORY} revisions before: {spelling}"
+        )),
+        None => Some(format!(
+            "note: whether anything was registered as {address} could not be looked up: {spelling}"
+        )),
+    }
+}
+
+/// The last revision, up to `revision`, that deleted a registration of the address or gave it another.
+fn taken_out(history: &Value, address: &Address, revision: u64) -> Option<u64> {
+    let had_it = |op: &Value| {
+        let id = op["key"].as_str().and_then(|key| key.split_once('/')).map(|(_, id)| id);
+        let before = &op["before"]["body"];
+        let held = before["address"].as_str().or(id.filter(|_| before.is_object()));
+        op["kind"] == "upstream" && held.and_then(|held| Address::try_from(held).ok()).as_ref() == Some(address)
+    };
+    let commits = items(&history["items"]).iter().rev();
+    let mut taking = commits.filter(|commit| items(&commit["ops"]).iter().any(had_it));
+    taking.find_map(|commit| commit["revision"].as_u64().filter(|number| *number <= revision))
 }
 
 fn report(address: &str, body: &Value) -> String {
@@ -59,5 +129,32 @@ mod tests {
             report("10.0.0.5:3001", &body),
             "10.0.0.5:3001: drained on 3 of 3 proxies at revision 42 in 38 ms\n  edge-9 is detached: beyond its lease, not waited for"
         );
+    }
+
+    #[test]
+    fn a_success_says_what_it_was_about() {
+        let gone = |key: &str, body: Value| json!({"verb": "delete", "kind": "upstream", "key": key, "before": {"body": body}});
+        let history = json!({"items": [
+            {"revision": 5, "ops": [gone("web/a", json!({"address": "localhost:3002"}))]},
+            {"revision": 6, "ops": [gone("web/127.0.0.1:3001", json!({}))]},
+            {"revision": 7, "ops": [{"verb": "put", "kind": "upstream", "key": "web/127.0.0.1:3001", "body": {}}]},
+        ]});
+        let taken = |address: &str, revision| taken_out(&history, &Address::try_from(address).unwrap(), revision);
+        assert_eq!(taken("LocalHost:3002", 7), Some(5));
+        assert_eq!(taken("127.0.0.1:3001", 7), Some(6), "what is put is not taken out");
+        assert_eq!(taken("127.0.0.1:3001", 5), None);
+        assert_eq!(taken("127.0.0.1:3002", 7), None, "another spelling is another address");
+        assert_eq!(unregistered("a:1", 6, Some(Some(6))), None);
+        assert!(
+            unregistered("a:1", 7, Some(Some(6)))
+                .unwrap()
+                .contains("since revision 6")
+        );
+        assert!(
+            unregistered("a:1", 7, Some(None))
+                .unwrap()
+                .contains("nothing was registered as a:1")
+        );
+        assert!(unregistered("a:1", 7, None).unwrap().contains("could not be looked up"));
     }
 }

@@ -209,6 +209,21 @@ impl Ring {
         }
     }
 
+    /// The last revision of the log, up to its `head`, at which the configuration stood as at `applied`: what follows
+    /// until then changes the roster only. It never goes back while `applied` does not and it is known.
+    pub fn unchanged_until(&self, applied: Revision, head: Revision) -> Revision {
+        let older = self.older.partition_point(|point| point.revision <= applied);
+        if older == 0 && !self.whole {
+            return applied;
+        }
+        let served = self.entries.partition_point(|entry| entry.after.revision <= applied);
+        let served = self.entries.get(served).map(|entry| &entry.after);
+        match self.older.get(older).or(served) {
+            Some(next) => Revision(next.revision.0.saturating_sub(1)),
+            None => applied.max(head),
+        }
+    }
+
     /// Where someone with `digest` at `since` may go on.
     pub fn meet(&self, since: Revision, digest: Digest) -> Meeting {
         if since > self.head().revision {

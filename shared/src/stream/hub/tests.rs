@@ -189,4 +189,8 @@ fn the_fleet_is_shown() {
         (&"q".into(), &"absent".into(), &3.into())
     );
     assert_eq!(shown[0]["lease"], "10s");
+    // What it held at 3 it still holds: a change that it lacks takes nothing back.
+    hub.committed(&log.service("other"), &log.state, at(0));
+    let shown = serde_json::to_value(hub.members(at(0))).unwrap();
+    assert_eq!((&shown[0]["applied"], &shown[0]["lag"]), (&3.into(), &1.into()));
 }

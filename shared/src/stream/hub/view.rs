@@ -24,7 +24,7 @@ pub enum Presence {
 pub struct MemberView {
     pub name: Arc<str>,
     pub state: Presence,
-    /// The head of the log for a proxy that lacks nothing; what it holds otherwise.
+    /// The last revision at which what it holds was all there is: the head of the log for a proxy that lacks nothing.
     pub applied: Revision,
     /// Revisions between `applied` and the head.
     pub lag: u64,
@@ -83,8 +83,10 @@ impl Hub {
         let nothing = Level::default();
         let latest = self.roster.latest(peer);
         let level = latest.unwrap_or(&nothing);
-        let current = latest.is_some() && level.applied >= self.configured().revision;
-        let applied = if current { self.revision() } else { level.applied };
+        let applied = match latest {
+            Some(level) => self.ring.unchanged_until(level.applied, self.revision()),
+            None => Revision::ZERO,
+        };
         MemberView {
             name: peer.name().clone(),
             state: match (self.roster.is_detached(peer, now), self.roster.is_present(peer)) {

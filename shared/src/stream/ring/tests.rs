@@ -46,6 +46,14 @@ fn changes_span_the_revisions_of_the_roster_and_do_not_tell_what_was_replaced() 
     assert_eq!(ring.chunk(chunk.cursor).unwrap(), None);
     assert_eq!(ring.configured_at(Revision(20)), Revision(19));
     assert_eq!(ring.configured_at(Revision(4)), Revision(3));
+    let until = |applied| ring.unchanged_until(Revision(applied), Revision(20)).0;
+    assert_eq!([until(0), until(1), until(3), until(19)], [0, 2, 4, 20]);
+    let short = Ring::new(&log.state, &log.commits[10..]);
+    assert_eq!(
+        short.unchanged_until(Revision(5), Revision(20)),
+        Revision(5),
+        "it is not known"
+    );
 }
 
 #[test]

@@ -27,11 +27,13 @@ impl Lease {
         self.length
     }
 
-    /// The control plane received what was sent then. From the future it could not have.
-    pub(super) fn prove(&mut self, sent: Time, now: Time) {
-        if sent <= now {
-            self.proven = self.proven.max(Some(sent));
+    /// The control plane received what was sent then. From the future it could not have. Answers whether that is news.
+    pub(super) fn prove(&mut self, sent: Time, now: Time) -> bool {
+        let news = sent <= now && self.proven.is_none_or(|proven| sent > proven);
+        if news {
+            self.proven = Some(sent);
         }
+        news
     }
 
     pub(super) fn is_over(&self) -> bool {

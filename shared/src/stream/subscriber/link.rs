@@ -16,6 +16,10 @@ const DIAL_WITHIN: Duration = Duration::from_secs(3);
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 /// Beats come every second; a control plane that is silent for so long is left.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A control plane that does not echo a proxy that has caught up, may not: it is left for another after so long, if there
+/// is one. When all were tried in vain, each is given twice the time.
+const ECHO_WITHIN: Duration = Duration::from_secs(5);
+const ROUNDS_MAX: u32 = 4;
 /// Pauses between attempts grow from up to the first of these to up to the second.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
@@ -35,6 +39,10 @@ pub(super) struct Link {
     /// When a control plane that this proxy follows was heard last, or the start.
     contact: Time,
     spoke: Time,
+    /// When there was last an echo, or no reason yet to expect one.
+    echoed: Time,
+    /// Control planes left since then because they did not echo.
+    unechoed: u32,
     /// What the control plane announced, when the own fold turned out otherwise.
     resync: Option<(Revision, Digest)>,
 }
@@ -80,6 +88,8 @@ impl Link {
             dice: seed | 1,
             contact: now,
             spoke: now,
+            echoed: now,
+            unechoed: 0,
             resync: None,
         }
     }
@@ -105,6 +115,17 @@ impl Link {
 
     pub(super) fn is_alone(&self, now: Time) -> bool {
         !matches!(self.stage, Stage::Live(_)) && now.since(self.contact) >= ALONE_AFTER
+    }
+
+    fn is_unechoed(&self, urls: usize, now: Time) -> bool {
+        let urls = u32::try_from(urls).unwrap_or(u32::MAX);
+        let rounds = self.unechoed.checked_div(urls).unwrap_or_default().min(ROUNDS_MAX);
+        urls > 1 && now.since(self.echoed) >= ECHO_WITHIN * (1 << rounds)
+    }
+
+    fn echo(&mut self, now: Time) {
+        self.echoed = now;
+        self.unechoed = 0;
     }
 
     pub(super) fn said(&mut self, now: Time) {
@@ -139,6 +160,10 @@ impl Link {
 
 impl Subscriber {
     pub(super) fn tick_link(&mut self, now: Time, out: &mut Vec<Output>) {
+        if !matches!(self.link.stage, Stage::Live(_)) || !self.has_caught_up() {
+            self.link.echoed = now;
+        }
+        let unechoed = self.link.is_unechoed(self.settings.urls, now);
         match &mut self.link.stage {
             Stage::Idle { until } if now >= *until && self.leaving != Leaving::Finished => {
                 self.link.stage = Stage::Dialing { since: now };
@@ -147,6 +172,10 @@ impl Subscriber {
             Stage::Dialing { since } if now.since(*since) >= DIAL_WITHIN => self.cut(now, out),
             Stage::Greeting { sent } if now.since(*sent) >= WELCOME_WITHIN => self.cut(now, out),
             Stage::Live(_) if now.since(self.link.contact) >= SILENCE_MAX => self.cut(now, out),
+            Stage::Live(_) if unechoed => {
+                self.link.unechoed += 1;
+                self.cut(now, out);
+            }
             Stage::Live(live) => {
                 if let Some(path) = live.catching.as_mut().and_then(|catching| catching.due(now)) {
                     out.push(Output::Fetch { path });
@@ -262,6 +291,7 @@ impl Subscriber {
         });
         if welcome.leased {
             self.lease.prove(sent, now);
+            self.link.echo(now);
         }
         self.renew_level();
         self.say_level(now, out);
@@ -305,7 +335,9 @@ impl Subscriber {
 
     fn beaten(&mut self, beat: Beat, now: Time, out: &mut Vec<Output>) -> Result<(), Cut> {
         if let Some(echo) = beat.echo {
-            self.lease.prove(echo, now);
+            if self.lease.prove(echo, now) {
+                self.link.echo(now);
+            }
         }
         let Stage::Live(Live { catching: None, .. }) = &self.link.stage else {
             return Ok(());

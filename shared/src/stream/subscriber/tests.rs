@@ -3,6 +3,7 @@ use crate::digest::Digest;
 use crate::stream::fixture::{Log, at, draining, instance};
 use crate::stream::message::{Beat, Change, Down, Hello, SnapshotOffer, Welcome};
 
+mod echo;
 mod history;
 
 /// A proxy whose outputs are carried out at once, but for what a test holds back or lets fail.

@@ -1,0 +1,60 @@
+//! A control plane that may not echo, and the choice of another one.
+
+use super::*;
+
+impl World {
+    /// Beats every second, with an echo or without one, until it is left or the time is over.
+    fn hear_beats(&mut self, seconds: u64, echoing: bool) -> bool {
+        for _ in 0..seconds {
+            self.run(1_000);
+            if self.seen.contains(&"close") {
+                return true;
+            }
+            let beat = Beat {
+                head: self.log.state.configured,
+                digest: self.log.state.digest,
+                echo: echoing.then_some(at(self.now)),
+            };
+            self.lines(vec![Down::Beat(beat)]);
+        }
+        self.seen.contains(&"close")
+    }
+}
+
+#[test]
+fn one_that_does_not_echo_is_left_for_another_and_later_for_longer() {
+    let mut world = World::live();
+    assert!(!world.hear_beats(30, true));
+    assert!(world.hear_beats(6, false), "there is another one");
+    world.welcome();
+    assert!(!world.hear_beats(30, true), "an echo makes good");
+    for _ in 0..2 {
+        world.seen.clear();
+        assert!(world.hear_beats(6, false));
+        world.unleased();
+    }
+    world.seen.clear();
+    assert!(!world.hear_beats(8, false), "all were tried in vain");
+    assert!(world.hear_beats(3, false));
+}
+
+#[test]
+fn the_only_one_is_not_left() {
+    let mut world = World::live();
+    world.proxy.settings.urls = 1;
+    assert!(!world.hear_beats(60, false));
+}
+
+impl World {
+    /// Welcomed by one that may not echo yet.
+    fn unleased(&mut self) {
+        self.dial();
+        let welcome = Welcome {
+            epoch: self.log.state.epoch,
+            succeeds: Vec::new(),
+            head: self.log.state.configured,
+            leased: false,
+        };
+        self.lines(vec![Down::Welcome(welcome)]);
+    }
+}

@@ -3,6 +3,7 @@
 //! All decisions are the hub's (`shared::stream::hub`), behind one lock that is held for a few microseconds and never
 //! across an await. What is here carries its words: lines to sockets, operations to the log, reports to waiting writes.
 
+mod ask;
 mod connection;
 mod documents;
 mod fleet;

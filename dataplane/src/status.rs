@@ -1,6 +1,7 @@
 //! The status port: `/healthz`, `/readyz` and `/metrics`, for load balancers, operators and their scrapers.
 
 mod metrics;
+pub mod upstreams;
 
 use std::convert::Infallible;
 use std::io;

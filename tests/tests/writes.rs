@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vulcan_tests::script::Script;
+use vulcan_tests::wire::{Connection, Request};
 use vulcan_tests::world::World;
 
 const WEB: &str = "/v1/services/web";
@@ -255,6 +257,40 @@ async fn the_fleet_shows_its_members() {
     fleet[0].start();
     fleet[0].ready().await;
     assert_eq!(api.get("/v1/fleet/p1").await.expect(200).body["state"], "present");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_shows_how_its_upstreams_are() {
+    let world = World::new();
+    let (control, mut fleet) = world.fleet(2, &[]).await;
+    let (api, origin) = (control.api(), Script::listen().await);
+    api.service("web", json!({"retries": {"attempts": 0}})).await;
+    api.register("web", "a", origin.address).await;
+    let shown = async |name: &str| api.get(&format!("/v1/fleet/{name}")).await.expect(200).body["upstreams"].clone();
+    let line = |upstream: &str, health: &str, in_flight: u64| json!({"upstream": upstream, "health": health, "in_flight": in_flight});
+    assert_eq!(shown("p1").await, json!([line("web/a", "up", 0)]));
+
+    let mut client = Connection::connect(fleet[0].http()).await.unwrap();
+    let request = Request::new("GET", "/", "web").encode();
+    client.writer.send(&request).await.unwrap();
+    let _asked = origin.request().await;
+    assert_eq!(shown("p1").await, json!([line("web/a", "up", 1)]));
+    assert_eq!(shown("p2").await, json!([line("web/a", "up", 0)]), "each says its own");
+
+    // Nobody listens there: one failure after another keeps it down for long enough to be seen.
+    api.service("dead", json!({"retries": {"attempts": 0}})).await;
+    api.register("dead", "b", "127.0.0.1:1").await;
+    vulcan_tests::eventually("the dead one is seen as down", async || {
+        let mut client = Connection::connect(fleet[0].http()).await.unwrap();
+        client.exchange(&Request::new("GET", "/", "dead")).await.unwrap();
+        shown("p1").await == json!([line("dead/b", "down", 0), line("web/a", "up", 1)])
+    })
+    .await;
+
+    fleet[1].kill();
+    vulcan_tests::eventually("p2 cannot be asked", async || shown("p2").await.is_null()).await;
+    let listed = api.get("/v1/fleet").await.expect(200);
+    assert!(listed.body["items"][0].get("upstreams").is_none(), "{}", listed.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

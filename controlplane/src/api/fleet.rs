@@ -11,6 +11,7 @@ use serde_json::Value;
 use shared::change::{Epoch, Revision};
 use shared::model::Invalid;
 use shared::stream::hub::{MemberView, Presence};
+use shared::stream::message;
 use shared::stream::wait::{Condition, WaitSpec};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -38,13 +39,52 @@ struct Proxy {
     view: MemberView,
     /// Which control plane holds its stream.
     control_plane: Option<String>,
+    #[serde(flatten)]
+    upstreams: Option<Upstreams>,
+}
+
+/// Of one proxy.
+#[derive(Serialize)]
+struct Upstreams {
+    /// `None`: the proxy cannot be asked now.
+    upstreams: Option<Vec<UpstreamView>>,
+    /// How many the list leaves out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct UpstreamView {
+    /// `service/id`
+    upstream: String,
+    health: Arc<str>,
+    in_flight: u64,
 }
 
 impl Proxy {
     fn of(view: MemberView, api: &Api) -> Proxy {
         let there = || view.elsewhere.as_ref().unwrap_or(&api.url);
         let control_plane = (view.state == Presence::Present).then(|| there().trim_start_matches("http://").to_owned());
-        Proxy { view, control_plane }
+        Proxy {
+            view,
+            control_plane,
+            upstreams: None,
+        }
+    }
+}
+
+impl Upstreams {
+    fn of(answer: Option<message::Upstreams>) -> Upstreams {
+        let more = answer.as_ref().map(|answer| answer.more).filter(|more| *more > 0);
+        let shown = |seen: message::Seen| UpstreamView {
+            upstream: format!("{}/{}", seen.service, seen.id),
+            health: seen.health,
+            in_flight: seen.in_flight,
+        };
+        Upstreams {
+            upstreams: answer.map(|answer| answer.list.into_iter().map(shown).collect()),
+            more,
+        }
     }
 }
 
@@ -75,7 +115,12 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
         view = api.fleet.member(name);
     }
     let view = view.ok_or_else(|| Problem::new(problem::NOT_FOUND, format!("no proxy is called {name:?}")))?;
-    Ok(json(StatusCode::OK, &Proxy::of(view, &api)))
+    let upstreams = Some(Upstreams::of(api.fleet.upstreams(name).await));
+    let proxy = Proxy {
+        upstreams,
+        ..Proxy::of(view, &api)
+    };
+    Ok(json(StatusCode::OK, &proxy))
 }
 
 /// Strikes a proxy that is away from the roster. No proxy has anything to apply of that, so none is waited for; the

@@ -36,7 +36,7 @@ pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Res
             Output::Look => Input::Looked(push.fleet.changelog.true_head("stream".into()).await.is_ok()),
             Output::Refuse(refusal) => return refused(&refusal),
             Output::Close(_) => return refuse(Problem::new(problem::MALFORMED, "the first line is no hello")),
-            Output::Unavailable | Output::Send(_) | Output::Leave { .. } => return unavailable(),
+            Output::Unavailable | Output::Send(_) | Output::Answered(_) | Output::Leave { .. } => return unavailable(),
         };
     }
 }

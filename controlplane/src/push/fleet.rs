@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::ask::Questions;
 use super::link::Link;
 use crate::changelog::{Changelog, Head};
 
@@ -28,6 +29,7 @@ pub struct Fleet {
     inner: Mutex<Inner>,
     /// Taken after the hub is let go of, or alone.
     links: Mutex<HashMap<SessionId, Arc<Link>>>,
+    pub(super) questions: Questions,
     pub(super) changelog: Arc<Changelog>,
     /// There may be something to tell other control planes.
     told: watch::Sender<()>,
@@ -54,6 +56,7 @@ impl Fleet {
                 waiters: HashMap::new(),
             }),
             links: Mutex::default(),
+            questions: Questions::default(),
             changelog: changelog.clone(),
             told: watch::Sender::new(()),
         });
@@ -137,6 +140,10 @@ impl Fleet {
 
     fn links(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Link>>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn link(&self, session: SessionId) -> Option<Arc<Link>> {
+        self.links().get(&session).cloned()
     }
 
     pub(super) fn attach(&self, session: SessionId, link: Arc<Link>) {

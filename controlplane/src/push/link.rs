@@ -64,6 +64,11 @@ impl Link {
         look(&mut self.machine.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the proxy knows queries.
+    pub(super) fn answers(&self) -> bool {
+        self.with(|machine| machine.publisher.answers())
+    }
+
     /// From outside: whoever waits for a buffer is woken if there is one now, or the end.
     pub(super) fn feed(self: &Arc<Self>, input: Input) {
         self.step(input);
@@ -72,8 +77,9 @@ impl Link {
 
     /// Answers with what is not about a stream that is open.
     pub(super) fn step(self: &Arc<Self>, input: Input) -> Vec<Output> {
-        let outputs = self.with(|machine| {
+        let (session, outputs) = self.with(|machine| {
             let publisher = &mut machine.publisher;
+            let session = publisher.session();
             let handle = |hub: &mut _| publisher.handle(input, hub, boottime());
             let mut outputs = self.fleet.with(handle).unwrap_or_default();
             let sent = outputs.extract_if(.., |output| matches!(output, Output::Send(_)));
@@ -81,10 +87,11 @@ impl Link {
             if let Some(Output::Send(bytes)) = sent.last() {
                 machine.outgoing = Some(bytes);
             }
-            outputs
+            (session, outputs)
         });
         for output in &outputs {
             match output {
+                Output::Answered(answer) => self.fleet.questions.answered(session, answer.clone()),
                 Output::Leave { name, instance } => self.leave(name.clone(), *instance),
                 Output::Close(closing) => log(*closing),
                 _ => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::change::Revision;
 use shared::snapshot::{self, Limits};
-use shared::stream::message::{Down, Up};
+use shared::stream::message::{self, Down, Up, Upstreams};
 use shared::time::Time;
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +137,40 @@ async fn only_one_that_is_away_is_forgotten() {
     assert!(matches!(forgetting.await, Err(ForgetError::Leased(_))));
     assert!(matches!(forget(LONG).await, Ok(Forgotten::Gone(_))));
     assert!(matches!(forget(LONG).await, Ok(Forgotten::Absent)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_asked_and_answers_for_itself() {
+    let stage = Stage::new().await;
+    let mut able = hello("p", 1);
+    able.features.push(message::QUERY.into());
+    let (mut p, q) = (stage.proxy(able).await, stage.proxy(hello("q", 2)).await);
+    let fleet = stage.fleet.clone();
+    let asking = tokio::spawn(async move { fleet.upstreams("p").await });
+    let id = loop {
+        match p.next().await.unwrap() {
+            Down::Query(query) => break query.id,
+            _ => continue,
+        }
+    };
+    let answer = |more| {
+        Up::Upstreams(Upstreams {
+            id,
+            list: Vec::new(),
+            more,
+        })
+    };
+    // Another's word on it is none, and read before the right one.
+    q.say(answer(1)).await;
+    q.acknowledge(Revision::ZERO).await;
+    while !stage.fleet.member("q").unwrap().persisted {
+        tokio::task::yield_now().await;
+    }
+    p.say(answer(2)).await;
+    assert_eq!(asking.await.unwrap().unwrap().more, 2);
+    // One that knows no queries, and one that is not there.
+    assert_eq!(stage.fleet.upstreams("q").await, None);
+    assert_eq!(stage.fleet.upstreams("r").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,18 +9,21 @@ use net::clock::boottime;
 use net::duplex::{self, Duplex, Event};
 use net::ndjson;
 use shared::state::State;
-use shared::stream::message::Down;
+use shared::stream::message::{Down, Query, Upstreams};
 use shared::stream::subscriber::{Disconnected, Input, Output, Subscriber};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use super::fetch::Fetch;
 use super::store::Store;
 use super::{Error, Leave};
 use crate::phase::PhaseSender;
+use crate::status;
 use crate::view::{LeftOut, Views};
 
 const TICK: Duration = Duration::from_millis(250);
+/// Looks at the upstreams at a time; whoever asks beyond that gets no answer.
+const LOOKS_MAX: usize = 4;
 
 /// The stream of a control plane.
 type Link = Duplex<Down>;
@@ -48,6 +51,8 @@ pub(super) struct Driver {
     peers: Peers,
     link: Option<Link>,
     fetch: Option<Fetch>,
+    /// Answers to queries, on their way on other threads: a look at a large table takes a while.
+    looks: JoinSet<Upstreams>,
     left: LeftOut,
 }
 
@@ -68,6 +73,7 @@ impl Driver {
             peers,
             link: None,
             fetch: None,
+            looks: JoinSet::new(),
             left: LeftOut::default(),
         }
     }
@@ -87,6 +93,7 @@ impl Driver {
                     self.fetch = None;
                     Input::Fetched(snapshot)
                 }
+                Some(Ok(seen)) = self.looks.join_next() => Input::Seen(seen),
                 () = leave.stopping.cancelled(), if !stopping => {
                     stopping = true;
                     Input::Stopping
@@ -148,6 +155,7 @@ impl Driver {
                 }
             }
             Output::Fetch { path } => self.fetch = self.link.as_ref().map(|link| Fetch::start(link.requests(), &path)),
+            Output::Look(query) => self.look(&query),
             Output::Swap { table, touched } => {
                 self.left = match touched {
                     Some(touched) => self.views.swap_touched(*table, &touched),
@@ -164,6 +172,13 @@ impl Driver {
             Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
         }
         None
+    }
+
+    fn look(&mut self, query: &Query) {
+        if self.looks.len() < LOOKS_MAX {
+            let (id, view) = (query.id, self.views.now());
+            self.looks.spawn_blocking(move || status::upstreams::look(id, &view));
+        }
     }
 
     /// A few hundred bytes into the page cache: not worth another thread.

@@ -311,7 +311,7 @@ impl World {
                     connection.asked.push(Asked::Join(name, member, replaces));
                 }
                 Output::Leave { name, instance } => connection.asked.push(Asked::Leave(name, instance)),
-                Output::Accept => {}
+                Output::Accept | Output::Answered(_) => {}
                 Output::Send(bytes) => connection.sent(&bytes),
             }
         }
@@ -395,6 +395,7 @@ impl Connection {
                     assert!(self.told.is_none_or(|told| told == beat.head));
                     self.told = Some(beat.head);
                 }
+                Down::Query(query) => panic!("{query:?}, and nobody asked"),
                 Down::Goaway { .. } => is_goaway = true,
             }
         }

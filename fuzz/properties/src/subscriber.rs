@@ -10,7 +10,7 @@ use net::ndjson::{Lines, encode};
 use shared::change::{Epoch, Op, Revision};
 use shared::digest::Digest;
 use shared::state::State;
-use shared::stream::message::{Beat, Change, Down, SnapshotOffer, Up, Welcome};
+use shared::stream::message::{Beat, Change, Down, SnapshotOffer, Up, Upstreams, Welcome};
 use shared::stream::subscriber::{
     Disconnected, Disk, Identity, Input as Event, Loaded, OnLeaseEnd, Output, Settings, Subscriber,
 };
@@ -334,6 +334,11 @@ impl World {
                     assert!(self.link == Link::Up);
                     self.is_fetching = true;
                 }
+                Output::Look(query) => self.give(Event::Seen(Upstreams {
+                    id: query.id,
+                    list: Vec::new(),
+                    more: 0,
+                })),
                 Output::Send(up) => {
                     assert!(self.link == Link::Up);
                     self.sent(up);

@@ -15,6 +15,8 @@ use crate::time::Time;
 pub enum Up {
     Hello(Hello),
     State(State),
+    /// The answer to a query.
+    Upstreams(Upstreams),
     /// Said once the listeners are closed and nothing is in flight any more.
     Goodbye {},
 }
@@ -27,11 +29,18 @@ pub enum Down {
     Snapshot(SnapshotOffer),
     Change(Change),
     Beat(Beat),
+    /// Say how the upstreams are; only to those that say [`QUERY`] among their features.
+    Query(Query),
     /// Connect anew, elsewhere if there is an elsewhere, after so many milliseconds.
     Goaway {
         after_ms: u64,
     },
 }
+
+/// The feature of a proxy that answers queries.
+pub const QUERY: &str = "query";
+/// Entries of an answer to a query; what is beyond is only counted.
+pub const UPSTREAMS_MAX: usize = 1_000;
 
 /// Who speaks, and from where it would go on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +124,33 @@ pub struct Warming {
     pub registration: Revision,
     /// Outcome of the last check, for people.
     pub last: String,
+}
+
+/// How upstreams are is asked for when somebody wants to know. In the level it would travel every second, for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// Stands in the answer.
+    pub id: u64,
+}
+
+/// How the upstreams are that requests may be sent to, at one moment: first those that are not up, then those with
+/// something in flight, each by service and id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstreams {
+    pub id: u64,
+    pub list: Vec<Seen>,
+    /// How many the list leaves out.
+    pub more: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub service: Arc<str>,
+    pub id: Arc<str>,
+    /// `up` or `down`. A word and not a set of them: it is passed on to people, also by a control plane that is older
+    /// than a word of its proxies.
+    pub health: Arc<str>,
+    pub in_flight: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

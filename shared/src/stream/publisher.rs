@@ -9,6 +9,7 @@
 //! It holds at most one buffer that is not written yet. What comes meanwhile waits in the ring, and goes out together as
 //! soon as the buffer is gone: the first change at once, later ones coalesced only while a write is pending.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::stream::hub::{Entered, Greeting, Hub, Refusal};
-use crate::stream::message::{Beat, Down, Hello, Up};
+use crate::stream::message::{self, Beat, Down, Hello, Query, Up, Upstreams};
 use crate::stream::ring::{Cursor, Overrun, line};
 use crate::stream::roster::{Member, SessionId, Slot};
 use crate::time::Time;
@@ -29,6 +30,8 @@ pub const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
 const BEAT_AFTER: Duration = Duration::from_millis(900);
 /// What a proxy is told to let pass before it comes back to a control plane that shuts down.
 const GOAWAY_AFTER_MS: u64 = 200;
+/// Queries that wait for room; further ones are dropped, and whoever asked does not wait for long.
+const QUERIES_MAX: usize = 16;
 /// How often a join may turn out to be outrun by another before the connection is given up.
 const JOINS_MAX: u8 = 3;
 
@@ -41,6 +44,8 @@ pub enum Input {
     Looked(bool),
     /// The leaving that was asked for was committed, or could not be.
     Left,
+    /// Somebody wants to know how the proxy's upstreams are; see [`Publisher::answers`].
+    Ask(Query),
     /// There is news in the hub.
     Wake,
     /// The buffer last sent is out of hand; there is room for another.
@@ -78,6 +83,8 @@ pub enum Output {
     /// Answer with a stream; lines follow.
     Accept,
     Send(Bytes),
+    /// The proxy's answer to a query.
+    Answered(Upstreams),
     /// Commit that it left, see [`crate::stream::roster::member::leave`].
     Leave {
         name: Arc<str>,
@@ -127,6 +134,9 @@ struct Live {
     greeting: Option<Bytes>,
     /// `sent` of the last state.
     echo: Option<Time>,
+    /// It knows queries.
+    answers: bool,
+    queries: VecDeque<Query>,
     heard: Time,
     /// When the buffer that is not written yet was handed out.
     writing: Option<Time>,
@@ -155,6 +165,11 @@ impl Publisher {
         }
     }
 
+    /// Whether it is worth asking.
+    pub fn answers(&self) -> bool {
+        matches!(&self.stage, Stage::Live(live) if live.answers && !live.parting)
+    }
+
     pub fn handle(&mut self, input: Input, hub: &mut Hub, now: Time) -> Vec<Output> {
         let (stage, outputs) = match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Open { since } => open(since, input, hub, now),
@@ -180,7 +195,7 @@ fn open(since: Time, input: Input, hub: &mut Hub, now: Time) -> Step {
         Input::Line(_) | Input::Joined(_) | Input::Looked(_) | Input::Left => closed(Closing::Protocol),
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
-        Input::Wake | Input::Written | Input::Tick => match now.since(since) >= HELLO_WITHIN {
+        Input::Ask(_) | Input::Wake | Input::Written | Input::Tick => match now.since(since) >= HELLO_WITHIN {
             true => closed(Closing::NoProgress),
             false => (Stage::Open { since }, Vec::new()),
         },
@@ -205,7 +220,7 @@ fn looking(hello: Box<Hello>, input: Input, hub: &mut Hub, now: Time) -> Step {
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
         Input::Line(_) | Input::Joined(_) | Input::Left => closed(Closing::Protocol),
-        Input::Wake | Input::Written | Input::Tick => (Stage::Looking { hello }, Vec::new()),
+        Input::Ask(_) | Input::Wake | Input::Written | Input::Tick => (Stage::Looking { hello }, Vec::new()),
     }
 }
 
@@ -252,7 +267,7 @@ fn joining(hello: Box<Hello>, tries: u8, input: Input, hub: &mut Hub, now: Time)
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
         Input::Line(_) | Input::Looked(_) | Input::Left => closed(Closing::Protocol),
-        Input::Wake | Input::Written | Input::Tick => (Stage::Joining { hello, tries }, Vec::new()),
+        Input::Ask(_) | Input::Wake | Input::Written | Input::Tick => (Stage::Joining { hello, tries }, Vec::new()),
     }
 }
 
@@ -270,6 +285,8 @@ impl Live {
             cursor: entered.cursor,
             greeting: Some(greeting.into()),
             echo: None,
+            answers: hello.features.iter().any(|feature| &**feature == message::QUERY),
+            queries: VecDeque::new(),
             heard: now,
             writing: None,
             last_beat: now,
@@ -285,11 +302,18 @@ impl Live {
                 false => Closing::Evicted,
             });
         }
+        let mut outputs = Vec::new();
         match input {
             Input::Line(Up::State(state)) => {
                 self.heard = now;
                 self.echo = self.echo.max(Some(state.sent));
                 hub.state(self.slot, self.session, state, now);
+            }
+            Input::Line(Up::Upstreams(answer)) => outputs.push(Output::Answered(answer)),
+            Input::Ask(query) => {
+                if self.answers && self.queries.len() < QUERIES_MAX {
+                    self.queries.push_back(query);
+                }
             }
             Input::Line(Up::Goodbye {}) => {
                 self.parting = true;
@@ -314,7 +338,10 @@ impl Live {
             }
         }
         match self.next(hub, now) {
-            Ok(bytes) => (Stage::Live(self), bytes.map(Output::Send).into_iter().collect()),
+            Ok(bytes) => {
+                outputs.extend(bytes.map(Output::Send));
+                (Stage::Live(self), outputs)
+            }
             Err(Overrun) => self.close(Closing::Overrun, hub, now),
         }
     }
@@ -323,13 +350,16 @@ impl Live {
         self.next(hub, now).ok().flatten().map(Output::Send)
     }
 
-    /// The next buffer, if none is pending: first the greeting, then changes, and a beat once there are none.
+    /// The next buffer, if none is pending: first the greeting, then what is asked, then changes, and a beat once there are
+    /// none. Queries are few and short.
     fn next(&mut self, hub: &mut Hub, now: Time) -> Result<Option<Bytes>, Overrun> {
         if self.writing.is_some() {
             return Ok(None);
         }
-        let bytes = match self.greeting.take() {
-            Some(greeting) => Some(greeting),
+        let query = |query| line(&Down::Query(query));
+        let short = self.greeting.take().or_else(|| self.queries.pop_front().map(query));
+        let bytes = match short {
+            Some(bytes) => Some(bytes),
             None => match hub.chunk(self.cursor)? {
                 Some(chunk) => {
                     self.cursor = chunk.cursor;

@@ -172,6 +172,7 @@ impl Subscriber {
             Input::Swapped => self.swapped(out),
             Input::Retired(draining) => self.retired(draining, now, out),
             Input::Draining(draining) => self.draining(draining, now, out),
+            Input::Seen(upstreams) if self.link.may_speak() => out.push(Output::Send(Up::Upstreams(upstreams))),
             Input::Stopping if self.leaving == Leaving::No => self.leaving = Leaving::Draining,
             Input::Drained if matches!(self.leaving, Leaving::No | Leaving::Draining) => {
                 self.leaving = Leaving::Drained {
@@ -179,7 +180,7 @@ impl Subscriber {
                 };
                 self.say_goodbye(out);
             }
-            Input::Stopping | Input::Drained => {}
+            Input::Seen(_) | Input::Stopping | Input::Drained => {}
         }
         self.next_cycle(now, out);
         self.show_phase(now, out);

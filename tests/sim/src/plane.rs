@@ -240,6 +240,8 @@ impl World {
                     }
                 }
                 Output::Send(bytes) => self.send_lines(id, bytes),
+                // Here nobody asks.
+                Output::Answered(_) => {}
                 Output::Leave { name, instance } => {
                     self.count.add("goodbyes");
                     self.submit(name.clone(), join::leaving(name, instance, true), Purpose::Leave(id));

@@ -213,3 +213,35 @@ fn a_shutdown_says_where_to_come_back() {
     assert!(matches!(lines(&outputs)[..], [Down::Goaway { .. }]));
     assert_eq!(outputs[1], Output::Close(Closing::Shutdown));
 }
+
+#[test]
+fn only_who_knows_queries_is_asked() {
+    let query = |id| Input::Ask(Query { id });
+    let mut world = World::live();
+    assert!(!world.publisher.answers());
+    assert!(world.give(query(1), 0).is_empty());
+
+    let mut world = World::new();
+    world.join();
+    let mut hello = hello("p", instance(1), 1);
+    hello.features.push(message::QUERY.into());
+    world.give(Input::Line(Up::Hello(hello)), 0);
+    assert!(world.publisher.answers());
+    // The greeting is not out of hand yet.
+    for id in 0..100 {
+        assert!(world.give(query(id), 0).is_empty());
+    }
+    for id in 0..QUERIES_MAX as u64 {
+        assert_eq!(lines(&world.give(Input::Written, 0)), [Down::Query(Query { id })]);
+    }
+    assert!(world.give(Input::Written, 0).is_empty(), "the others were dropped");
+    world.service("a");
+    let answer = Upstreams {
+        id: 3,
+        list: Vec::new(),
+        more: 0,
+    };
+    let outputs = world.give(Input::Line(Up::Upstreams(answer.clone())), 0);
+    assert_eq!(outputs[0], Output::Answered(answer));
+    assert_eq!(revisions(&outputs), [3]);
+}

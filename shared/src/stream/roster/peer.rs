@@ -72,6 +72,11 @@ impl Peer {
         self.instance
     }
 
+    /// The connection that speaks for it here.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
     pub fn build(&self) -> &Arc<str> {
         &self.build
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::change::{Epoch, Revision};
 use crate::model::ServiceName;
 use crate::state::State;
-use crate::stream::message::{Change, Down, Draining, Up};
+use crate::stream::message::{Change, Down, Draining, Query, Up, Upstreams};
 use crate::table::Table;
 
 /// What happened. The answers to outputs are fed back in the order of the outputs.
@@ -33,6 +33,8 @@ pub enum Input {
     /// What is draining at this moment. Only ever read and handed in at once: a level that was read before a `Retire`
     /// and handed in after it would hide what that retired.
     Draining(Vec<Draining>),
+    /// A `Look` is done.
+    Seen(Upstreams),
     /// The process ends: the listeners close.
     Stopping,
     /// The listeners are closed, and nothing is in flight any more.
@@ -63,6 +65,9 @@ pub enum Output {
     Fetch {
         path: String,
     },
+    /// See how the upstreams are. It may take its time, and is answered whenever it is done, or not at all: nothing waits
+    /// for it here.
+    Look(Query),
     /// Hold this instead of all that is stored.
     Save(Box<State>),
     /// Store these behind what is stored already, so that the process may be killed at any moment after it.

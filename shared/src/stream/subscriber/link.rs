@@ -218,7 +218,7 @@ impl Subscriber {
             lease_ms: u64::try_from(self.lease.length().as_millis()).unwrap_or(u64::MAX),
             resync: announced.is_some(),
             build: identity.build.clone(),
-            features: Vec::new(),
+            features: vec![message::QUERY.into()],
         })));
     }
 
@@ -256,6 +256,10 @@ impl Subscriber {
                 (Down::Snapshot(offer), Stage::Live(_)) => self.offered(offer, out),
                 (Down::Change(change), Stage::Live(_)) => self.changed(change),
                 (Down::Beat(beat), Stage::Live(_)) => self.beaten(beat, now, out),
+                (Down::Query(query), Stage::Live(_)) => {
+                    out.push(Output::Look(query));
+                    Ok(())
+                }
                 _ => Err(Cut),
             };
             match taken {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::digest::Digest;
 use crate::stream::fixture::{Log, at, draining, instance};
-use crate::stream::message::{Beat, Change, Down, Hello, SnapshotOffer, Welcome};
+use crate::stream::message::{Beat, Change, Down, Hello, Query, SnapshotOffer, Upstreams, Welcome};
 
 mod echo;
 mod history;
@@ -87,6 +87,7 @@ impl World {
                 Output::Fetch { .. } => ("fetch", None),
                 Output::Save(_) => ("save", Some(Input::Stored(self.disk.clone()))),
                 Output::Write(_) => ("write", Some(Input::Stored(self.disk.clone()))),
+                Output::Look(_) => ("look", None),
                 Output::Unlink => ("unlink", Some(Input::Unlinked(self.unlink.clone()))),
                 Output::Swap { .. } => ("swap", Some(Input::Swapped)),
                 Output::Retire => ("retire", Some(Input::Retired(self.drains.clone()))),
@@ -540,4 +541,29 @@ fn attempts_go_through_all_addresses() {
     }
     assert!(urls.len() > 15, "{urls:?}");
     assert!(urls.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn a_query_is_answered_on_the_connection_of_now() {
+    let mut world = World::new(None);
+    let hello = world.welcome();
+    assert_eq!(hello.features, [crate::stream::message::QUERY.into()]);
+    world.snapshot();
+    world.seen.clear();
+    let seen = || {
+        Input::Seen(Upstreams {
+            id: 7,
+            list: Vec::new(),
+            more: 3,
+        })
+    };
+    world.lines(vec![Down::Query(Query { id: 7 })]);
+    assert_eq!(world.seen, ["look"], "nothing waits for it");
+    world.give(seen());
+    assert!(matches!(world.said.last(), Some(Up::Upstreams(answer)) if (answer.id, answer.more) == (7, 3)));
+    world.give(Input::Stopping);
+    world.give(Input::Drained);
+    world.seen.clear();
+    world.give(seen());
+    assert_eq!(world.seen, [""; 0], "nothing follows a goodbye");
 }

@@ -145,7 +145,7 @@ impl World {
                     self.violate(format!("proxy {i} says goodbye while it is still busy"));
                 }
             }
-            Up::Hello(_) => {}
+            Up::Hello(_) | Up::Upstreams(_) => {}
         }
     }
 

@@ -125,6 +125,8 @@ impl World {
             }
             Output::Phase(phase) => self.enter_phase(i, phase),
             Output::Alarm(alarm) => self.alarmed(i, &alarm),
+            // Here nobody asks.
+            Output::Look(_) => {}
             Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
         }
         None

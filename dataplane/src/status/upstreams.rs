@@ -1,0 +1,103 @@
+//! How the upstreams are, for a control plane that asks.
+
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use shared::stream::message::{Seen, UPSTREAMS_MAX, Upstreams};
+
+use crate::upstream::endpoint::Endpoint;
+use crate::view::View;
+
+/// By what comes first in the answer: what is not up, what has something in flight, the rest; then by name.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    is_up: bool,
+    is_idle: bool,
+    service: Arc<str>,
+    id: Arc<str>,
+    in_flight: u64,
+}
+
+/// Of all that requests may be sent to. It looks at each of them: not for a thread that has anything else to do.
+pub fn look(id: u64, view: &View) -> Upstreams {
+    // The last of those that are kept is on top, and goes when one before it comes.
+    let mut kept = BinaryHeap::new();
+    let mut more = 0;
+    for candidate in view.pools().flat_map(|pool| pool.candidates()) {
+        kept.push(Line::of(&candidate.endpoint));
+        if kept.len() > UPSTREAMS_MAX {
+            kept.pop();
+            more += 1;
+        }
+    }
+    let list = kept.into_sorted_vec().into_iter().map(Line::seen).collect();
+    Upstreams { id, list, more }
+}
+
+impl Line {
+    fn of(endpoint: &Endpoint) -> Line {
+        let identity = endpoint.identity();
+        let in_flight = endpoint.in_flight();
+        Line {
+            is_up: endpoint.health().is_up(),
+            is_idle: in_flight == 0,
+            service: identity.service.shared(),
+            id: identity.id.shared(),
+            in_flight,
+        }
+    }
+
+    fn seen(self) -> Seen {
+        Seen {
+            service: self.service,
+            id: self.id,
+            health: if self.is_up { "up" } else { "down" }.into(),
+            in_flight: self.in_flight,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use shared::model::{ServiceName, UpstreamId};
+
+    use super::*;
+    use crate::fixture::Registry;
+    use crate::view::Views;
+
+    fn endpoint(view: &View, id: &str) -> Arc<Endpoint> {
+        let pool = view.pool(&ServiceName::try_from("web").unwrap()).unwrap();
+        pool.endpoint(&UpstreamId::try_from(id).unwrap()).unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_not_as_usual_comes_first() {
+        let views = Views::new(2);
+        let mut registry = Registry::web("random");
+        for n in 0..UPSTREAMS_MAX + 20 {
+            registry.upstream(&format!("u{n:04}"), r#"{"address":"127.0.0.1:1"}"#);
+        }
+        registry.deploy(&views);
+        let view = views.now();
+        endpoint(&view, "u0500")
+            .health()
+            .failed(Instant::now() + std::time::Duration::from_secs(3_600));
+        let _busy = endpoint(&view, "u1019").enter().confirm();
+        let answer = look(7, &view);
+        assert_eq!((answer.id, answer.list.len(), answer.more), (7, UPSTREAMS_MAX, 20));
+        let first: Vec<(&str, &str, u64)> = answer.list[..4]
+            .iter()
+            .map(|seen| (&*seen.id, &*seen.health, seen.in_flight))
+            .collect();
+        let expected = [
+            ("u0500", "down", 0),
+            ("u1019", "up", 1),
+            ("u0000", "up", 0),
+            ("u0001", "up", 0),
+        ];
+        assert_eq!(first, expected);
+        assert_eq!(&*answer.list.last().unwrap().id, "u0998");
+    }
+}

@@ -88,6 +88,7 @@ fn size(commit: &Commit) -> usize {
     size_of::<Commit>() + ops.sum::<usize>()
 }
 
+/// What the log still has up to `head`. Others may have appended meanwhile: that will be heard of like all that follows.
 pub async fn warm(log: &dyn Log, head: Revision) -> Result<History, ReadError> {
     let mut from = Revision(head.0.saturating_sub(COMMITS_KEPT));
     let mut history = History::after_floor(from);
@@ -97,7 +98,9 @@ pub async fn warm(log: &dyn Log, head: Revision) -> Result<History, ReadError> {
             Ok(commits) => {
                 for commit in commits {
                     from = commit.revision;
-                    history.push(Arc::new(commit));
+                    if from <= head {
+                        history.push(Arc::new(commit));
+                    }
                 }
             }
             Err(ReadError::Trimmed { trimmed }) if trimmed > from => {
@@ -193,6 +196,8 @@ mod tests {
         log.trim(Revision(4)).await.unwrap();
         let history = warm(&log, Revision(9)).await.unwrap();
         assert_eq!((history.oldest(), history.recent().len()), (Revision(4), 5));
+        let earlier = warm(&log, Revision(7)).await.unwrap();
+        assert_eq!(revisions(&earlier.recent()), [5, 6, 7], "nothing beyond the head");
         let found = async |revision: u128| {
             search(&log, OpId(Uuid::from_u128(revision)), Revision(7))
                 .await

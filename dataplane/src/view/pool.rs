@@ -39,7 +39,8 @@ impl Pool {
                 registration: registered.registration,
             };
             let kept = old.and_then(|old| old.endpoint(&upstream.id)).filter(|kept| {
-                // A store that was put back may name an identity again that has been retired here.
+                // A store that was put back may name an identity again that has been retired here. One that is in use it
+                // may keep, though it be of the history that is lost: what stands is in use in this one, too.
                 *kept.identity() == identity && !kept.is_retired()
             });
             up_to += u64::from(upstream.weight);

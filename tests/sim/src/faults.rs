@@ -137,6 +137,13 @@ impl World {
         }
     }
 
+    /// So that there is something to go back to.
+    pub fn first_backup(&mut self) {
+        if self.faults.enabled.contains(&Fault::GoBack) {
+            self.volumes[0].back_up();
+        }
+    }
+
     pub fn next_fault(&mut self) {
         let pause = self.dice.below(2 * self.faults.between);
         self.after(Actor::World, pause, |world| {
@@ -282,7 +289,7 @@ impl World {
             return;
         }
         self.kill_plane();
-        if self.volume_mut().go_back() {
+        if self.volumes[0].go_back(&mut self.dice) {
             self.count.add("stores that went back");
             self.faults.went_back = true;
             let head = self.volume().head();
@@ -332,10 +339,22 @@ impl World {
             world.first_writes();
         });
         let time = self.dice.between(2 * SECOND, 15 * SECOND);
-        self.after(Actor::World, time, |world| {
+        self.after(Actor::World, time, move |world| {
             world.mount_own();
             world.after(Actor::World, 50 * MILLI, World::start_plane_again);
+            if world.dice.percent(60) {
+                let consent = world.dice.between(SECOND, 5 * SECOND);
+                world.after(Actor::World, consent, move |world| world.take_over_from(epoch));
+            }
         });
+    }
+
+    /// An operator lets the own store take over whoever followed the wrong one.
+    fn take_over_from(&mut self, other: Epoch) {
+        if self.plane.volume == 0 && self.plane.run.is_some() {
+            self.count.add("stores let succeed another");
+            self.ask(What::Succeed(Some(other)), None);
+        }
     }
 
     pub fn mount_own(&mut self) {

@@ -83,6 +83,8 @@ fn live(world: &mut World) {
     world.after(Actor::World, SECOND / 10, World::first_writes);
     world.after(Actor::World, SECOND, World::next_write);
     world.after(Actor::World, SECOND, World::next_fault);
+    let backup = world.dice.between(3 * SECOND, 12 * SECOND);
+    world.at(Actor::World, backup, World::first_backup);
     world.at(Actor::World, CHAOS, World::mend);
     world.at(Actor::World, CHAOS + 10 * SECOND, World::set_up_strays);
     world.at(Actor::World, CHAOS + 30 * SECOND, World::set_up_strays);

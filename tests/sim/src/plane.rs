@@ -276,7 +276,9 @@ impl World {
         };
         let (name, instance) = (self.proxies[connection.proxy].name.clone(), connection.instance);
         let held = matches!(refusal, Refusal::Held { .. });
-        let members = self.volume().members(self.volume().head());
+        // A join of which the plane does not know yet that it stands is none to it.
+        let known = self.plane.run.as_ref().map(|run| run.committer.head().state.revision);
+        let members = known.map_or(Vec::new(), |known| self.volume().members(known));
         if held
             && members
                 .iter()

@@ -74,6 +74,8 @@ pub struct Run {
     pub requests: BTreeMap<u64, Request>,
     pub last_request: u64,
     pub served: Option<Served>,
+    /// The table is the first of its epoch, and what it left out is not retired yet.
+    pub comes_over: bool,
     /// By its own clock.
     pub started: Time,
     /// What must be live wherever it opens: promised before it was welcomed, or before it began.
@@ -174,6 +176,7 @@ impl World {
             requests: BTreeMap::new(),
             last_request: 0,
             served: None,
+            comes_over: false,
             started: now,
             hello_sent: now,
             proven: None,

@@ -13,6 +13,7 @@ use shared::model::Upstream;
 use shared::state::State;
 use shared::stream::roster::Member;
 
+use crate::dice::Dice;
 use crate::oracle::Ledger;
 
 #[derive(Debug, Default)]
@@ -173,14 +174,22 @@ impl Volume {
         }
     }
 
-    /// Puts a backup in its place; its process must be dead. Whether there was one that is older.
-    pub fn go_back(&mut self) -> bool {
-        let Some((revision, bytes)) = self.backups.pop_last() else {
-            return false;
-        };
-        if revision == self.head() {
+    /// Puts one of the backups in its place; its process must be dead. Whether there was one that is older.
+    pub fn go_back(&mut self, dice: &mut Dice) -> bool {
+        let older: Vec<Revision> = self
+            .backups
+            .range(..self.head())
+            .map(|(revision, _)| *revision)
+            .collect();
+        if older.is_empty() {
             return false;
         }
+        let revision = dice.one(&older);
+        // What was backed up since is of the history that is lost.
+        let mut lost = self.backups.split_off(&revision);
+        let Some(bytes) = lost.remove(&revision) else {
+            return false;
+        };
         self.image.lock().unwrap_or_else(PoisonError::into_inner).bytes = bytes;
         self.states.truncate(revision.0 as usize + 1);
         self.commits.truncate(revision.0 as usize);

@@ -12,7 +12,7 @@ const SEEDS: u64 = 60;
 const SHOWN: usize = 300;
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 47] = [
+const EXERCISED: [&str; 50] = [
     "appends of unknown outcome",
     "appends that came about later",
     "appends torn by a kill",
@@ -49,10 +49,13 @@ const EXERCISED: [&str; 47] = [
     "proxies of another history refused",
     "proxies killed",
     "proxies paused",
+    "requests of a history left behind",
+    "requests of a history left behind, beyond the head",
     "retired with requests in flight",
     "snapshots fetched",
     "stalled networks",
     "starts from disk",
+    "stores let succeed another",
     "stores let succeed themselves",
     "stores that went back",
     "tails that brought something",

@@ -37,7 +37,8 @@ impl Former {
         self.coming_over = true;
     }
 
-    /// What a swap left out is retired; this is all that drains since. None of it was registered by the new history.
+    /// What a swap left out is retired, and this is all that drains since. If the new history registered any of it, it is
+    /// over there as well, so that to call it older costs a write that still waits no more than the rest of a drain.
     pub(super) fn retired(&mut self, draining: &[Draining]) {
         if std::mem::take(&mut self.coming_over) {
             self.draining = draining.iter().map(name).collect();

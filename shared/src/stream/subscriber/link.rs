@@ -338,10 +338,10 @@ impl Subscriber {
     }
 
     fn beaten(&mut self, beat: Beat, now: Time, out: &mut Vec<Output>) -> Result<(), Cut> {
-        if let Some(echo) = beat.echo {
-            if self.lease.prove(echo, now) {
-                self.link.echo(now);
-            }
+        if let Some(echo) = beat.echo
+            && self.lease.prove(echo, now)
+        {
+            self.link.echo(now);
         }
         let Stage::Live(Live { catching: None, .. }) = &self.link.stage else {
             return Ok(());

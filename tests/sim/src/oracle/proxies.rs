@@ -22,7 +22,9 @@ impl World {
         };
         // Whom a store forgot by going back it cannot wait for.
         let known = volume.history == 0 || is_member(&volume.members(volume.head()), node.instance);
-        let leased = known && node.is_leased(self.now);
+        // Nor could it for one that takes its first table of this history: nothing of what that leaves out is forbidden yet.
+        let begins = node.run.as_ref().is_some_and(|run| run.comes_over);
+        let leased = known && !begins && node.is_leased(self.now);
         let mut dead = volume.ledger.dead.iter();
         let hit = dead.any(|dead| {
             let bound = leased || dead.reached.contains(&i);
@@ -32,6 +34,26 @@ impl World {
             self.violate(format!(
                 "a request of proxy {i} reaches {identity:?} after it was said to be free"
             ));
+        }
+    }
+
+    /// A table was put in use over requests to what its history never registered.
+    pub fn count_left_behind(&mut self, i: usize) {
+        let Some(run) = &self.proxies[i].run else { return };
+        let Some(volume) = run.served.and_then(|served| self.volume_of(served.epoch)) else {
+            return;
+        };
+        let sent = run.requests.values().filter_map(|request| request.sent_to());
+        let latest = sent
+            .map(|endpoint| endpoint.identity())
+            .filter(|one| !volume.began(one));
+        let latest = latest.map(|one| one.registration).max();
+        let beyond = latest > Some(volume.head());
+        if latest.is_some() {
+            self.count.add("requests of a history left behind");
+        }
+        if beyond {
+            self.count.add("requests of a history left behind, beyond the head");
         }
     }
 
@@ -54,6 +76,7 @@ impl World {
             digest: state.digest,
         };
         let before = run.served.replace(served);
+        run.comes_over = before.is_some_and(|before| before.epoch != served.epoch);
         self.note(|| format!("proxy {i}: swaps to {}", served.revision));
         if let Some(before) = before {
             if before.epoch == served.epoch && served.revision < before.revision {
@@ -68,6 +91,10 @@ impl World {
                     before.epoch, served.epoch
                 ));
             }
+            if !self.is_one_store(before.epoch, served.epoch) {
+                // Nobody counted on it until now.
+                self.proxies[i].leased_since = None;
+            }
         }
         let wrong = self.volume_of(served.epoch).is_some_and(|volume| {
             volume.history == 0 && volume.knows(served.revision) && !volume.holds(served.revision, served.digest)
@@ -78,6 +105,10 @@ impl World {
                 served.revision
             ));
         }
+    }
+
+    fn is_one_store(&self, one: Epoch, other: Epoch) -> bool {
+        self.volume_of(one).is_some_and(|volume| volume.epochs.contains(&other))
     }
 
     pub(super) fn succeeded(&self, from: Epoch, to: Epoch) -> bool {

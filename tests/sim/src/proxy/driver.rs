@@ -117,10 +117,12 @@ impl World {
                 let instant = self.origin + Duration::from_nanos(self.now);
                 let run = self.proxies[i].run.as_mut()?;
                 run.views.retire_at(std::mem::take(&mut run.left), instant);
+                run.comes_over = false;
                 let draining = run.views.draining();
                 if !draining.is_empty() {
                     self.count.add("retired with requests in flight");
                 }
+                self.count_left_behind(i);
                 return Some(Input::Retired(draining));
             }
             Output::Phase(phase) => self.enter_phase(i, phase),

@@ -33,6 +33,7 @@ use crate::push::Fleet;
 pub use access::Access;
 pub use tokens::{TokenError, Tokens};
 
+use access::Guard;
 use answer::Failure;
 
 /// Writes that may wait for the fleet at a time; each holds a connection and a place in the fleet's list.
@@ -104,7 +105,7 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .merge(streams)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
-        .layer(from_fn_with_state(access, access::guard))
+        .layer(from_fn_with_state(Arc::new(Guard::new(access)), access::guard))
 }
 
 async fn no_such_path(request: Request) -> Failure {

@@ -7,6 +7,7 @@ mod history;
 mod tail;
 mod writer;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,19 @@ pub enum WriteError {
     },
     /// Too many writes are waiting; it is not committed.
     Overloaded,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Refused(problem) => f.write_str(&problem.detail),
+            WriteError::Unavailable => f.write_str("the store does not take it"),
+            WriteError::OutcomeUnknown { op_id } => {
+                write!(f, "whether the store took it is not known; its op_id is {op_id}")
+            }
+            WriteError::Overloaded => f.write_str("too many writes are waiting"),
+        }
+    }
 }
 
 /// The last commits, for those who derive something from them, wherever they are kept.

@@ -13,6 +13,7 @@ mod link;
 mod outlet;
 mod snapshot;
 
+use std::mem::Discriminant;
 use std::sync::Arc;
 
 use axum::Router;
@@ -25,12 +26,17 @@ pub use fleet::Fleet;
 pub use forget::{ForgetError, Forgotten};
 pub use shared::stream::hub::MemberView;
 
+use shared::stream::hub::Refusal;
 use snapshot::Snapshots;
+
+use crate::said::Said;
 
 /// What the routes share.
 struct Push {
     fleet: Arc<Fleet>,
     snapshots: Snapshots,
+    /// Of which proxy it was said why it is refused.
+    refused: Said<Discriminant<Refusal>>,
     stop: CancellationToken,
 }
 
@@ -39,6 +45,7 @@ pub fn router(fleet: Arc<Fleet>, stop: CancellationToken) -> Router {
     let push = Arc::new(Push {
         fleet,
         snapshots: Snapshots::default(),
+        refused: Said::default(),
         stop,
     });
     Router::new()

@@ -88,6 +88,17 @@ async fn a_wrong_data_directory_does_not_wipe_the_fleet() {
         json!([]),
         "strangers do not join"
     );
+    // They ask several times a second; each is told of once, and by its name.
+    let logged = control.logged();
+    let of = |name: &str| {
+        let refused = logged
+            .lines()
+            .filter(|line| line.contains("a proxy is refused, and no write"));
+        refused
+            .filter(|line| line.contains(&format!("proxy=\"{name}\" address=127.0.0.1:")))
+            .count()
+    };
+    assert_eq!((of("p1"), of("p2")), (1, 1), "{logged}");
     switch(&world, &mut control, "control");
     control.ready().await;
     vulcan_tests::eventually("the fleet is back", async || {

@@ -31,7 +31,7 @@ async fn a_write_answers_with_the_fleet() {
         .await
         .expect(202);
     assert_eq!(unwaited.body["committed"], true);
-    for wait in ["applied", "healthy", "drained"] {
+    for wait in ["applied", "drained"] {
         let reply = api
             .put(
                 &format!("{WEB}/upstreams/a?wait={wait}"),
@@ -389,6 +389,14 @@ async fn a_token_opens_the_api_to_its_bearer_only() {
     assert!(!stranger.lines().contains(&"ready".to_owned()));
     let fleet = ops.get("/v1/fleet").await.expect(200);
     assert_eq!(fleet.body["items"].as_array().unwrap().len(), 1, "{}", fleet.text);
+    let turned_away = "a stream is turned away";
+    let logged = control.logged();
+    assert_eq!(
+        logged.matches(turned_away).count(),
+        1,
+        "once, however often it asks: {logged}"
+    );
+    assert!(logged.contains("joined proxy=friend"), "{logged}");
     assert!(
         !control.logged().contains("secret") && !friend.logged().contains("secret"),
         "secrets are never logged"

@@ -3,8 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
@@ -13,6 +14,7 @@ use net::problem::{self, Problem};
 
 use super::answer::Failure;
 use super::tokens::{Secret, Tokens};
+use crate::said::Said;
 
 pub enum Access {
     /// The listener is bound to a loopback address.
@@ -30,6 +32,9 @@ pub struct Actor(pub Arc<str>);
 
 /// Control planes among themselves: with a token of their own, which opens nothing else.
 const PEERS: &str = "/v1/peers";
+
+/// What is asked by programs that ask again by themselves.
+const STREAMS: [&str; 3] = ["/v1/stream", "/v1/snapshot", PEERS];
 
 /// What is open to all: it tells nothing.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -78,11 +83,44 @@ impl Access {
     }
 }
 
-pub async fn guard(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+/// Who is let in, and whose being turned away was said.
+pub struct Guard {
+    access: Arc<Access>,
+    said: Said<u16>,
+}
+
+impl Guard {
+    pub fn new(access: Arc<Access>) -> Guard {
+        Guard {
+            access,
+            said: Said::default(),
+        }
+    }
+
+    /// A proxy that is turned away comes again and again, and nobody is there to read the answer.
+    fn say(&self, request: &Request, problem: &Problem) {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let (path, Some(ConnectInfo(peer))) = (request.uri().path(), peer) else {
+            return;
+        };
+        if STREAMS.contains(&path)
+            && self
+                .said
+                .is_news(&peer.ip().to_string(), problem.status, Instant::now())
+        {
+            tracing::warn!(address = %peer, path, "a stream is turned away: {}", problem.detail);
+        }
+    }
+}
+
+pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     if !OPEN.contains(&request.uri().path()) {
-        match access.admit(&request) {
+        match guard.access.admit(&request) {
             Ok(actor) => drop(request.extensions_mut().insert(actor)),
-            Err(problem) => return Failure::from(problem).into_response(),
+            Err(problem) => {
+                guard.say(&request, &problem);
+                return Failure::from(problem).into_response();
+            }
         }
     }
     next.run(request).await

@@ -3,12 +3,14 @@
 mod stall;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -37,12 +39,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let builder = Arc::new(builder());
-    while let Some((stream, place)) = stop.run_until_cancelled(accept(&listener, &places)).await {
+    while let Some((stream, peer, place)) = stop.run_until_cancelled(accept(&listener, &places)).await {
         let (builder, router) = (builder.clone(), router.clone());
         let (stop, cut) = (stop.clone(), cut.clone());
         connections.spawn(async move {
             let _place = place;
-            connection(&builder, stream, router, stop, cut).await;
+            connection(&builder, stream, peer, router, stop, cut).await;
         });
     }
     drop(listener);
@@ -57,12 +59,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, Option<tokio::sync::OwnedSemaphorePermit>) {
+) -> (TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
     // Never closed, so there is always a place in the end; peers beyond it wait in the backlog.
     let place = places.clone().acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, peer, place),
             Err(error) => {
                 // Out of descriptors, most likely: trying again at once would only burn the processor.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -92,6 +94,7 @@ fn builder() -> Builder<TokioExecutor> {
 async fn connection(
     builder: &Builder<TokioExecutor>,
     stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
     stop: CancellationToken,
     cut: CancellationToken,
@@ -104,7 +107,8 @@ async fn connection(
     let inner = TowerToHyperService::new(router);
     let service = service_fn({
         let began = began.clone();
-        move |request: hyper::Request<hyper::body::Incoming>| {
+        move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
             began.store(true, Ordering::Relaxed);
             let answering = inner.call(request);
             async move { answering.await as Result<Response, Infallible> }

@@ -1,20 +1,24 @@
 //! `POST /v1/stream`: the first line decides the status, and what follows is a stream.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use net::problem::{self, Problem};
 use shared::stream::hub::Refusal;
+use shared::stream::message::Up;
 use shared::stream::publisher::{HELLO_WITHIN, Input, Output};
 
 use super::link::{Link, Reader, Spoken};
 use super::{Push, join};
 
 pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Response {
+    let address = request.extensions().get().map(|ConnectInfo(peer)| *peer);
     // Dropped at any point, it ends what it has begun.
     let mut spoken = Spoken::new(Link::new(push.fleet.clone()), Reader::new(request.into_body()));
     let hello = match tokio::time::timeout(HELLO_WITHIN, spoken.reader().next()).await {
@@ -23,6 +27,11 @@ pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Res
         Ok(Err(error)) => return refuse(Problem::new(problem::MALFORMED, error)),
         Err(_) => return refuse(Problem::new(problem::REQUEST_TIMEOUT, "no hello within 10 s")),
     };
+    let proxy = match &hello {
+        Up::Hello(hello) => hello.name.clone(),
+        _ => Arc::default(),
+    };
+    spoken.link().named(&proxy);
     let mut input = Input::Line(hello);
     loop {
         let Some(output) = spoken.link().step(input).into_iter().next() else {
@@ -34,7 +43,10 @@ pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Res
                 Input::Joined(join::join(&push.fleet.changelog, name, member, replaces).await)
             }
             Output::Look => Input::Looked(push.fleet.changelog.true_head("stream".into()).await.is_ok()),
-            Output::Refuse(refusal) => return refused(&refusal),
+            Output::Refuse(refusal) => {
+                say(&push, &proxy, address, &refusal);
+                return refused(&refusal);
+            }
             Output::Close(_) => return refuse(Problem::new(problem::MALFORMED, "the first line is no hello")),
             Output::Unavailable | Output::Send(_) | Output::Answered(_) | Output::Leave { .. } => return unavailable(),
         };
@@ -54,10 +66,26 @@ fn accepted(push: &Push, mut spoken: Spoken) -> Response {
     response
 }
 
-fn refused(refusal: &Refusal) -> Response {
-    if refusal.is_alarming() {
-        tracing::error!(%refusal, "a proxy is refused");
+/// It comes again several times a second.
+fn say(push: &Push, proxy: &str, address: Option<SocketAddr>, refusal: &Refusal) {
+    if !push
+        .refused
+        .is_news(proxy, std::mem::discriminant(refusal), Instant::now())
+    {
+        return;
     }
+    let address = address.map(tracing::field::display);
+    match refusal.is_alarming() {
+        true => tracing::error!(
+            proxy,
+            address,
+            "a proxy is refused, and no write to this control plane reaches it: {refusal}"
+        ),
+        false => tracing::warn!(proxy, address, "a proxy is refused: {refusal}"),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response {
     let of = if refusal.is_invalid() {
         problem::INVALID
     } else {

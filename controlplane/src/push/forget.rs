@@ -63,9 +63,9 @@ impl Fleet {
     pub(super) async fn forget_all(self: Arc<Self>, gone: Vec<(Arc<str>, Uuid)>) {
         for (name, instance) in gone {
             tracing::info!(proxy = %name, "away for too long: forgotten");
-            if let Err(error) = join::leave(&self.changelog, ACTOR.into(), name, instance, false).await {
+            if let Err(error) = join::leave(&self.changelog, ACTOR.into(), name.clone(), instance, false).await {
                 // The next tick tries again.
-                tracing::warn!(?error, "a proxy could not be forgotten");
+                tracing::warn!(proxy = %name, "a proxy could not be forgotten: {error}");
                 return;
             }
         }

@@ -40,10 +40,15 @@ pub fn leaving(name: Arc<str>, instance: Uuid, goodbye: bool) -> Decide {
 }
 
 pub(super) async fn join(changelog: &Changelog, name: Arc<str>, member: Member, replaces: Option<Uuid>) -> Joined {
-    let result = changelog.submit(name.clone(), joining(name, member, replaces)).await;
+    let result = changelog
+        .submit(name.clone(), joining(name.clone(), member, replaces))
+        .await;
     let joined = joined(&result);
+    if result.as_ref().is_ok_and(|committed| committed.appended) {
+        tracing::info!(proxy = %name, "joined");
+    }
     if let (Joined::Failed, Err(error)) = (joined, &result) {
-        tracing::warn!(?error, "a proxy could not join");
+        tracing::warn!(proxy = %name, "a proxy could not join: {error}");
     }
     joined
 }

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, BodyDataStream};
@@ -33,6 +33,8 @@ const LINE_MAX: usize = 1 << 20;
 /// The publisher of one connection, in reach of the fleet.
 pub(super) struct Link {
     fleet: Arc<Fleet>,
+    /// For the log.
+    name: OnceLock<Arc<str>>,
     waker: AtomicWaker,
     /// There is news in the hub.
     woken: AtomicBool,
@@ -53,10 +55,16 @@ impl Link {
         };
         Arc::new(Link {
             fleet,
+            name: OnceLock::new(),
             waker: AtomicWaker::new(),
             woken: AtomicBool::new(false),
             machine: Mutex::new(machine),
         })
+    }
+
+    /// Who speaks, by the first line.
+    pub(super) fn named(&self, proxy: &Arc<str>) {
+        let _ = self.name.set(proxy.clone());
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Machine) -> R) -> R {
@@ -93,7 +101,7 @@ impl Link {
             match output {
                 Output::Answered(answer) => self.fleet.questions.answered(session, answer.clone()),
                 Output::Leave { name, instance } => self.leave(name.clone(), *instance),
-                Output::Close(closing) => log(*closing),
+                Output::Close(closing) => log(self.name.get(), *closing),
                 _ => {}
             }
         }
@@ -110,20 +118,25 @@ impl Link {
         tokio::spawn(async move {
             match join::leave(&link.fleet.changelog, name.clone(), name.clone(), instance, true).await {
                 Ok(_) => tracing::info!(proxy = %name, "left"),
-                Err(error) => tracing::warn!(proxy = %name, ?error, "a goodbye could not be committed"),
+                Err(error) => tracing::warn!(proxy = %name, "a goodbye could not be committed: {error}"),
             }
             link.feed(Input::Left);
         });
     }
 }
 
-fn log(closing: Closing) {
-    match closing {
-        Closing::Goodbye | Closing::Ended | Closing::Shutdown => tracing::debug!(?closing, "a proxy's stream ends"),
-        Closing::Evicted | Closing::NoProgress | Closing::Overrun | Closing::Protocol => {
-            tracing::warn!(?closing, "a proxy's stream is closed");
+fn log(proxy: Option<&Arc<str>>, closing: Closing) {
+    let proxy = proxy.map(|name| &**name);
+    let closed = match closing {
+        Closing::Goodbye | Closing::Ended | Closing::Shutdown => {
+            return tracing::debug!(proxy, ?closing, "a proxy's stream ends");
         }
-    }
+        Closing::Evicted => "another connection speaks for it, or it was removed",
+        Closing::NoProgress => "it takes nothing any more",
+        Closing::Overrun => "it is too slow for the changes",
+        Closing::Protocol => "what it said has no place in a stream",
+    };
+    tracing::warn!(proxy, "a proxy's stream is closed: {closed}");
 }
 
 /// The answer's body. Its end, however it comes, is the connection's.

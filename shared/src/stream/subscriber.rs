@@ -38,7 +38,7 @@ use link::Link;
 
 /// A proxy that has reached no control plane for so long serves what it has from disk.
 pub const ALONE_AFTER: Duration = Duration::from_secs(5);
-/// How long a proxy that has drained tries to say goodbye.
+/// How long a proxy that has drained tries to say goodbye, unless it has been alone for so long already.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Between two states when nothing changes.
 pub const STATE_EVERY: Duration = Duration::from_secs(1);
@@ -190,8 +190,9 @@ impl Subscriber {
     fn tick(&mut self, now: Time, out: &mut Vec<Output>) {
         self.tick_link(now, out);
         self.tick_disk(now);
+        // Alone there is nobody to say it to; one that was heard a moment ago may be back in time.
         if let Leaving::Drained { until } = self.leaving
-            && now >= until
+            && (now >= until || self.link.is_alone(now))
         {
             self.finish(out);
         }

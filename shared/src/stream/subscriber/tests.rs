@@ -526,6 +526,19 @@ fn a_proxy_leaves_without_a_control_plane_as_well() {
 }
 
 #[test]
+fn a_proxy_that_has_been_alone_leaves_at_once() {
+    let mut world = World::live();
+    world.give(Input::Disconnected(Disconnected::Lost(String::new())));
+    world.run(6_000);
+    world.give(Input::Stopping);
+    assert!(!world.seen.contains(&"finished"), "it drains first");
+    world.run(1_000);
+    world.give(Input::Drained);
+    world.run(250);
+    assert_eq!(world.seen.last(), Some(&"finished"));
+}
+
+#[test]
 fn attempts_go_through_all_addresses() {
     let mut world = World::new(None);
     let mut urls = Vec::new();

@@ -124,7 +124,12 @@ async fn a_store_that_may_succeed_takes_the_fleet_over() {
     switch(&world, &mut control, "new");
     control.ready().await;
     serve(&api, "next").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    vulcan_tests::eventually("both have met the stranger", async || {
+        fleet
+            .iter()
+            .all(|proxy| proxy.logged().contains("refuses this proxy: 409"))
+    })
+    .await;
     assert_all(&fleet, "web", 200).await;
     let bad = api.post("/v1/fleet/succeed", json!({"epoch": "soon"})).await;
     bad.problem(422, "invalid").blames("epoch");

@@ -316,7 +316,10 @@ async fn a_name_belongs_to_one_data_directory() {
     }
     // Another data directory, the same name.
     let mut impostor = world.proxy_in("impostor", "p1", &url, &LEASE);
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    vulcan_tests::eventually("the impostor is refused", async || {
+        impostor.logged().contains("refuses this proxy: 409")
+    })
+    .await;
     assert!(!impostor.lines().contains(&"ready".to_owned()), "the name is taken");
     let reply = api.put(WEB, body(9)).await.live();
     assert_eq!(reply.body["fleet"]["members"], 1, "{}", reply.text);

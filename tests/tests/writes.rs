@@ -1,8 +1,6 @@
 //! What a write answers and leaves behind: waits, other registrations, history, watch, fleet, backup.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use vulcan_tests::script::Script;
 use vulcan_tests::wire::{Connection, Request};
@@ -385,7 +383,10 @@ async fn a_token_opens_the_api_to_its_bearer_only() {
     let stranger = world.proxy_launched("stranger", &api.url(), &[]);
     let mut friend = world.proxy_launched("friend", &api.url(), &["--token-file", token.to_str().unwrap()]);
     friend.ready().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    vulcan_tests::eventually("the stranger is refused", async || {
+        stranger.logged().contains("refuses this proxy: 401")
+    })
+    .await;
     assert!(!stranger.lines().contains(&"ready".to_owned()));
     let fleet = ops.get("/v1/fleet").await.expect(200);
     assert_eq!(fleet.body["items"].as_array().unwrap().len(), 1, "{}", fleet.text);

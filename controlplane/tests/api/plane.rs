@@ -54,9 +54,12 @@ impl Plane {
             stop,
             running,
         };
-        while plane.get("/readyz").await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let ready = async {
+            while plane.get("/readyz").await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("it gets ready");
         plane
     }
 

@@ -6,12 +6,8 @@ const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
 #[test]
 fn both_bodies_flow_at_once() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
-        client.send(CHUNKED).await;
-        let mut upstream = origin.accept().await;
-        let head = upstream.head().await;
+        let (_stage, origin, mut client) = scene("").await;
+        let (mut upstream, head) = client.asks(CHUNKED, &origin).await;
         assert_eq!(field(&head, "transfer-encoding"), Some("chunked"));
         upstream
             .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -39,9 +35,7 @@ fn both_bodies_flow_at_once() {
 #[test]
 fn a_get_may_have_a_body() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene("").await;
         client
             .send("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
             .await;
@@ -53,12 +47,8 @@ fn a_get_may_have_a_body() {
 #[test]
 fn an_early_answer_leaves_the_upload_going() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
-        client.send(UPLOAD).await;
-        let mut upstream = origin.accept().await;
-        upstream.head().await;
+        let (stage, origin, mut client) = scene("").await;
+        let (mut upstream, _) = client.asks(UPLOAD, &origin).await;
         upstream.send(OK).await;
         assert_eq!(client.message().await.body, "ok");
         assert_eq!(stage.endpoint("a").in_flight(), 1, "the upload is still to come");
@@ -79,15 +69,14 @@ fn an_early_answer_leaves_the_upload_going() {
 #[test]
 fn an_origin_that_answers_early_and_closes_is_heard() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (stage, origin, mut client) = scene("").await;
         let megabyte = "x".repeat(1_000_000);
-        client
-            .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40000000\r\n\r\n")
+        let (mut upstream, _) = client
+            .asks(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40000000\r\n\r\n",
+                &origin,
+            )
             .await;
-        let mut upstream = origin.accept().await;
-        upstream.head().await;
         upstream
             .send("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
             .await;
@@ -107,9 +96,7 @@ fn an_origin_that_answers_early_and_closes_is_heard() {
 #[test]
 fn the_client_is_asked_for_its_body_when_the_upstream_wants_it() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene("").await;
         let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
         client.send(head).await;
         let mut upstream = origin.accept().await;
@@ -143,11 +130,12 @@ fn a_client_is_asked_in_the_end_when_the_upstream_says_nothing() {
         let stage = Stage::set(setting).await;
         let origin = stage.origin("a").await;
         let mut client = stage.client().await;
-        client
-            .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        let (mut upstream, _) = client
+            .asks(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+                &origin,
+            )
             .await;
-        let mut upstream = origin.accept().await;
-        upstream.head().await;
         assert_eq!(client.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
         client.send("hi").await;
         assert_eq!(upstream.exactly(2).await, "hi");
@@ -157,17 +145,16 @@ fn a_client_is_asked_in_the_end_when_the_upstream_says_nothing() {
 #[test]
 fn trailers_pass_where_both_sides_know_them() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
-        client
-            .send(concat!(
-                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Authorization\r\n",
-                "TE: trailers\r\nConnection: TE\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\nAuthorization: x\r\n\r\n",
-            ))
+        let (_stage, origin, mut client) = scene("").await;
+        let (mut upstream, head) = client
+            .asks(
+                concat!(
+                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Authorization\r\n",
+                    "TE: trailers\r\nConnection: TE\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\nAuthorization: x\r\n\r\n",
+                ),
+                &origin,
+            )
             .await;
-        let mut upstream = origin.accept().await;
-        let head = upstream.head().await;
         assert_eq!(
             (field(&head, "te"), field(&head, "connection")),
             (Some("trailers"), Some("te"))

@@ -39,9 +39,7 @@ fn a_client_that_goes_away_takes_its_request_with_it() {
 
         // While its answer is pending.
         let mut client = stage.client().await;
-        client.send(GET).await;
-        let mut upstream = origin.accept().await;
-        upstream.head().await;
+        let (mut upstream, _) = client.asks(GET, &origin).await;
         client.finish().await;
         upstream.ends().await;
 
@@ -282,7 +280,7 @@ fn the_last_look_before_the_end_finds_a_request() {
         let mut upstream = origin.answers(OK).await;
         client.message().await;
         stage.phase.set(Phase::Draining);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        others().await;
         // The worker is held up until the grace has passed, and the request comes meanwhile.
         std::io::Write::write_all(&mut &*socket2::SockRef::from(&client.stream), GET.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(200));

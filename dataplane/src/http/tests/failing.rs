@@ -125,9 +125,7 @@ fn an_answer_that_has_begun_is_not_asked_for_again() {
 #[test]
 fn a_kept_connection_that_has_ended_is_not_used() {
     story(async || {
-        let stage = Stage::with(r#","retries":{"attempts":0}"#).await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene(r#","retries":{"attempts":0}"#).await;
         for request in [GET, POST] {
             client.send(request).await;
             let mut upstream = origin.accept().await;
@@ -154,9 +152,7 @@ fn a_bad_answer_is_the_upstreams_failure() {
             "HTTP/1.1 200 OK\r\nX : 1\r\nContent-Length: 0\r\n\r\n",
             &long,
         ] {
-            let stage = Stage::new().await;
-            let origin = stage.origin("a").await;
-            let mut client = stage.client().await;
+            let (_stage, origin, mut client) = scene("").await;
             client.send(POST).await;
             let _upstream = origin.answers(answer).await;
             client.message().await.is_problem(502, "upstream-failed");
@@ -167,9 +163,7 @@ fn a_bad_answer_is_the_upstreams_failure() {
 #[test]
 fn an_answer_may_have_any_number_of_fields() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene("").await;
         let fields: String = (0..1000).map(|n| format!("X-{n}: {n}\r\n")).collect();
         let wide = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
         client.send(GET).await;

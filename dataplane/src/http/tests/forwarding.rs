@@ -3,9 +3,7 @@ use super::stage::*;
 #[test]
 fn a_request_goes_on_and_its_answer_comes_back_over_kept_connections() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (stage, origin, mut client) = scene("").await;
         client.send(GET).await;
         let mut upstream = origin.accept().await;
         for _ in 0..3 {
@@ -29,18 +27,12 @@ fn a_request_goes_on_and_its_answer_comes_back_over_kept_connections() {
 #[test]
 fn each_side_sees_what_concerns_it() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
-        client
-            .send(concat!(
+        let (_stage, origin, mut client) = scene("").await;
+        let (mut upstream, head) = client.asks(concat!(
                 "GET /%6C//x?a=%2F HTTP/1.1\r\nHost: Example.com:81\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n",
                 "Keep-Alive: 5\r\nTE: deflate\r\nUpgrade: h2c\r\nX-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n",
                 "X-Vulcan-Auth-Token: admin\r\nX-Request-Id: my-id\r\nCookie: a\r\nCookie: b\r\n\r\n",
-            ))
-            .await;
-        let mut upstream = origin.accept().await;
-        let head = upstream.head().await;
+            ), &origin).await;
         assert!(head.starts_with("GET /%6C//x?a=%2F HTTP/1.1\r\n"), "{head}");
         for gone in [
             "connection",
@@ -96,12 +88,8 @@ fn a_trusted_proxy_in_front_is_believed() {
 #[test]
 fn answers_without_a_body_say_what_they_would_have() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
-        client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let mut upstream = origin.accept().await;
-        upstream.head().await;
+        let (_stage, origin, mut client) = scene("").await;
+        let (mut upstream, _) = client.asks("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", &origin).await;
         upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n").await;
         let head = client.head().await;
         assert_eq!(field(&head, "content-length"), Some("1234"));
@@ -126,9 +114,7 @@ fn answers_without_a_body_say_what_they_would_have() {
 #[test]
 fn pipelined_requests_are_answered_in_their_order() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene("").await;
         client
             .send(concat!(
                 "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none",
@@ -153,12 +139,8 @@ fn pipelined_requests_are_answered_in_their_order() {
 #[test]
 fn an_old_client_is_understood() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
-        client.send("GET / HTTP/1.0\r\n\r\n").await;
-        let mut upstream = origin.accept().await;
-        let head = upstream.head().await;
+        let (_stage, origin, mut client) = scene("").await;
+        let (mut upstream, head) = client.asks("GET / HTTP/1.0\r\n\r\n", &origin).await;
         assert!(head.starts_with("GET / HTTP/1.1\r\n"));
         assert!(field(&head, "host").unwrap().starts_with("127.0.0.1:"));
         upstream

@@ -42,12 +42,8 @@ fn a_quiet_connection_is_closed_without_a_word() {
 #[test]
 fn an_answer_is_waited_for_as_long_as_the_service_says() {
     story(async || {
-        let stage = Stage::with(r#","timeouts":{"response":"50ms"}"#).await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
-        client.send(GET).await;
-        let mut upstream = origin.accept().await;
-        upstream.head().await;
+        let (stage, origin, mut client) = scene(r#","timeouts":{"response":"50ms"}"#).await;
+        let (mut upstream, _) = client.asks(GET, &origin).await;
         // These do not keep it from passing.
         upstream.send("HTTP/1.1 100 Continue\r\n\r\n").await;
         client.message().await.is_problem(504, "upstream-timeout");
@@ -71,9 +67,7 @@ fn an_answer_is_waited_for_as_long_as_the_service_says() {
 #[test]
 fn an_answer_that_stands_still_is_cut() {
     story(async || {
-        let stage = Stage::with(r#","timeouts":{"idle":"50ms"}"#).await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene(r#","timeouts":{"idle":"50ms"}"#).await;
         client.send(GET).await;
         let mut upstream = origin
             .answers("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
@@ -87,9 +81,7 @@ fn an_answer_that_stands_still_is_cut() {
 #[test]
 fn an_upload_that_stands_still_is_the_clients_fault() {
     story(async || {
-        let stage = Stage::with(r#","timeouts":{"idle":"50ms"}"#).await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene(r#","timeouts":{"idle":"50ms"}"#).await;
         client
             .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhi")
             .await;
@@ -116,11 +108,9 @@ fn an_upload_that_trickles_is_ended() {
         let stage = Stage::set(slow()).await;
         let origin = stage.origin("a").await;
         let mut client = stage.client().await;
-        client
-            .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n")
+        let (_upstream, _) = client
+            .asks("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n", &origin)
             .await;
-        let mut upstream = origin.accept().await;
-        upstream.head().await;
         let answer = loop {
             tokio::select! {
                 answer = client.head() => break answer,

@@ -36,6 +36,13 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(AMPLE, future).await.expect("it hangs")
 }
 
+/// The others get on with it, as far as they come without time passing.
+pub async fn others() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 pub struct Stage {
     pub views: Arc<Views>,
     pub phase: PhaseSender,
@@ -144,6 +151,13 @@ impl Stage {
     }
 }
 
+/// What most stories begin with: the service with these fields, an origin `a` of it, and a client.
+pub async fn scene(fields: &'static str) -> (Stage, Origin, Peer) {
+    let stage = Stage::with(fields).await;
+    let (origin, client) = (stage.origin("a").await, stage.client().await);
+    (stage, origin, client)
+}
+
 fn config(setting: &Setting) -> Config {
     Config {
         controlplanes: Vec::new(),
@@ -187,9 +201,7 @@ impl Origin {
 
     /// Nobody has connected so far, or will while the others get on with it.
     pub async fn is_left_alone(&self) {
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        others().await;
         let waiting = tokio::time::timeout(Duration::ZERO, self.listener.accept()).await;
         assert!(waiting.is_err(), "somebody has connected");
     }
@@ -254,6 +266,14 @@ impl Peer {
 
     pub async fn send(&mut self, bytes: &str) {
         soon(self.stream.write_all(bytes.as_bytes())).await.unwrap();
+    }
+
+    /// Sends a request that the origin takes on a new connection: that, and the head that arrived.
+    pub async fn asks(&mut self, request: &str, origin: &Origin) -> (Peer, String) {
+        self.send(request).await;
+        let mut upstream = origin.accept().await;
+        let head = upstream.head().await;
+        (upstream, head)
     }
 
     /// Its side of the connection.

@@ -10,9 +10,7 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\
 
 async fn tunnel(stage: &Stage, origin: &Origin) -> (Peer, Peer) {
     let mut client = stage.client().await;
-    client.send(UPGRADE).await;
-    let mut upstream = origin.accept().await;
-    let head = upstream.head().await;
+    let (mut upstream, head) = client.asks(UPGRADE, &origin).await;
     assert_eq!(field(&head, "upgrade"), Some("websocket"));
     assert_eq!(field(&head, "connection"), Some("upgrade"));
     assert_eq!(field(&head, "sec-websocket-key"), Some("k"));
@@ -52,9 +50,7 @@ fn a_tunnel_carries_bytes_both_ways_until_both_have_ended() {
 #[test]
 fn what_a_client_sends_before_the_switch_is_not_lost() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene("").await;
         client.send(&format!("{UPGRADE}early")).await;
         let mut upstream = origin.answers(SWITCH).await;
         client.head().await;
@@ -93,9 +89,7 @@ fn a_silent_tunnel_ends() {
 #[test]
 fn a_server_may_decline() {
     story(async || {
-        let stage = Stage::new().await;
-        let origin = stage.origin("a").await;
-        let mut client = stage.client().await;
+        let (_stage, origin, mut client) = scene("").await;
         client.send(UPGRADE).await;
         let mut upstream = origin.answers(OK).await;
         assert_eq!(client.message().await.body, "ok");
@@ -117,9 +111,7 @@ fn nobody_switches_unasked() {
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n\r\n",
         ] {
             let mut client = stage.client().await;
-            client.send(request).await;
-            let mut upstream = origin.accept().await;
-            let head = upstream.head().await;
+            let (mut upstream, head) = client.asks(request, &origin).await;
             for name in ["upgrade", "connection", "http2-settings"] {
                 assert_eq!(field(&head, name), None);
             }

@@ -9,6 +9,7 @@ mod machine;
 mod process;
 mod report;
 mod rest;
+mod store;
 mod swap;
 mod vulcan;
 
@@ -40,6 +41,8 @@ enum Task {
     Fleet(fleet::changes::Options),
     /// Register, unregister and new services, with real proxies.
     Deploys(deploys::Options),
+    /// What a write costs on each store, by how many writers at a time.
+    Store(store::Options),
     /// What one change and one look-up cost in the routing table.
     Swap(swap::Options),
     /// Loads one address and prints what came of it.
@@ -86,6 +89,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Http(options) => measured(|scratch| http::compare::run(&vulcan, &options, scratch)),
         Task::Fleet(options) => measured(|scratch| fleet::changes::run(&vulcan, &options, scratch)),
         Task::Deploys(options) => measured(|scratch| deploys::run(&vulcan, &options, scratch)),
+        Task::Store(options) => measured(|scratch| store::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Load {
             target,

@@ -23,15 +23,35 @@ pub struct Proxy {
     pub http: SocketAddr,
 }
 
+impl ControlPlane {
+    fn ready(mut server: Server) -> io::Result<ControlPlane> {
+        let admin = server.listening("admin")?;
+        server.ready()?;
+        Ok(ControlPlane { server, admin })
+    }
+}
+
 impl Vulcan {
     pub fn control_plane(&self, scratch: &Path, core: Option<usize>) -> io::Result<ControlPlane> {
         let mut command = Command::new(&self.0);
         command.args(["controlplane", "--log", "warn", "--admin", "127.0.0.1:0", "--store"]);
         command.arg(format!("redb:{}", scratch.join("store.redb").display()));
-        let mut server = Server::start("controlplane", command, core, scratch)?;
-        let admin = server.listening("admin")?;
-        server.ready()?;
-        Ok(ControlPlane { server, admin })
+        ControlPlane::ready(Server::start("controlplane", command, core, scratch)?)
+    }
+
+    /// One on any store.
+    pub fn control_plane_on(&self, scratch: &Path, name: &str, store: &str) -> io::Result<ControlPlane> {
+        let mut command = Command::new(&self.0);
+        command.args([
+            "controlplane",
+            "--log",
+            "error",
+            "--admin",
+            "127.0.0.1:0",
+            "--store",
+            store,
+        ]);
+        ControlPlane::ready(Server::start(name, command, None, scratch)?)
     }
 
     /// One worker, so that one core is what it needs.

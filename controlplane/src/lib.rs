@@ -18,7 +18,6 @@ pub mod changelog;
 pub mod planes;
 pub mod push;
 pub mod registry;
-mod said;
 pub mod store;
 
 use api::{Access, Api, TokenError, Tokens};

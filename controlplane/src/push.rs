@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use net::said::Said;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use link::Reader;
@@ -28,8 +29,6 @@ pub use shared::stream::hub::MemberView;
 
 use shared::stream::hub::Refusal;
 use snapshot::Snapshots;
-
-use crate::said::Said;
 
 /// What the routes share.
 struct Push {

@@ -7,3 +7,4 @@ pub mod duplex;
 pub mod listen;
 pub mod ndjson;
 pub mod problem;
+pub mod said;

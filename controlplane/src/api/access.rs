@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use net::problem::{self, Problem};
+use net::said::Said;
 
 use super::answer::Failure;
 use super::tokens::{Secret, Tokens};
-use crate::said::Said;
 
 pub enum Access {
     /// The listener is bound to a loopback address.

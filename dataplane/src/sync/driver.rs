@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use net::clock::boottime;
 use net::duplex::{self, Duplex, Event};
 use net::ndjson;
+use net::said::Said;
 use shared::state::State;
 use shared::stream::message::{Down, Query, Upstreams};
 use shared::stream::subscriber::{Disconnected, Input, Output, Subscriber};
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     /// Answers to queries, on their way on other threads: a look at a large table takes a while.
     looks: JoinSet<Upstreams>,
     left: LeftOut,
+    /// A control plane that refuses is asked again several times a second.
+    said: Said<()>,
 }
 
 impl Driver {
@@ -75,6 +78,7 @@ impl Driver {
             fetch: None,
             looks: JoinSet::new(),
             left: LeftOut::default(),
+            said: Said::default(),
         }
     }
 
@@ -168,7 +172,12 @@ impl Driver {
                 return Some(Input::Retired(self.views.draining()));
             }
             Output::Phase(phase) => self.phase.set(phase),
-            Output::Alarm(alarm) => tracing::error!("{alarm}"),
+            Output::Alarm(alarm) => {
+                let text = alarm.to_string();
+                if self.said.is_news(&text, (), Instant::now()) {
+                    tracing::error!("{text}");
+                }
+            }
             Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
         }
         None

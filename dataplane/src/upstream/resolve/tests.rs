@@ -126,10 +126,7 @@ fn a_failure_is_told_once_and_as_what_it_means() {
         answers: watch::Sender::new(Arc::default()),
         failing: false,
     };
-    assert!(
-        name.fails().unwrap().contains("no address"),
-        "there was no answer yet"
-    );
+    assert!(name.fails().unwrap().contains("no address"), "there was no answer yet");
     assert_eq!(name.fails(), None);
     let good: Vec<SocketAddr> = vec!["10.0.0.1:80".parse().unwrap()];
     assert!(name.resolves_to(good.clone()).unwrap().contains("is resolved"));

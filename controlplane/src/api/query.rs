@@ -9,9 +9,6 @@ use shared::model::parse_duration;
 use super::cursor::Cursor;
 use crate::registry::plan::Goal;
 
-/// Of `?wait=`, like the field `health_check`.
-const HEALTHY: &str = "healthy";
-
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -80,13 +77,9 @@ impl Query {
         let Some(text) = self.value("wait") else {
             return Ok(None);
         };
-        if text == HEALTHY {
-            let detail = "healthy asks for health checks, which this version does not have";
-            return Err(Problem::new(problem::NOT_SUPPORTED, format!("wait: {detail}")).field("wait", detail));
-        }
         match Goal::NAMES.iter().find(|(name, _)| *name == text) {
             Some((_, goal)) => Ok(Some(*goal)),
-            None => Err(invalid("wait", "one of none, applied, drained is expected")),
+            None => Err(invalid("wait", "one of none, applied, healthy, drained is expected")),
         }
     }
 

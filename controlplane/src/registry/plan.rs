@@ -25,13 +25,15 @@ pub enum Subject {
 pub enum Goal {
     None,
     Applied,
+    Healthy,
     Drained,
 }
 
 impl Goal {
-    pub const NAMES: [(&'static str, Goal); 3] = [
+    pub const NAMES: [(&'static str, Goal); 4] = [
         ("none", Goal::None),
         ("applied", Goal::Applied),
+        ("healthy", Goal::Healthy),
         ("drained", Goal::Drained),
     ];
 
@@ -85,6 +87,10 @@ impl Plan {
             _ => TIMEOUT,
         });
         let condition = match (goal, subject) {
+            (Goal::Healthy, Subject::Upstream(service, id)) => Condition::Healthy {
+                service: service.shared(),
+                id: id.shared(),
+            },
             (Goal::Drained, _) => Condition::Drained(match retired.is_empty() {
                 true => past.older(subject),
                 false => retired,

@@ -26,10 +26,7 @@ async fn a_write_answers_with_the_fleet() {
         (&json!(2), &json!(true))
     );
     assert_eq!(unwaited["wait"]["for"], "none");
-    let path = "/v1/services/web/upstreams/127.0.0.1:1?wait=healthy";
-    let refused = plane.put(path, "").await.expect_problem(422, "not-supported");
-    assert_eq!(refused.json["errors"][0]["field"], "wait", "there are no health checks");
-    for goal in ["applied", "drained"] {
+    for goal in ["applied", "healthy", "drained"] {
         let path = format!("/v1/services/web/upstreams/127.0.0.1:1?wait={goal}&timeout=10m");
         let reply = plane.put(&path, "").await.expect(200).json;
         assert_eq!((&reply["revision"], &reply["wait"]["for"]), (&json!(2), &json!(goal)));

@@ -167,12 +167,12 @@ impl Subscriber {
             Input::Lines(lines) => self.lines(lines, now, out),
             Input::Disconnected(why) => self.disconnected(why, now, out),
             Input::Fetched(snapshot) => self.fetched(snapshot, now, out),
+            Input::Seen(upstreams) if self.link.may_speak() => out.push(Output::Send(Up::Upstreams(upstreams))),
             Input::Stored(result) => self.stored(result, now, out),
             Input::Unlinked(result) => self.unlinked(result, now, out),
             Input::Swapped => self.swapped(out),
             Input::Retired(draining) => self.retired(draining, now, out),
             Input::Draining(draining) => self.draining(draining, now, out),
-            Input::Seen(upstreams) if self.link.may_speak() => out.push(Output::Send(Up::Upstreams(upstreams))),
             Input::Stopping if self.leaving == Leaving::No => self.leaving = Leaving::Draining,
             Input::Drained if matches!(self.leaving, Leaving::No | Leaving::Draining) => {
                 self.leaving = Leaving::Drained {

@@ -33,6 +33,7 @@ use shared::change::{Commit, Revision};
 use shared::state::State;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::{AppendError, Log, OpenError, ReadError, Rows};
 use client::{Client, Obstacle};
@@ -80,8 +81,9 @@ impl CassandraLog {
     /// Waits until Cassandra can be reached, and says what for; creates and migrates the keyspace where that is needed.
     pub async fn open(place: &Place) -> Result<CassandraLog, OpenError> {
         let mut said = String::new();
+        let opener = Uuid::new_v4();
         loop {
-            match Inner::open(place).await {
+            match Inner::open(place, opener).await {
                 Ok(inner) => return Ok(CassandraLog::of(inner)),
                 Err(Obstacle::Refused(detail)) => return Err(OpenError::Refused(format!("{place}: {detail}"))),
                 Err(Obstacle::Away(detail)) => {
@@ -125,16 +127,16 @@ async fn keep_up(store: Weak<Inner>) {
 #[cfg(any(test, feature = "test-support"))]
 pub async fn migrate_to(place: &Place, migrations: &[migrations::Migration]) -> Result<(), OpenError> {
     let outcome = match Client::connect(place).await {
-        Ok(client) => migrate::migrate(&client, place, migrations).await,
+        Ok(client) => migrate::migrate(&client, place, migrations, Uuid::new_v4()).await,
         Err(error) => Err(error),
     };
     outcome.map_err(|(Obstacle::Refused(detail) | Obstacle::Away(detail))| OpenError::Refused(detail))
 }
 
 impl Inner {
-    async fn open(place: &Place) -> Result<Inner, Obstacle> {
+    async fn open(place: &Place, opener: Uuid) -> Result<Inner, Obstacle> {
         let client = Arc::new(Client::connect(place).await?);
-        migrate::migrate(&client, place, &migrations::ALL).await?;
+        migrate::migrate(&client, place, &migrations::ALL, opener).await?;
         let meta = Meta::open(&client, place.options.dc.as_deref()).await?;
         let partitions = Partitions::prepare(client.clone()).await?;
         let objects = Objects::prepare(&client).await?;

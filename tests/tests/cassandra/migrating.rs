@@ -3,9 +3,13 @@
 use controlplane::store::cassandra::{Place, migrate_to};
 use controlplane::store::{self, OpenError};
 use migrations::Migration;
+use uuid::Uuid;
 use vulcan_tests::cassandra::Cassandra;
+use vulcan_tests::cassandra::link::{Link, Mode};
+use vulcan_tests::eventually;
+use vulcan_tests::process::PATIENCE;
 
-use super::{Eyes, place, url};
+use super::{Eyes, place, the_node, url};
 
 /// Every column of the schema: table, column, kind, position, type, clustering order.
 const SCHEMA: &str = include_str!("schema.txt");
@@ -123,6 +127,29 @@ async fn a_lock_ends_with_its_holder() {
         .await;
     let log = store::open(&url(&store)).await.unwrap();
     assert_eq!(log.head().await, Ok(shared::change::Revision::ZERO));
+}
+
+#[tokio::test]
+async fn a_lock_whose_answer_was_lost_is_ones_own() {
+    let keyspace = vulcan_tests::cassandra::keyspace();
+    let direct = format!("cassandra://{}/{keyspace}", the_node());
+    migrate_to(&place(&direct), &[]).await.unwrap();
+    let eyes = Eyes::on(&direct).await;
+    let link = Link::to(the_node());
+    link.set(Mode::DropLock);
+    let opening = url(&format!("cassandra://{}/{keyspace}", link.address));
+    let opening = tokio::spawn(async move { store::open(&opening).await.map(drop) });
+    eventually("the lock is taken", async || link.dropped() > 0).await;
+    // It does not end by itself as long as this test runs.
+    let held: Vec<(Uuid,)> = eyes.see("SELECT holder FROM {}.schema_lock").await;
+    eyes.say(&format!(
+        "UPDATE {{}}.schema_lock USING TTL 3600 SET holder = {} WHERE name = 'migrations' IF EXISTS",
+        held[0].0
+    ))
+    .await;
+    link.set(Mode::Pass);
+    let opened = tokio::time::timeout(PATIENCE, opening).await;
+    opened.expect("it waits for itself").unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 use migrations::Migration;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::Statement;
+use uuid::Uuid;
 
 use super::client::{Client, Levels, Obstacle, SCHEMA};
 use super::failure::malformed;
@@ -38,7 +39,8 @@ struct Progress {
     is_applied: bool,
 }
 
-pub async fn migrate(client: &Client, place: &Place, migrations: &[Migration]) -> Result<(), Obstacle> {
+/// `holder` tells whoever opens this store from others that do.
+pub async fn migrate(client: &Client, place: &Place, migrations: &[Migration], holder: Uuid) -> Result<(), Obstacle> {
     keyspace::ensure(client, place).await?;
     for (table, statement) in OWN {
         if !keyspace::has_table(client, &place.keyspace, table).await? {
@@ -48,7 +50,7 @@ pub async fn migrate(client: &Client, place: &Place, migrations: &[Migration]) -
     if pending(client, migrations).await?.is_empty() {
         return Ok(());
     }
-    let lock = Lock::acquire(client).await?;
+    let lock = Lock::acquire(client, holder).await?;
     let outcome = apply(client, migrations, &lock).await;
     lock.release().await;
     outcome

@@ -22,9 +22,9 @@ pub struct Lock<'a> {
 }
 
 impl Lock<'_> {
-    /// Waits for whoever holds it.
-    pub async fn acquire(client: &Client) -> Result<Lock<'_>, Obstacle> {
-        let holder = Uuid::new_v4();
+    /// Waits for whoever holds it. `holder` stays the same when its last attempt to open the store failed: that one may
+    /// hold the lock still.
+    pub async fn acquire(client: &Client, holder: Uuid) -> Result<Lock<'_>, Obstacle> {
         let text = format!(
             "INSERT INTO {{keyspace}}.schema_lock (name, holder) VALUES (?, ?) IF NOT EXISTS USING TTL {}",
             HELD_FOR.as_secs()

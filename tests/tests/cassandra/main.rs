@@ -3,6 +3,7 @@
 
 mod away;
 mod conformance;
+mod contended;
 mod migrating;
 mod outcomes;
 mod pair;

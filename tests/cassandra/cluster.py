@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import ssl
@@ -18,6 +19,8 @@ from install import install, java, keytool
 HERE = Path(__file__).resolve().parent
 START_WITHIN_S = 180
 STOP_WITHIN_S = 30
+# Less than any file that has to hold data.
+FULL_AT_BYTES = 4096
 # Below the range from which systems take ports for outgoing connections.
 PORTS = (20000, 32000)
 
@@ -190,6 +193,14 @@ class Cluster:
         os.kill(pid, which)
         if which == signal.SIGKILL:
             wait_for_end([pid])
+
+    def fill(self, node):
+        """No file of the node can grow any more, as on a disk that is full, until it is started again."""
+        pid = self.pid(node)
+        if not pid:
+            raise Failure(f"node {node} does not run")
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_AT_BYTES, hard))
 
     def stop(self, nodes):
         pids = [pid for pid in map(self.pid, nodes) if pid]

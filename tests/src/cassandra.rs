@@ -92,7 +92,7 @@ impl Cassandra {
         format!("cassandra://{}/{}", self.contacts, keyspace())
     }
 
-    /// What the launcher does to one of its nodes: `kill`, `freeze`, `thaw`, `stop`.
+    /// What the launcher does to one of its nodes: `kill`, `freeze`, `thaw`, `stop`, `fill`.
     pub fn tell(&self, verb: &str, node: usize) {
         self.call(&[verb, &node.to_string()]);
     }

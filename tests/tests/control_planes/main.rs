@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod deployments;
+mod full;
 mod leases;
 mod operator;
 mod words;

@@ -121,7 +121,7 @@ async fn fell(planes: &mut [Node], cassandra: &Cassandra, over: &AtomicBool) -> 
                 // Beyond its proxies' patience, and in the odd turns beyond their leases.
                 let plane = &planes[(one + 1) % 2];
                 plane.freeze();
-                tokio::time::sleep(Duration::from_secs(if one % 2 == 0 { 7 } else { 15 })).await;
+                tokio::time::sleep(Duration::from_secs(if one.is_multiple_of(2) { 7 } else { 15 })).await;
                 plane.thaw();
             }
             _ => {

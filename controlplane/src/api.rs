@@ -47,6 +47,8 @@ pub struct Api {
     fleet: Arc<Fleet>,
     /// Where this control plane is reached: its name among others.
     url: Arc<str>,
+    /// What it presents to others.
+    peer_token: Option<Arc<str>>,
     waiters: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     stop: CancellationToken,
@@ -54,11 +56,18 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(changelog: Arc<Changelog>, fleet: Arc<Fleet>, url: Arc<str>, stop: CancellationToken) -> Arc<Api> {
+    pub fn new(
+        changelog: Arc<Changelog>,
+        fleet: Arc<Fleet>,
+        url: Arc<str>,
+        peer_token: Option<Arc<str>>,
+        stop: CancellationToken,
+    ) -> Arc<Api> {
         Arc::new(Api {
             changelog,
             fleet,
             url,
+            peer_token,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             stop,

@@ -134,12 +134,12 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         let sharing = Sharing {
             id,
             url: url.clone(),
-            token: config.peer_token,
+            token: config.peer_token.clone(),
             rows,
         };
         tasks.spawn(planes::keep(sharing, changelog.clone(), fleet.clone(), stop.clone()));
     }
-    let api = Api::new(changelog, fleet.clone(), url, stop.clone());
+    let api = Api::new(changelog, fleet.clone(), url, config.peer_token, stop.clone());
     let streams = push::router(fleet.clone(), stop.clone()).merge(planes::router(fleet, stop.clone()));
     let router = api::router(api.clone(), streams, Arc::new(access));
     api.set_ready();

@@ -1,6 +1,7 @@
 //! The other control planes on a shared store: the own row kept fresh, the rows of the others read, and a stream to each
 //! of them. What follows from all that is the hub's to say (`shared::stream::planes`).
 
+mod asking;
 mod hearing;
 mod telling;
 
@@ -9,12 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use net::clock::boottime;
 use shared::stream::planes::{PlaneId, Row};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+pub use asking::upstreams;
 
 use crate::changelog::Changelog;
 use crate::push::Fleet;
@@ -33,10 +36,11 @@ pub struct Sharing {
     pub rows: Arc<dyn Rows>,
 }
 
-/// `POST /v1/peers`. Streams end with `stop`.
+/// `POST /v1/peers` and `GET /v1/peers/upstreams/{proxy}`. Streams end with `stop`.
 pub fn router(fleet: Arc<Fleet>, stop: CancellationToken) -> Router {
     Router::new()
         .route("/v1/peers", post(telling::open))
+        .route("/v1/peers/upstreams/{proxy}", get(asking::answer))
         .with_state(Arc::new(telling::Telling { fleet, stop }))
 }
 

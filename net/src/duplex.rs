@@ -110,14 +110,10 @@ async fn speak<T: DeserializeOwned>(
     requests_in: watch::Sender<Option<Requests>>,
     events: &mpsc::Sender<Event<T>>,
 ) -> Disconnected {
-    let lost = |what: &str, error: &dyn std::fmt::Display| Disconnected::Lost(format!("{what}: {error}"));
-    let dialed = tokio::time::timeout(CONNECT_WITHIN, dial(&address)).await;
-    let sender = match dialed {
-        Ok(Ok(sender)) => sender,
-        Ok(Err(error)) => return lost("connecting", &error),
-        Err(_) => return lost("connecting", &"not within 3 s"),
+    let mut requests = match Requests::dial(address, token).await {
+        Ok(requests) => requests,
+        Err(error) => return Disconnected::Lost(format!("connecting: {error}")),
     };
-    let mut requests = Requests { sender, address, token };
     requests_in.send_replace(Some(requests.clone()));
     if events.send(Event::Connected).await.is_err() {
         return Disconnected::Lost("dropped".to_owned());
@@ -198,6 +194,15 @@ async fn problem(body: Incoming) -> String {
 }
 
 impl Requests {
+    /// A connection without a stream.
+    pub async fn dial(address: Address, token: Option<Arc<str>>) -> Result<Requests, String> {
+        match tokio::time::timeout(CONNECT_WITHIN, dial(&address)).await {
+            Ok(Ok(sender)) => Ok(Requests { sender, address, token }),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("not within 3 s".to_owned()),
+        }
+    }
+
     /// An ordinary GET beside the stream.
     pub async fn get(&mut self, path: &str) -> Result<http::Response<Incoming>, String> {
         self.send(Method::GET, path, Either::Right(Empty::new())).await

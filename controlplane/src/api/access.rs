@@ -33,6 +33,11 @@ pub struct Actor(pub Arc<str>);
 /// Control planes among themselves: with a token of their own, which opens nothing else.
 const PEERS: &str = "/v1/peers";
 
+fn is_among_peers(path: &str) -> bool {
+    path.strip_prefix(PEERS)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// What is asked by programs that ask again by themselves.
 const STREAMS: [&str; 3] = ["/v1/stream", "/v1/snapshot", PEERS];
 
@@ -57,7 +62,7 @@ impl Access {
                 local(request)?;
                 Ok(Actor("local".into()))
             }
-            Access::Tokens { peer, .. } if request.uri().path() == PEERS => {
+            Access::Tokens { peer, .. } if is_among_peers(request.uri().path()) => {
                 let presented = bearer(request.headers());
                 let known = presented.zip(peer.as_ref()).is_some_and(|(token, peer)| peer.is(token));
                 match known {

@@ -21,6 +21,7 @@ use super::answer::{Answer, json};
 use super::call::Call;
 use super::page::Page;
 use super::write::{Waited, Written, write};
+use crate::planes;
 use crate::push::{ForgetError, Forgotten};
 use crate::registry::plan::Subject;
 use crate::registry::succession;
@@ -115,7 +116,11 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
         view = api.fleet.member(name);
     }
     let view = view.ok_or_else(|| Problem::new(problem::NOT_FOUND, format!("no proxy is called {name:?}")))?;
-    let upstreams = Some(Upstreams::of(api.fleet.upstreams(name).await));
+    let upstreams = match &view.elsewhere {
+        Some(url) => planes::upstreams(url, api.peer_token.clone(), name).await,
+        None => api.fleet.upstreams(name).await,
+    };
+    let upstreams = Some(Upstreams::of(upstreams));
     let proxy = Proxy {
         upstreams,
         ..Proxy::of(view, &api)

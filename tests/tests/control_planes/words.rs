@@ -55,6 +55,10 @@ async fn a_write_waits_for_the_proxies_of_all_and_names_them() {
         let reply = put(&api, weight, "").await.live();
         assert_eq!(reply.body["fleet"]["reached"], 2, "{}", reply.text);
     }
+    // Only b can ask it.
+    let view = a.api().get("/v1/fleet/p2").await.expect(200);
+    let upstreams = json!([{"upstream": "web/a", "health": "up", "in_flight": 0}]);
+    assert_eq!(view.body["upstreams"], upstreams, "{}", view.text);
     p2.freeze();
     let late = put(&a.api(), 50, "?timeout=2s").await.problem(504, "wait-not-reached");
     assert_eq!(late.named("lagging"), ["p2"], "{}", late.text);

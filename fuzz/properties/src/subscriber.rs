@@ -230,6 +230,7 @@ impl World {
                     epoch,
                     succeeds: succeeds.then_some(before).into_iter().collect(),
                     head: self.state(*head).configured,
+                    current: true,
                     leased: true,
                 })
             }

@@ -245,6 +245,7 @@ impl Hub {
             epoch: self.epoch,
             succeeds: self.succeeds.clone(),
             head: self.ring.head().revision,
+            current: self.roster.planes().is_alone(),
             leased: self.roster.planes().is_alone(),
         };
         Ok(Entered {

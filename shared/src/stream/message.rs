@@ -159,6 +159,9 @@ pub struct Welcome {
     pub succeeds: Vec<Epoch>,
     /// The configuration revision that a starting proxy must have applied before it serves.
     pub head: Revision,
+    /// Whether nothing was in the log beyond `head` when the hello came. If that is not known, others may have promised
+    /// more, and what this control plane knows is not enough to begin to serve.
+    pub current: bool,
     /// Whether the hello counts for the lease. If not, only a later echo does: other control planes must know first.
     pub leased: bool,
 }

@@ -78,7 +78,7 @@ pub enum Output {
         member: Member,
         replaces: Option<Uuid>,
     },
-    /// Read the log's true head: this control plane may be the one that is behind.
+    /// Read the log's true head: this control plane may be one that is behind.
     Look,
     /// Answer with a stream; lines follow.
     Accept,
@@ -202,21 +202,24 @@ fn open(since: Time, input: Input, hub: &mut Hub, now: Time) -> Step {
     }
 }
 
-/// What others appended may not have come here yet: before a proxy hears that the store went back, or is another one, the
-/// log is asked.
+/// What others appended may not have come here yet, and by what they promised with it a proxy would be wrong to begin to
+/// serve, or to hear that the store went back: the log is asked.
 fn begin(hello: Box<Hello>, hub: &mut Hub, now: Time) -> Step {
     match hub.greet(&hello, now) {
-        Greeting::Refuse(refusal) if refusal.is_alarming() && !hub.roster().planes().is_alone() => {
-            (Stage::Looking { hello }, vec![Output::Look])
-        }
-        _ => enter(hello, 0, hub, now),
+        Greeting::Refuse(refusal) if refusal.is_invalid() => (Stage::Closed, vec![Output::Refuse(refusal)]),
+        _ if hub.roster().planes().is_alone() => enter(hello, 0, true, hub, now),
+        _ => (Stage::Looking { hello }, vec![Output::Look]),
     }
 }
 
 fn looking(hello: Box<Hello>, input: Input, hub: &mut Hub, now: Time) -> Step {
     match input {
-        Input::Looked(true) => enter(hello, 0, hub, now),
-        Input::Looked(false) => (Stage::Closed, vec![Output::Unavailable]),
+        Input::Looked(current) => match hub.greet(&hello, now) {
+            Greeting::Refuse(refusal) if refusal.is_alarming() && !current => {
+                (Stage::Closed, vec![Output::Unavailable])
+            }
+            _ => enter(hello, 0, current, hub, now),
+        },
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
         Input::Line(_) | Input::Joined(_) | Input::Left => closed(Closing::Protocol),
@@ -226,9 +229,10 @@ fn looking(hello: Box<Hello>, input: Input, hub: &mut Hub, now: Time) -> Step {
 
 /// Joins before it welcomes: whoever is welcomed is a member at every revision from then on, so that no write can slip
 /// in between and miss it.
-fn enter(hello: Box<Hello>, tries: u8, hub: &mut Hub, now: Time) -> Step {
+fn enter(hello: Box<Hello>, tries: u8, current: bool, hub: &mut Hub, now: Time) -> Step {
     match hub.enter(&hello, now) {
-        Ok(entered) => {
+        Ok(mut entered) => {
+            entered.welcome.current = current;
             let mut live = Live::begin(&hello, entered, now);
             let mut outputs = vec![Output::Accept];
             outputs.extend(live.offer(hub, now));
@@ -260,9 +264,10 @@ fn enter(hello: Box<Hello>, tries: u8, hub: &mut Hub, now: Time) -> Step {
 
 fn joining(hello: Box<Hello>, tries: u8, input: Input, hub: &mut Hub, now: Time) -> Step {
     match input {
-        Input::Joined(Joined::Committed) => enter(hello, tries, hub, now),
+        // A join is decided at the log's head.
+        Input::Joined(Joined::Committed) => enter(hello, tries, true, hub, now),
         // Greeted again, it learns how long the other one holds the name.
-        Input::Joined(Joined::Held) => enter(hello, JOINS_MAX, hub, now),
+        Input::Joined(Joined::Held) => enter(hello, JOINS_MAX, true, hub, now),
         Input::Joined(Joined::Failed) => (Stage::Closed, vec![Output::Unavailable]),
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),

@@ -211,9 +211,10 @@ impl Subscriber {
     }
 
     /// Whether the listeners may be bound: all that was true when the control plane welcomed this proxy is in use. Alone,
-    /// what is on disk must do.
+    /// or with none that knows what is true, what there is must do.
     fn may_open(&self, now: Time) -> bool {
-        self.known && self.is_settled() && (self.has_caught_up() || self.link.is_alone(now))
+        let is_current = self.has_caught_up() && self.link.is_informed();
+        self.known && self.is_settled() && (is_current || self.link.is_uninformed(now))
     }
 
     fn has_caught_up(&self) -> bool {

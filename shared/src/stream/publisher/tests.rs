@@ -2,6 +2,7 @@ use super::*;
 use crate::change::Revision;
 use crate::stream::fixture::{Log, at, hello, instance, level};
 use crate::stream::message::State;
+use crate::stream::planes::PlaneId;
 
 struct World {
     log: Log,
@@ -244,4 +245,27 @@ fn only_who_knows_queries_is_asked() {
     let outputs = world.give(Input::Line(Up::Upstreams(answer.clone())), 0);
     assert_eq!(outputs[0], Output::Answered(answer));
     assert_eq!(revisions(&outputs), [3]);
+}
+
+#[test]
+fn on_a_shared_store_a_welcome_tells_of_the_head_or_that_it_is_not_known() {
+    for known in [true, false] {
+        let mut log = Log::new();
+        log.join("p", instance(1));
+        let hub = Hub::new(&log.state, &log.commits, Some(PlaneId(instance(9))), at(0));
+        let publisher = Publisher::new(at(0));
+        let mut world = World { log, hub, publisher };
+        let outputs = world.give(Input::Line(Up::Hello(hello("p", instance(1), 1))), 0);
+        assert_eq!(outputs, [Output::Look]);
+        // Appended by another control plane.
+        if known {
+            world.service("web");
+        }
+        let welcome = match &lines(&world.give(Input::Looked(known), 1))[..] {
+            [Down::Welcome(welcome), ..] => welcome.clone(),
+            other => panic!("{other:?}"),
+        };
+        let head = if known { Revision(2) } else { Revision::ZERO };
+        assert_eq!((welcome.current, welcome.head), (known, head));
+    }
 }

@@ -38,6 +38,8 @@ pub(super) struct Link {
     dice: u64,
     /// When a control plane that this proxy follows was heard last, or the start.
     contact: Time,
+    /// The same of one that knew the log's head.
+    informed: Time,
     spoke: Time,
     /// When there was last an echo, or no reason yet to expect one.
     echoed: Time,
@@ -60,6 +62,8 @@ struct Live {
     epoch: Epoch,
     /// What must be in use before the listeners are bound.
     target: Revision,
+    /// Whether no promise can be about more than `target`.
+    current: bool,
     /// Until the snapshot is there that changes build on.
     catching: Option<Catching>,
     left: bool,
@@ -87,6 +91,7 @@ impl Link {
             failures: 0,
             dice: seed | 1,
             contact: now,
+            informed: now,
             spoke: now,
             echoed: now,
             unechoed: 0,
@@ -115,6 +120,16 @@ impl Link {
 
     pub(super) fn is_alone(&self, now: Time) -> bool {
         !matches!(self.stage, Stage::Live(_)) && now.since(self.contact) >= ALONE_AFTER
+    }
+
+    /// Whether what the control plane says is all that anybody was promised.
+    pub(super) fn is_informed(&self) -> bool {
+        matches!(&self.stage, Stage::Live(live) if live.current)
+    }
+
+    /// Whether nobody who knows that has been there for long.
+    pub(super) fn is_uninformed(&self, now: Time) -> bool {
+        !self.is_informed() && now.since(self.informed) >= ALONE_AFTER
     }
 
     fn is_unechoed(&self, urls: usize, now: Time) -> bool {
@@ -263,7 +278,12 @@ impl Subscriber {
                 _ => Err(Cut),
             };
             match taken {
-                Ok(()) => self.link.contact = now,
+                Ok(()) => {
+                    self.link.contact = now;
+                    if self.link.is_informed() {
+                        self.link.informed = now;
+                    }
+                }
                 Err(Cut) => return self.cut(now, out),
             }
         }
@@ -290,6 +310,7 @@ impl Subscriber {
         self.link.stage = Stage::Live(Live {
             epoch: welcome.epoch,
             target: welcome.head,
+            current: welcome.current,
             catching,
             left: false,
         });
@@ -342,6 +363,10 @@ impl Subscriber {
             && self.lease.prove(echo, now)
         {
             self.link.echo(now);
+            if let Stage::Live(live) = &mut self.link.stage {
+                // Who keeps a lease has made sure of that.
+                live.current = true;
+            }
         }
         let Stage::Live(Live { catching: None, .. }) = &self.link.stage else {
             return Ok(());

@@ -134,6 +134,7 @@ impl World {
             epoch,
             succeeds,
             head,
+            current: true,
             leased: true,
         })]);
     }

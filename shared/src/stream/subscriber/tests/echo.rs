@@ -45,6 +45,20 @@ fn the_only_one_is_not_left() {
     assert!(!world.hear_beats(60, false));
 }
 
+#[test]
+fn by_one_that_may_be_behind_no_listener_is_bound_in_a_hurry() {
+    let stored = World::live().configuration();
+    for echoing in [false, true] {
+        let mut world = World::new(Some(stored.clone()));
+        world.proxy.settings.urls = 1;
+        world.unleased();
+        world.hear_beats(4, false);
+        assert_eq!(world.phase, Phase::Starting);
+        assert!(!world.hear_beats(2, echoing));
+        assert_eq!(world.phase, Phase::Serving { stale: !echoing });
+    }
+}
+
 impl World {
     /// Welcomed by one that may not echo yet.
     fn unleased(&mut self) {
@@ -53,6 +67,7 @@ impl World {
             epoch: self.log.state.epoch,
             succeeds: Vec::new(),
             head: self.log.state.configured,
+            current: false,
             leased: false,
         };
         self.lines(vec![Down::Welcome(welcome)]);

@@ -55,6 +55,8 @@ struct Asked {
     head: Revision,
     history: u64,
     at: u64,
+    /// Which control plane was asked.
+    plane: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -221,7 +223,17 @@ impl World {
     }
 
     pub fn ask(&mut self, what: What, goal: Option<Goal>) {
-        let Some(head) = self.plane.run.as_ref().map(|run| run.committer.head().clone()) else {
+        let alive: Vec<usize> = (0..self.planes.len())
+            .filter(|n| self.planes[*n].run.is_some())
+            .collect();
+        if !alive.is_empty() {
+            let n = self.dice.one(&alive);
+            self.ask_of(n, what, goal);
+        }
+    }
+
+    fn ask_of(&mut self, n: usize, what: What, goal: Option<Goal>) {
+        let Some(head) = self.planes[n].run.as_ref().map(|run| run.committer.head().clone()) else {
             return;
         };
         self.clients.last += 1;
@@ -231,7 +243,7 @@ impl World {
             true => format!("client {number}").into(),
             false => "clients".into(),
         };
-        self.note(|| format!("client: {number} asks for {what:?}, waiting for {goal:?}"));
+        self.note(|| format!("client: {number} asks plane {n} for {what:?}, waiting for {goal:?}"));
         let asked = Asked {
             what: what.clone(),
             actor: actor.clone(),
@@ -240,21 +252,22 @@ impl World {
             head: self.volume().head(),
             history: self.volume().history,
             at: self.now,
+            plane: n,
         };
         self.clients.ops.insert(number, asked);
         let way = self.dice.between(10_000, MILLI);
         if let What::Forget(name) = what {
-            return self.after(Actor::Plane, way, move |world| world.ask_to_forget(number, &name));
+            return self.after(Actor::Plane(n), way, move |world| world.ask_to_forget(n, number, &name));
         }
         let decide = what.decide(&mut self.dice, &head);
-        self.after(Actor::Plane, way, move |world| {
-            world.submit(actor, decide, Purpose::Write(number))
+        self.after(Actor::Plane(n), way, move |world| {
+            world.submit(n, actor, decide, Purpose::Write(number))
         });
     }
 
     /// The control plane has gone, and with it who was asked.
-    pub fn lose_clients(&mut self) {
-        self.clients.ops.clear();
+    pub fn lose_clients(&mut self, n: usize) {
+        self.clients.ops.retain(|_, asked| asked.plane != n);
     }
 
     /// Another control plane on the same log.
@@ -284,8 +297,8 @@ impl World {
             op_id: OpId(self.dice.uuid()),
             ops,
         };
-        let Some(run) = self.plane.run.as_ref() else { return };
-        if run.core.append(head.state.revision, &commit).is_ok() {
+        let Some(core) = self.volume().core() else { return };
+        if core.append(head.state.revision, &commit).is_ok() {
             self.note(|| format!("elsewhere: revision {} is {what:?}", commit.revision));
             self.count.add("commits of another control plane");
         }

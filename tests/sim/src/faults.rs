@@ -1,20 +1,24 @@
 //! What goes wrong. Each run draws some kinds and how often they come, so that runs differ in kind and not only in chance.
 
+mod histories;
+mod sharing;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::change::Epoch;
 use shared::stream::subscriber::OnLeaseEnd;
 
-use crate::clients::What;
 use crate::clock::Clock;
 use crate::dice::{Dice, MILLI, SECOND};
 use crate::medium::Condition;
+use crate::plane::Line;
 use crate::proxy::Proxy;
-use crate::volume::Volume;
 use crate::world::{Actor, World};
 
 const NAMES_MAX: usize = 5;
+/// Where the store is not shared.
+const ONLY: usize = 0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -34,9 +38,17 @@ enum Fault {
     BackUp,
     GoBack,
     WrongVolume,
+    MoveProxy,
+    SeverProxy,
+    CutPeer,
+    SeverPlanes,
+    CutStore,
+    SlowStore,
+    SlowTail,
 }
 
-const ALL: [Fault; 16] = [
+/// On any store.
+const EVERYWHERE: [Fault; 13] = [
     Fault::Cut,
     Fault::Stall,
     Fault::PauseProxy,
@@ -50,9 +62,20 @@ const ALL: [Fault; 16] = [
     Fault::Return,
     Fault::Impostor,
     Fault::Store,
-    Fault::BackUp,
-    Fault::GoBack,
-    Fault::WrongVolume,
+];
+
+/// Of a store that lives and dies with its only control plane.
+const ALONE: [Fault; 3] = [Fault::BackUp, Fault::GoBack, Fault::WrongVolume];
+
+/// Of one that several share.
+const SHARED: [Fault; 7] = [
+    Fault::MoveProxy,
+    Fault::SeverProxy,
+    Fault::CutPeer,
+    Fault::SeverPlanes,
+    Fault::CutStore,
+    Fault::SlowStore,
+    Fault::SlowTail,
 ];
 
 pub struct Faults {
@@ -65,25 +88,31 @@ pub struct Faults {
     /// And this one looks for it, or finds it by conflict only.
     pub follows: bool,
     pub store_trouble_until: u64,
-    /// How long the plane was stopped in all.
-    pub plane_paused: u64,
+    /// Nothing gets from one to the other until then.
+    pub severed: BTreeMap<(Actor, Actor), u64>,
     lease: u64,
     on_lease_end: OnLeaseEnd,
     went_back: bool,
 }
 
 impl Faults {
-    pub fn new(dice: &mut Dice) -> Faults {
+    pub fn new(dice: &mut Dice, shared: bool) -> Faults {
         let share = dice.between(15, 90);
+        let own: &[Fault] = if shared { &SHARED } else { &ALONE };
         Faults {
-            enabled: ALL.into_iter().filter(|_| dice.percent(share)).collect(),
+            enabled: EVERYWHERE
+                .iter()
+                .chain(own)
+                .copied()
+                .filter(|_| dice.percent(share))
+                .collect(),
             between: dice.between(300, 4_000) * MILLI,
             over: false,
             forget_after: dice.one(&[None, Some(15), Some(40)]).map(Duration::from_secs),
-            foreign: dice.percent(40),
+            foreign: dice.percent(40) && !shared,
             follows: dice.percent(50),
             store_trouble_until: 0,
-            plane_paused: 0,
+            severed: BTreeMap::new(),
             lease: dice.one(&[3, 4, 10]),
             on_lease_end: dice.one(&[
                 OnLeaseEnd::Serve,
@@ -110,6 +139,7 @@ impl World {
             medium: Arc::default(),
             clock,
             lease: Duration::from_secs(self.faults.lease),
+            first_address: self.dice.index(self.planes.len()),
             on_lease_end: self.faults.on_lease_end,
             life: 0,
             paused_until: 0,
@@ -166,6 +196,7 @@ impl World {
 
     fn happen(&mut self, fault: Fault) {
         let Some(i) = self.some_proxy() else { return };
+        let n = self.dice.index(self.planes.len());
         match fault {
             Fault::Cut => {
                 if let Some(id) = self.proxies[i].connection() {
@@ -187,7 +218,7 @@ impl World {
                 node.paused_until = node.paused_until.max(self.now + time);
                 node.woke = node.paused_until;
             }
-            Fault::PausePlane => self.stop_plane(),
+            Fault::PausePlane => self.stop_plane(n),
             Fault::KillProxy => {
                 self.kill_proxy(i);
                 let back = self.dice.one(&[100 * MILLI, SECOND, 9 * SECOND, 20 * SECOND]);
@@ -195,7 +226,7 @@ impl World {
                 self.after(Actor::World, back, move |world| world.start_alone(i));
             }
             Fault::StopProxy => self.stop_proxy(i),
-            Fault::KillPlane => self.restart_plane(),
+            Fault::KillPlane => self.restart_plane(n),
             Fault::Disk => {
                 let condition = self.dice.one(&[Condition::Full, Condition::Full, Condition::ReadOnly]);
                 self.count.add(match condition {
@@ -223,31 +254,39 @@ impl World {
             Fault::BackUp => self.volume_mut().back_up(),
             Fault::GoBack => self.go_back(),
             Fault::WrongVolume => self.mount_another(),
+            Fault::MoveProxy => self.move_proxy(i),
+            Fault::SeverProxy => self.sever_proxy(i, n),
+            Fault::CutPeer => self.cut_some_peer(),
+            Fault::SeverPlanes => self.sever_planes(n),
+            Fault::CutStore | Fault::SlowStore | Fault::SlowTail => self.spoil_line(fault, n),
         }
     }
 
-    fn stop_plane(&mut self) {
-        if self.plane.run.is_none() {
+    fn stop_plane(&mut self, n: usize) {
+        if self.planes[n].run.is_none() {
             return;
         }
         let time = self.dice.between(300 * MILLI, 20 * SECOND);
         self.count.add("control planes paused");
-        self.note(|| format!("plane: stopped for {} ms", time / MILLI));
-        self.faults.plane_paused += time;
-        self.pause_plane(Duration::from_nanos(time));
+        self.note(|| format!("plane {n}: stopped for {} ms", time / MILLI));
+        self.pause_plane(n, Duration::from_nanos(time));
     }
 
-    fn restart_plane(&mut self) {
+    fn restart_plane(&mut self, n: usize) {
         self.count.add("control planes killed");
-        self.kill_plane();
+        self.kill_plane(n);
         let back = self.dice.one(&[100 * MILLI, 2 * SECOND, 12 * SECOND]);
         let back = self.dice.between(10 * MILLI, back);
-        self.after(Actor::World, back, World::start_plane_again);
+        self.after(Actor::World, back, move |world| world.start_plane_again(n));
     }
 
-    pub fn start_plane_again(&mut self) {
-        if self.plane.run.is_none() {
-            self.start_plane();
+    pub fn start_plane_again(&mut self, n: usize) {
+        let reaches = self.now >= self.planes[n].line.cut_until;
+        if self.planes[n].run.is_none() && reaches {
+            self.start_plane(n);
+        } else if !reaches {
+            // It waits for its store.
+            self.after(Actor::World, SECOND / 2, move |world| world.start_plane_again(n));
         }
     }
 
@@ -283,95 +322,17 @@ impl World {
         }
     }
 
-    /// Once in a run: later losses could not be told from earlier ones.
-    fn go_back(&mut self) {
-        if self.faults.went_back || self.plane.volume != 0 || self.plane.run.is_none() {
-            return;
-        }
-        self.kill_plane();
-        if self.volumes[0].go_back(&mut self.dice) {
-            self.count.add("stores that went back");
-            self.faults.went_back = true;
-            let head = self.volume().head();
-            self.note(|| format!("store: goes back to {head}"));
-            let consent = self.dice.between(2 * SECOND, 15 * SECOND);
-            self.after(Actor::World, consent, World::let_succeed);
-        }
-        self.after(Actor::World, 50 * MILLI, World::start_plane_again);
-    }
-
-    /// An operator lets the store go on under a new epoch, and take over whoever followed what it has lost.
-    pub fn let_succeed(&mut self) {
-        let Some(lost) = self.volumes[0].went_back else { return };
-        let now = self.volumes[0].now();
-        let own = now.epoch;
-        let known = now.succeeds();
-        let strange = self.volumes[0].epochs.iter().copied();
-        let strange: Vec<Epoch> = strange
-            .filter(|epoch| *epoch != own && !known.contains(epoch))
-            .collect();
-        if own != lost && strange.is_empty() {
-            return self.count.add("stores let succeed themselves");
-        }
-        if self.plane.volume == 0 && self.plane.run.is_some() {
-            let wanted = (own == lost).then_some(own);
-            wanted
-                .into_iter()
-                .chain(strange)
-                .for_each(|epoch| self.ask(What::Succeed(Some(epoch)), None));
-        }
-        self.after(Actor::World, SECOND, World::let_succeed);
-    }
-
-    /// The control plane comes up on an empty store, and later on its own again.
-    fn mount_another(&mut self) {
-        if self.plane.volume != 0 || self.plane.run.is_none() {
-            return;
-        }
-        self.count.add("wrong stores mounted");
-        self.kill_plane();
-        let epoch = Epoch(self.dice.uuid());
-        self.volumes.push(Volume::new(epoch));
-        self.plane.volume = self.volumes.len() - 1;
-        self.note(|| "plane: comes up on another store");
-        self.after(Actor::World, 50 * MILLI, |world| {
-            world.start_plane_again();
-            world.first_writes();
-        });
-        let time = self.dice.between(2 * SECOND, 15 * SECOND);
-        self.after(Actor::World, time, move |world| {
-            world.mount_own();
-            world.after(Actor::World, 50 * MILLI, World::start_plane_again);
-            if world.dice.percent(60) {
-                let consent = world.dice.between(SECOND, 5 * SECOND);
-                world.after(Actor::World, consent, move |world| world.take_over_from(epoch));
-            }
-        });
-    }
-
-    /// An operator lets the own store take over whoever followed the wrong one.
-    fn take_over_from(&mut self, other: Epoch) {
-        if self.plane.volume == 0 && self.plane.run.is_some() {
-            self.count.add("stores let succeed another");
-            self.ask(What::Succeed(Some(other)), None);
-        }
-    }
-
-    pub fn mount_own(&mut self) {
-        if self.plane.volume != 0 {
-            self.kill_plane();
-            self.plane.volume = 0;
-            self.note(|| "plane: comes up on its own store again");
-        }
-    }
-
     /// Everything is mended: from here on the world has to come to rest by itself.
     pub fn mend(&mut self) {
         self.note(|| "world: no more faults");
         self.faults.over = true;
         self.faults.store_trouble_until = 0;
+        self.faults.severed.clear();
+        for plane in &mut self.planes {
+            plane.line = Line::default();
+        }
         self.mount_own();
-        self.start_plane_again();
+        (0..self.planes.len()).for_each(|n| self.start_plane_again(n));
         for node in &mut self.proxies {
             node.medium.set(Condition::Good);
             node.up_stalled_until = 0;
@@ -396,22 +357,6 @@ impl World {
             let leaving = kept.is_some_and(|i| self.proxies[i].run.as_ref().is_some_and(|run| run.stopping));
             if let (Some(i), false) = (kept, leaving) {
                 self.start_alone(i);
-            }
-        }
-    }
-
-    /// Whoever followed another store from its first day has to be set up anew.
-    pub fn set_up_strays(&mut self) {
-        let strange: Vec<Epoch> = self.volumes[1..]
-            .iter()
-            .flat_map(|volume| volume.epochs.clone())
-            .collect();
-        for i in 0..self.proxies.len() {
-            let run = self.proxies[i].run.as_ref();
-            if run.is_some_and(|run| strange.contains(&run.subscriber.state().epoch)) {
-                self.kill_proxy(i);
-                let new = self.add_proxy(self.proxies[i].name.clone());
-                self.start_alone(new);
             }
         }
     }

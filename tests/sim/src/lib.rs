@@ -74,7 +74,7 @@ fn attempt(seed: u64, traced: bool) -> (Result<Coverage, String>, Vec<String>) {
 }
 
 fn live(world: &mut World) {
-    world.start_plane();
+    (0..world.planes.len()).for_each(|n| world.start_plane(n));
     for i in 0..PROXIES {
         world.add_proxy(format!("p{i}").into());
         let soon = world.dice.below(SECOND / 2);

@@ -16,17 +16,26 @@ use crate::world::{Actor, World};
 pub type ConnId = u64;
 
 /// Buffers that a connection takes whose reader does not read.
-const WINDOW: u32 = 4;
+pub const WINDOW: u32 = 4;
 
 #[derive(Default)]
-struct Pipe {
+pub struct Pipe {
     /// When what was sent last arrives.
     last: u64,
-    lost: bool,
+    pub lost: bool,
+}
+
+impl Pipe {
+    /// When something arrives that would at that time, if nothing were before it.
+    pub fn after(&mut self, at: u64) -> u64 {
+        self.last = self.last.max(at);
+        self.last
+    }
 }
 
 pub struct Connection {
     pub proxy: usize,
+    pub plane: usize,
     proxy_life: u64,
     plane_life: u64,
     pub publisher: Option<Publisher>,
@@ -50,7 +59,12 @@ enum Word {
 }
 
 impl World {
-    fn latency(&mut self) -> u64 {
+    /// Nothing gets from one to the other before that.
+    pub fn passes_at(&self, from: Actor, to: Actor) -> u64 {
+        self.faults.severed.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    pub fn latency(&mut self) -> u64 {
         match self.dice.below(100) {
             0..90 => self.dice.between(50 * MICRO, 2 * MILLI),
             90..99 => self.dice.between(2 * MILLI, 60 * MILLI),
@@ -58,14 +72,16 @@ impl World {
         }
     }
 
-    /// A proxy dials; at most one connection is its own.
-    pub fn dial(&mut self, proxy: usize) -> ConnId {
+    /// A proxy dials one of its addresses; at most one connection is its own.
+    pub fn dial(&mut self, proxy: usize, url: usize) -> ConnId {
+        let n = (url + self.proxies[proxy].first_address) % self.planes.len();
         self.last_connection += 1;
         let id = self.last_connection;
         let connection = Connection {
             proxy,
+            plane: n,
             proxy_life: self.proxies[proxy].life,
-            plane_life: self.plane.life,
+            plane_life: self.planes[n].life,
             publisher: None,
             instance: self.proxies[proxy].instance,
             up: Pipe::default(),
@@ -76,8 +92,8 @@ impl World {
         };
         self.connections.insert(id, connection);
         let Some(at) = self.up_arrival(id) else { return id };
-        match self.plane.run.is_some() {
-            true => self.at(Actor::Plane, at, move |world| world.dialed(id)),
+        match self.planes[n].run.is_some() {
+            true => self.at(Actor::Plane(n), at, move |world| world.dialed(id)),
             false => self.at(Actor::World, at, move |world| {
                 world.send_down(id, Word::End);
             }),
@@ -86,40 +102,44 @@ impl World {
     }
 
     fn dialed(&mut self, id: ConnId) {
-        let now = self.plane_time();
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        connection.publisher = Some(Publisher::new(now));
-        connection.plane_life = self.plane.life;
+        let plane = &self.planes[connection.plane];
+        connection.publisher = Some(Publisher::new(plane.clock.read(self.now)));
+        connection.plane_life = plane.life;
+        let n = connection.plane;
         self.send_down(id, Word::Connected);
         let phase = self.dice.below(SECOND);
-        self.after(Actor::Plane, phase, move |world| world.tick_connection(id));
+        self.after(Actor::Plane(n), phase, move |world| world.tick_connection(id));
     }
 
     fn tick_connection(&mut self, id: ConnId) {
-        let open = self.connections.get(&id).is_some_and(|c| c.publisher.is_some());
-        if open {
+        let open = self.connections.get(&id).filter(|c| c.publisher.is_some());
+        if let Some(n) = open.map(|connection| connection.plane) {
             self.publish(id, publisher::Input::Tick);
-            self.after(Actor::Plane, SECOND, move |world| world.tick_connection(id));
+            self.after(Actor::Plane(n), SECOND, move |world| world.tick_connection(id));
         }
     }
 
     fn up_arrival(&mut self, id: ConnId) -> Option<u64> {
         let latency = self.latency();
-        let connection = self.connections.get_mut(&id)?;
+        let connection = self.connections.get(&id)?;
+        let (proxy, plane) = (Actor::Proxy(connection.proxy), Actor::Plane(connection.plane));
         let stalled = self.proxies[connection.proxy].up_stalled_until;
-        connection.up.last = (self.now + latency).max(connection.up.last).max(stalled);
-        Some(connection.up.last)
+        let at = (self.now + latency).max(stalled).max(self.passes_at(proxy, plane));
+        Some(self.connections.get_mut(&id)?.up.after(at))
     }
 
     pub fn send_up(&mut self, id: ConnId, up: &Up) {
         let line = serde_json::to_vec(up).expect("a message is JSON");
         let Some(at) = self.up_arrival(id) else { return };
+        let n = self.connections[&id].plane;
         // The plane of the time at which it arrives; whether it is the one that was dialed shows then.
-        self.at(Actor::Plane, at, move |world| {
-            let whole = |c: &&mut Connection| !c.up.lost && c.plane_life == world.plane.life && c.publisher.is_some();
-            if world.connections.get_mut(&id).as_ref().is_some_and(whole) {
+        self.at(Actor::Plane(n), at, move |world| {
+            let life = world.planes[n].life;
+            let whole = |c: &Connection| !c.up.lost && c.plane_life == life && c.publisher.is_some();
+            if world.connections.get(&id).is_some_and(whole) {
                 let up: Up = serde_json::from_slice(&line).expect("what was sent can be read");
                 world.heard(id, &up);
                 world.publish(id, publisher::Input::Line(up));
@@ -133,9 +153,10 @@ impl World {
         };
         connection.on_its_way += 1;
         connection.full = connection.on_its_way >= WINDOW;
+        let n = connection.plane;
         if !connection.full {
             let soon = self.dice.gap();
-            self.after(Actor::Plane, soon, move |world| {
+            self.after(Actor::Plane(n), soon, move |world| {
                 world.publish(id, publisher::Input::Written)
             });
         }
@@ -166,16 +187,20 @@ impl World {
 
     fn send_down(&mut self, id: ConnId, word: Word) {
         let latency = self.latency();
-        let Some(connection) = self.connections.get_mut(&id) else {
+        let Some(connection) = self.connections.get(&id) else {
             return;
         };
-        let proxy = connection.proxy;
+        let (proxy, plane) = (connection.proxy, connection.plane);
         if connection.proxy_life != self.proxies[proxy].life {
             return;
         }
         let stalled = self.proxies[proxy].down_stalled_until;
-        connection.down.last = (self.now + latency).max(connection.down.last).max(stalled);
-        let at = connection.down.last;
+        let severed = self.passes_at(Actor::Plane(plane), Actor::Proxy(proxy));
+        let at = (self.now + latency).max(stalled).max(severed);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let at = connection.down.after(at);
         self.at(Actor::Proxy(proxy), at, move |world| world.arrived(id, proxy, word));
     }
 
@@ -189,7 +214,8 @@ impl World {
         if let Word::Lines(_) = &word {
             connection.on_its_way -= 1;
             if std::mem::take(&mut connection.full) {
-                self.after(Actor::Plane, MICRO, move |world| {
+                let n = connection.plane;
+                self.after(Actor::Plane(n), MICRO, move |world| {
                     world.publish(id, publisher::Input::Written)
                 });
             }
@@ -224,11 +250,12 @@ impl World {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.down.lost = true;
             connection.up.last = at;
+            let n = connection.plane;
+            self.at(Actor::Plane(n), at, move |world| {
+                world.publish(id, publisher::Input::Ended);
+                world.connections.remove(&id);
+            });
         }
-        self.at(Actor::Plane, at, move |world| {
-            world.publish(id, publisher::Input::Ended);
-            world.connections.remove(&id);
-        });
     }
 
     /// The network drops a connection. Either side learns of it at its own time, or not at all.
@@ -237,7 +264,7 @@ impl World {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let proxy = connection.proxy;
+        let (proxy, n) = (connection.proxy, connection.plane);
         self.count.add("cuts");
         self.note(|| format!("net: connection {id} of proxy {proxy} is cut ({kind})"));
         let Some(connection) = self.connections.get_mut(&id) else {
@@ -272,7 +299,7 @@ impl World {
         }
         if let Some(within) = plane_learns {
             let delay = self.dice.below(within);
-            self.after(Actor::Plane, delay, move |world| {
+            self.after(Actor::Plane(n), delay, move |world| {
                 world.publish(id, publisher::Input::Ended);
                 world.close_plane_side(id);
             });
@@ -280,8 +307,9 @@ impl World {
     }
 
     /// The plane is gone: its proxies learn of it soon, or by its silence.
-    pub fn cut_all(&mut self) {
-        let ids: Vec<ConnId> = self.connections.keys().copied().collect();
+    pub fn cut_all(&mut self, n: usize) {
+        let own = self.connections.iter().filter(|(_, connection)| connection.plane == n);
+        let ids: Vec<ConnId> = own.map(|(id, _)| *id).collect();
         for id in ids {
             self.close_plane_side(id);
             let silent = self.dice.percent(15);

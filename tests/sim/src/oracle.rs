@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dataplane::upstream::endpoint::Identity;
 use shared::change::{Commit, Epoch, ObjectKey, OpId, Revision};
+use shared::stream::planes::{PUBLIC_AFTER, ROW_AGE_MAX};
 use shared::stream::roster::{MARGIN, Member};
 use shared::stream::subscriber::{OnLeaseEnd, Phase};
 use shared::stream::wait::Report;
@@ -105,6 +106,7 @@ impl World {
     /// A write was answered 200.
     pub fn promised(
         &mut self,
+        n: usize,
         what: &str,
         revision: Revision,
         objects: &[ObjectKey],
@@ -122,7 +124,7 @@ impl World {
             match report.detached.contains(&name) {
                 // It may be another of that name who is remembered.
                 true if self.has_namesake(&name) => {}
-                true => self.check_detached(what, &name, &member),
+                true => self.check_detached(n, what, &name, &member),
                 false => self.check_acknowledged(what, &name, &member, live, objects, revision),
             }
         }
@@ -156,8 +158,8 @@ impl World {
     }
 
     /// Named detached: its lease is over by its own clock, and the control plane could have heard it for long enough.
-    fn check_detached(&mut self, what: &str, name: &str, member: &Member) {
-        let now = self.plane_time();
+    fn check_detached(&mut self, n: usize, what: &str, name: &str, member: &Member) {
+        let now = self.plane_time(n);
         let enough = member.lease() + MARGIN;
         let leased = self
             .proxies
@@ -168,13 +170,35 @@ impl World {
                 "{what} was answered 200 with {name} named detached, which is within its lease"
             ));
         }
-        let Some(run) = self.plane.run.as_ref() else { return };
+        let Some(run) = self.planes[n].run.as_ref() else { return };
         let listened = now.since(run.since);
-        let silent = run.heard.get(&member.instance).map(|heard| now.since(*heard));
+        let silent = run.heard.get(&member.instance).map(|heard| now.since(heard.last));
         if listened < enough || silent.is_some_and(|silent| silent < enough) {
             self.violate(format!(
                 "{what} was answered 200 with {name} named detached, after {listened:?} of listening and {silent:?} of silence"
             ));
+        }
+        self.check_held_nowhere(n, what, name, member);
+    }
+
+    /// Whoever has been held by another control plane for a while is not detached, unless that one is taken for dead.
+    fn check_held_nowhere(&mut self, n: usize, what: &str, name: &str, member: &Member) {
+        for other in (0..self.planes.len()).filter(|other| *other != n) {
+            let now = self.plane_time(other);
+            let Some(run) = self.planes[other].run.as_ref() else {
+                continue;
+            };
+            let Some(heard) = run.heard.get(&member.instance).copied() else {
+                continue;
+            };
+            let known = now.since(heard.since) > PUBLIC_AFTER && now.since(heard.last) < member.lease();
+            let row = run.sharing.as_ref().and_then(|sharing| self.rows.written(sharing.id));
+            let alive = row.is_some_and(|row| self.now - row < SECOND * ROW_AGE_MAX.as_secs());
+            if known && alive && now.since(run.since) > PUBLIC_AFTER {
+                self.violate(format!(
+                    "{what} was answered 200 with {name} named detached, which another control plane heard just before"
+                ));
+            }
         }
     }
 
@@ -187,7 +211,7 @@ impl World {
         objects: &[ObjectKey],
         revision: Revision,
     ) {
-        let key = (member.instance, self.plane.volume, self.volume().history);
+        let key = (member.instance, self.mounted, self.volume().history);
         let said = self.acknowledged.get(&key).copied();
         let node = self.proxies.iter().find(|node| node.instance == member.instance);
         let refusing = node.and_then(|node| node.run.as_ref()).is_some_and(|run| {

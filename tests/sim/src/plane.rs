@@ -1,19 +1,23 @@
 //! The control plane: the machines that the binary links, and the little that its shells do around them.
 
 mod log;
+mod peers;
+mod rows;
+mod store;
+mod tail;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use controlplane::changelog::committer::{Committer, Stamp};
-use controlplane::changelog::{Head, History};
+use controlplane::changelog::{Decision, Head, History};
 use controlplane::push::join;
-use controlplane::store::core::Core;
 use shared::change::{Commit, OpId, Revision};
 use shared::state::State;
 use shared::stream::hub::{Hub, Refusal, WaitId};
 use shared::stream::message::Up;
+use shared::stream::planes::PlaneId;
 use shared::stream::publisher::{self, Closing, Output};
 use shared::stream::roster::{PAUSE, SessionId};
 use shared::time::Time;
@@ -24,21 +28,26 @@ use crate::clock::Clock;
 use crate::dice::{Dice, MILLI};
 use crate::network::ConnId;
 use crate::world::{Actor, World};
+pub use peers::{PeerId, PeerLink};
+pub use rows::Rows;
+use rows::Sharing;
+pub use store::Line;
 
 pub struct Plane {
     pub clock: Clock,
-    /// Which store it runs on.
-    pub volume: usize,
     pub life: u64,
     pub paused_until: u64,
+    /// How long it was stopped in all.
+    pub paused: u64,
+    pub line: Line,
     pub run: Option<Box<Run>>,
 }
 
 pub struct Run {
-    pub core: Core,
     pub committer: Committer,
     pub history: History,
     pub hub: Hub,
+    pub sharing: Option<Sharing>,
     tickets: HashMap<u64, Purpose>,
     last_ticket: u64,
     pub waits: HashMap<WaitId, Waiting>,
@@ -50,14 +59,22 @@ pub struct Run {
     /// When it began to run without a pause, by its own clock.
     pub since: Time,
     pulse: Time,
-    /// When an instance was heard last on a connection that counts.
-    pub heard: BTreeMap<Uuid, Time>,
+    pub heard: BTreeMap<Uuid, Heard>,
+}
+
+/// Of one instance, on connections that count.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// Never silent for longer than its lease since then.
+    pub since: Time,
+    pub last: Time,
 }
 
 pub enum Purpose {
     Write(OpNumber),
     Forget(OpNumber),
     Join(ConnId),
+    Look(ConnId),
     Leave(ConnId),
 }
 
@@ -65,43 +82,47 @@ impl Plane {
     pub fn new(dice: &mut Dice) -> Plane {
         Plane {
             clock: Clock::new(dice),
-            volume: 0,
             life: 0,
             paused_until: 0,
+            paused: 0,
+            line: Line::default(),
             run: None,
         }
     }
 }
 
 impl World {
-    pub fn plane_time(&self) -> Time {
-        self.plane.clock.read(self.now)
+    pub fn plane_time(&self, n: usize) -> Time {
+        self.planes[n].clock.read(self.now)
     }
 
-    pub fn start_plane(&mut self) {
-        self.plane.life += 1;
-        self.plane.paused_until = 0;
-        let now = self.plane_time();
-        let core = self.volume_mut().open();
-        let at = self.now;
-        self.volume_mut().look(&core, at);
+    pub fn start_plane(&mut self, n: usize) {
+        self.planes[n].life += 1;
+        self.planes[n].paused_until = 0;
+        let now = self.plane_time(n);
+        if !self.shared || self.volume().core().is_none() {
+            self.volume_mut().open();
+        }
+        self.learn();
+        let core = self.volume().core().expect("it was opened");
         let head = Arc::new(Head::of(core.load().expect("the store can be read")));
         let mut history = History::after_floor(Revision::ZERO);
         let commits = core.read(Revision::ZERO, usize::MAX).unwrap_or_default();
         commits.into_iter().for_each(|commit| history.push(Arc::new(commit)));
         let recent = history.recent();
-        let hub = Hub::new(&head.state, recent.iter().map(|commit| &**commit), None, now);
+        let id = self.shared.then(|| PlaneId(self.dice.uuid()));
+        let hub = Hub::new(&head.state, recent.iter().map(|commit| &**commit), id, now);
         let mut dice = Dice::new(self.dice.next());
         let stamp = Box::new(move || Stamp {
             op_id: OpId(dice.uuid()),
             at_ms: 0,
         });
-        self.note(|| format!("plane: starts at revision {}", head.state.revision));
-        self.plane.run = Some(Box::new(Run {
-            core,
+        self.note(|| format!("plane {n}: starts at revision {}", head.state.revision));
+        self.planes[n].run = Some(Box::new(Run {
             committer: Committer::new(head, stamp),
             history,
             hub,
+            sharing: id.map(Sharing::new),
             tickets: HashMap::new(),
             last_ticket: 0,
             waits: HashMap::new(),
@@ -112,60 +133,73 @@ impl World {
             pulse: now,
             heard: BTreeMap::new(),
         }));
-        self.tick_hub();
+        self.tick_hub(n);
+        if self.shared {
+            self.look_for_tail(n);
+            self.refresh_row(n);
+            self.tick_listeners(n);
+        }
         if self.faults.foreign && self.faults.follows {
-            self.poll_tail();
+            self.poll_tail(n);
         }
     }
 
     /// As by SIGKILL; perhaps in the middle of an append.
-    pub fn kill_plane(&mut self) {
-        let Some(run) = self.plane.run.take() else { return };
-        self.note(|| "plane: killed");
-        self.plane.life += 1;
+    pub fn kill_plane(&mut self, n: usize) {
+        let Some(run) = self.planes[n].run.take() else { return };
+        self.note(|| format!("plane {n}: killed"));
+        self.planes[n].life += 1;
+        if !self.shared {
+            self.tear(&run);
+        }
+        drop(run);
+        self.cut_all(n);
+        self.end_peers(n);
+        self.lose_clients(n);
+    }
+
+    /// The store dies with its process, perhaps in the middle of an append.
+    fn tear(&mut self, run: &Run) {
         if let Some((after, commit)) = &run.appending
             && self.dice.percent(70)
         {
             let writes = self.dice.below(40);
             self.volume_mut().fail_after(writes);
-            let done = run.core.append(*after, commit);
+            let done = self.volume().core().map(|core| core.append(*after, commit));
             self.note(|| format!("plane: dies in an append, {done:?}"));
             self.count.add("appends torn by a kill");
         }
         self.volume_mut().kill();
-        drop(run);
-        self.cut_all();
-        self.lose_clients();
     }
 
-    fn tick_hub(&mut self) {
+    fn tick_hub(&mut self, n: usize) {
         let forget_after = self.faults.forget_after;
-        let gone = self.hub(|hub, now| {
+        let gone = self.hub(n, |hub, now| {
             hub.tick(now);
             forget_after.map_or(Vec::new(), |after| hub.roster().forgotten(after, now))
         });
         for (name, instance) in gone.unwrap_or_default().into_iter().take(1) {
             self.count.add("members forgotten after long");
-            self.submit_forget("forget-after".into(), name, instance);
+            self.submit_forget(n, "forget-after".into(), name, instance);
         }
-        self.after(Actor::Plane, 250 * MILLI, World::tick_hub);
+        self.after(Actor::Plane(n), 250 * MILLI, move |world| world.tick_hub(n));
     }
 
     /// Runs a call on the hub and tells everybody what came of it.
-    pub fn hub<R>(&mut self, call: impl FnOnce(&mut Hub, Time) -> R) -> Option<R> {
-        let now = self.plane_time();
-        let run = self.plane.run.as_mut()?;
+    pub fn hub<R>(&mut self, n: usize, call: impl FnOnce(&mut Hub, Time) -> R) -> Option<R> {
+        let now = self.plane_time(n);
+        let run = self.planes[n].run.as_mut()?;
         if now.since(run.pulse) > PAUSE {
             run.since = now;
         }
         run.pulse = now;
         let result = call(&mut run.hub, now);
-        self.deliver();
+        self.deliver(n);
         Some(result)
     }
 
-    fn deliver(&mut self) {
-        let Some(run) = self.plane.run.as_mut() else { return };
+    fn deliver(&mut self, n: usize) {
+        let Some(run) = self.planes[n].run.as_mut() else { return };
         let news = run.hub.take_news();
         let closed: Vec<ConnId> = news
             .closed
@@ -178,16 +212,20 @@ impl World {
             .filter_map(|(id, report)| Some((run.waits.remove(&id)?, report)))
             .collect();
         for (waiting, report) in finished {
-            self.finish(waiting, report);
+            self.finish(n, waiting, report);
+        }
+        if news.told {
+            self.wake_tellers(n);
         }
         let mut woken = closed;
         if news.changed {
-            let live = self.connections.iter().filter(|(_, c)| c.publisher.is_some());
+            let live = self.connections.iter();
+            let live = live.filter(|(_, c)| c.plane == n && c.publisher.is_some());
             woken.extend(live.map(|(id, _)| *id));
         }
         for id in woken {
             let soon = self.dice.gap();
-            self.after(Actor::Plane, soon, move |world| {
+            self.after(Actor::Plane(n), soon, move |world| {
                 world.publish(id, publisher::Input::Wake)
             });
         }
@@ -195,24 +233,40 @@ impl World {
 
     /// Takes down what the checks go by: whom this control plane has heard, by its own clock.
     pub fn heard(&mut self, id: ConnId, up: &Up) {
-        let now = self.plane_time();
-        let Some(instance) = self.connections.get(&id).map(|connection| connection.instance) else {
+        let Some(connection) = self.connections.get(&id) else {
             return;
         };
-        if let (Some(run), Up::State(_)) = (self.plane.run.as_mut(), up)
-            && run.sessions.values().any(|live| *live == id)
-        {
-            run.heard.insert(instance, now);
+        let (n, instance) = (connection.plane, connection.instance);
+        let lease = self.proxies[connection.proxy].lease;
+        let now = self.plane_time(n);
+        let Some(run) = self.planes[n].run.as_mut() else { return };
+        let counts = run.sessions.values().any(|live| *live == id);
+        match up {
+            Up::State(_) if counts => {
+                let heard = run.heard.entry(instance).or_insert(Heard { since: now, last: now });
+                if now.since(heard.last) > lease {
+                    heard.since = now;
+                }
+                heard.last = now;
+            }
+            Up::Goodbye {} if self.shared => {
+                run.heard.remove(&instance);
+            }
+            _ => {}
         }
     }
 
     /// One input to one connection's publisher, with all that follows.
     pub fn publish(&mut self, id: ConnId, input: publisher::Input) {
-        let Some(mut publisher) = self.connections.get_mut(&id).and_then(|c| c.publisher.take()) else {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let n = connection.plane;
+        let Some(mut publisher) = connection.publisher.take() else {
             return;
         };
         let outputs = self
-            .hub(|hub, now| publisher.handle(input, hub, now))
+            .hub(n, |hub, now| publisher.handle(input, hub, now))
             .unwrap_or_default();
         let session = publisher.session();
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -224,18 +278,21 @@ impl World {
                     self.refused(id, &refusal);
                     self.refuse(id, Some(&refusal));
                 }
-                // Only on a shared store.
-                Output::Look | Output::Unavailable => self.refuse(id, None),
+                Output::Unavailable => self.refuse(id, None),
+                Output::Look => {
+                    self.count.add("heads looked for before a refusal");
+                    self.submit(n, "stream".into(), Arc::new(|_| Decision::Nothing), Purpose::Look(id));
+                }
                 Output::Join { name, member, replaces } => {
                     self.count.add("joins");
                     if replaces.is_some() {
                         self.count.add("instances replaced");
                     }
                     let decide = join::joining(name.clone(), member, replaces);
-                    self.submit(name, decide, Purpose::Join(id));
+                    self.submit(n, name, decide, Purpose::Join(id));
                 }
                 Output::Accept => {
-                    if let (Some(run), Some(session)) = (self.plane.run.as_mut(), session) {
+                    if let (Some(run), Some(session)) = (self.planes[n].run.as_mut(), session) {
                         run.sessions.insert(session, id);
                     }
                 }
@@ -244,7 +301,7 @@ impl World {
                 Output::Answered(_) => {}
                 Output::Leave { name, instance } => {
                     self.count.add("goodbyes");
-                    self.submit(name.clone(), join::leaving(name, instance, true), Purpose::Leave(id));
+                    self.submit(n, name.clone(), join::leaving(name, instance, true), Purpose::Leave(id));
                 }
                 Output::Close(closing) => self.closed(id, closing),
             }
@@ -275,9 +332,10 @@ impl World {
             return;
         };
         let (name, instance) = (self.proxies[connection.proxy].name.clone(), connection.instance);
+        let run = self.planes[connection.plane].run.as_ref();
         let held = matches!(refusal, Refusal::Held { .. });
         // A join of which the plane does not know yet that it stands is none to it.
-        let known = self.plane.run.as_ref().map(|run| run.committer.head().state.revision);
+        let known = run.map(|run| run.committer.head().state.revision);
         let members = known.map_or(Vec::new(), |known| self.volume().members(known));
         if held
             && members
@@ -293,8 +351,8 @@ impl World {
     }
 
     /// A configuration that the cache may hand out: not older than what was promised to connections.
-    pub fn snapshot(&mut self) -> Option<State> {
-        let run = self.plane.run.as_ref()?;
+    pub fn snapshot(&mut self, n: usize) -> Option<State> {
+        let run = self.planes[n].run.as_ref()?;
         let head = &run.committer.head().state;
         let promised = run.hub.offered_revision();
         let fits = |state: &&State| state.epoch == head.epoch && state.configured >= promised;
@@ -304,16 +362,11 @@ impl World {
     }
 
     /// Stops it as by SIGSTOP.
-    pub fn pause_plane(&mut self, time: Duration) {
-        self.plane.paused_until = self.plane.paused_until.max(self.now + time.as_nanos() as u64);
+    pub fn pause_plane(&mut self, n: usize, time: Duration) {
+        let plane = &mut self.planes[n];
+        plane.paused += time.as_nanos() as u64;
+        plane.paused_until = plane.paused_until.max(self.now + time.as_nanos() as u64);
     }
-}
-
-enum Outcome {
-    True,
-    Unavailable,
-    UnknownDone,
-    UnknownLater,
 }
 
 fn summary(commit: &Commit) -> String {

@@ -33,6 +33,8 @@ pub struct Proxy {
     pub medium: Arc<Medium>,
     pub clock: Clock,
     pub lease: Duration,
+    /// The control plane that it dials first.
+    pub first_address: usize,
     pub on_lease_end: OnLeaseEnd,
     pub life: u64,
     pub paused_until: u64,
@@ -124,7 +126,7 @@ impl World {
             return;
         }
         let fresh = self.dice.uuid();
-        let seed = self.dice.next();
+        let (seed, urls) = (self.dice.next(), self.planes.len());
         let node = &mut self.proxies[i];
         node.life += 1;
         node.paused_until = 0;
@@ -150,7 +152,7 @@ impl World {
             },
             lease: node.lease,
             on_lease_end: node.on_lease_end,
-            urls: 1,
+            urls,
             seed,
         };
         let loaded = state.as_ref().map(|state| (state.epoch, state.configured));

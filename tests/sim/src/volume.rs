@@ -86,6 +86,8 @@ impl StorageBackend for Handle {
 }
 
 pub struct Volume {
+    /// As whoever runs on it has opened it.
+    core: Option<Core>,
     image: Arc<Mutex<Image>>,
     fresh: Epoch,
     /// All that it was called, oldest first.
@@ -108,6 +110,7 @@ pub struct Volume {
 impl Volume {
     pub fn new(fresh: Epoch) -> Volume {
         Volume {
+            core: None,
             image: Arc::default(),
             fresh,
             epochs: vec![fresh],
@@ -123,17 +126,23 @@ impl Volume {
     }
 
     /// By a new process; the last one is dead.
-    pub fn open(&mut self) -> Core {
+    pub fn open(&mut self) {
         let generation = self.kill();
         let handle = Handle {
             image: self.image.clone(),
             generation,
         };
-        Core::with_backend(handle, self.fresh).expect("whatever happened to its process, the store opens")
+        let core = Core::with_backend(handle, self.fresh);
+        self.core = Some(core.expect("whatever happened to its process, the store opens"));
+    }
+
+    pub fn core(&self) -> Option<&Core> {
+        self.core.as_ref()
     }
 
     /// The process that has it open dies.
     pub fn kill(&mut self) -> u64 {
+        self.core = None;
         let mut image = self.image.lock().unwrap_or_else(PoisonError::into_inner);
         image.generation += 1;
         image.writes_left = None;
@@ -145,7 +154,8 @@ impl Volume {
     }
 
     /// Learns what was appended. Gives the new commits.
-    pub fn look(&mut self, core: &Core, now: u64) -> Vec<Arc<Commit>> {
+    pub fn look(&mut self, now: u64) -> Vec<Arc<Commit>> {
+        let Some(core) = &self.core else { return Vec::new() };
         let new: Vec<_> = core
             .read(self.head(), usize::MAX)
             .unwrap_or_default()

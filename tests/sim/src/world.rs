@@ -14,15 +14,15 @@ use crate::coverage::Coverage;
 use crate::dice::{Dice, SECOND};
 use crate::faults::Faults;
 use crate::network::{ConnId, Connection};
-use crate::plane::Plane;
+use crate::plane::{PeerId, PeerLink, Plane, Rows};
 use crate::proxy::Proxy;
 use crate::volume::Volume;
 
 /// Whose doing an event is: it dies with its process, and waits while that is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
     World,
-    Plane,
+    Plane(usize),
     Proxy(usize),
 }
 
@@ -65,8 +65,13 @@ pub struct World {
     pub dice: Dice,
     events: BinaryHeap<Reverse<Event>>,
     number: u64,
-    pub plane: Plane,
+    /// More than one only on a store that several share.
+    pub planes: Vec<Plane>,
+    /// The store outlives its control planes, and they know of each other.
+    pub shared: bool,
     pub volumes: Vec<Volume>,
+    /// Which of them the control planes run on.
+    pub mounted: usize,
     pub proxies: Vec<Proxy>,
     /// All that there were.
     pub instances: BTreeSet<(Arc<str>, Uuid)>,
@@ -74,6 +79,9 @@ pub struct World {
     pub acknowledged: BTreeMap<(Uuid, usize, u64), Revision>,
     pub connections: BTreeMap<ConnId, Connection>,
     pub last_connection: u64,
+    pub rows: Rows,
+    pub peers: BTreeMap<PeerId, PeerLink>,
+    pub last_peer: PeerId,
     pub clients: Clients,
     pub faults: Faults,
     pub count: Coverage,
@@ -85,21 +93,28 @@ impl World {
     pub fn new(seed: u64, traced: bool) -> World {
         let mut dice = Dice::new(seed);
         dataplane::pipeline::dice::seed(dice.next());
+        let shared = dice.percent(50);
+        let planes = if shared { dice.one(&[1, 2, 2, 3, 3]) } else { 1 };
         let volume = Volume::new(shared::change::Epoch(dice.uuid()));
         World {
             now: 0,
             origin: Instant::now(),
             events: BinaryHeap::new(),
             number: 0,
-            plane: Plane::new(&mut dice),
+            planes: (0..planes).map(|_| Plane::new(&mut dice)).collect(),
+            shared,
             volumes: vec![volume],
+            mounted: 0,
             proxies: Vec::new(),
             instances: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             connections: BTreeMap::new(),
             last_connection: 0,
+            rows: Rows::default(),
+            peers: BTreeMap::new(),
+            last_peer: 0,
             clients: Clients::new(&mut dice),
-            faults: Faults::new(&mut dice),
+            faults: Faults::new(&mut dice, shared),
             count: Coverage::default(),
             violation: None,
             trace: traced.then(Vec::new),
@@ -110,7 +125,7 @@ impl World {
     fn life(&self, actor: Actor) -> u64 {
         match actor {
             Actor::World => 0,
-            Actor::Plane => self.plane.life,
+            Actor::Plane(plane) => self.planes[plane].life,
             Actor::Proxy(proxy) => self.proxies[proxy].life,
         }
     }
@@ -118,7 +133,7 @@ impl World {
     fn paused_until(&self, actor: Actor) -> u64 {
         match actor {
             Actor::World => 0,
-            Actor::Plane => self.plane.paused_until,
+            Actor::Plane(plane) => self.planes[plane].paused_until,
             Actor::Proxy(proxy) => self.proxies[proxy].paused_until,
         }
     }
@@ -163,11 +178,11 @@ impl World {
     }
 
     pub fn volume(&self) -> &Volume {
-        &self.volumes[self.plane.volume]
+        &self.volumes[self.mounted]
     }
 
     pub fn volume_mut(&mut self) -> &mut Volume {
-        &mut self.volumes[self.plane.volume]
+        &mut self.volumes[self.mounted]
     }
 
     pub fn violate(&mut self, what: impl Display) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 impl World {
-    pub fn decided(&mut self, number: OpNumber, result: Result<Committed, WriteError>) {
+    pub fn decided(&mut self, n: usize, number: OpNumber, result: Result<Committed, WriteError>) {
         let Some(asked) = self.clients.ops.get(&number).cloned() else {
             return;
         };
@@ -38,7 +38,7 @@ impl World {
                 asked.what
             ));
         }
-        let Some(run) = self.plane.run.as_mut() else { return };
+        let Some(run) = self.planes[n].run.as_mut() else { return };
         let plan = Plan::of(&asked.what.subject(), &committed, &run.history, asked.goal, None);
         if plan.goal == Goal::None {
             self.clients.ops.remove(&number);
@@ -50,25 +50,25 @@ impl World {
             committed,
             plan,
         };
-        match self.hub(|hub, now| hub.wait(spec, now)) {
+        match self.hub(n, |hub, now| hub.wait(spec, now)) {
             None => {}
-            Some(Err(report)) => self.finish(waiting, *report),
+            Some(Err(report)) => self.finish(n, waiting, *report),
             Some(Ok(id)) => {
-                if let Some(run) = self.plane.run.as_mut() {
+                if let Some(run) = self.planes[n].run.as_mut() {
                     run.waits.insert(id, waiting);
                 }
-                self.after(Actor::Plane, timeout.as_nanos() as u64, move |world| {
-                    let report = world.hub(|hub, now| hub.give_up(id, now)).flatten();
-                    let waiting = world.plane.run.as_mut().and_then(|run| run.waits.remove(&id));
+                self.after(Actor::Plane(n), timeout.as_nanos() as u64, move |world| {
+                    let report = world.hub(n, |hub, now| hub.give_up(id, now)).flatten();
+                    let waiting = world.planes[n].run.as_mut().and_then(|run| run.waits.remove(&id));
                     if let (Some(report), Some(waiting)) = (report, waiting) {
-                        world.finish(waiting, report);
+                        world.finish(n, waiting, report);
                     }
                 });
             }
         }
     }
 
-    pub fn finish(&mut self, waiting: Waiting, report: Report) {
+    pub fn finish(&mut self, n: usize, waiting: Waiting, report: Report) {
         let Some(asked) = self.clients.ops.remove(&waiting.op) else {
             return;
         };
@@ -81,7 +81,7 @@ impl World {
         if !report.detached.is_empty() {
             self.count.add("writes that named a proxy detached");
         }
-        if self.now > asked.at + ANSWER_WITHIN + self.plane_was_paused() {
+        if self.now > asked.at + ANSWER_WITHIN + self.planes[n].paused {
             self.violate(format!(
                 "{:?} was answered after {} s",
                 asked.what,
@@ -94,6 +94,7 @@ impl World {
                 self.count.add("writes that waited for a drain");
             }
             self.promised(
+                n,
                 &format!("{:?}", asked.what),
                 waiting.committed.revision,
                 &waiting.plan.spec.objects,
@@ -129,8 +130,8 @@ impl World {
         }
     }
 
-    pub(super) fn ask_to_forget(&mut self, number: OpNumber, name: &str) {
-        let stands = self.hub(|hub, now| hub.forget(name, now));
+    pub(super) fn ask_to_forget(&mut self, n: usize, number: OpNumber, name: &str) {
+        let stands = self.hub(n, |hub, now| hub.forget(name, now));
         match stands {
             None => {}
             Some(Forget::Absent) => drop(self.clients.ops.remove(&number)),
@@ -147,8 +148,8 @@ impl World {
                 match due {
                     true => {
                         let name: Arc<str> = name.into();
-                        self.after(Actor::Plane, rest.as_nanos() as u64, move |world| {
-                            world.ask_to_forget(number, &name);
+                        self.after(Actor::Plane(n), rest.as_nanos() as u64, move |world| {
+                            world.ask_to_forget(n, number, &name);
                         });
                     }
                     false => drop(self.clients.ops.remove(&number)),
@@ -157,13 +158,13 @@ impl World {
             Some(Forget::Now { instance }) => {
                 self.count.add("members forgotten on demand");
                 let decide = join::leaving(name.into(), instance, false);
-                self.submit("operator".into(), decide, Purpose::Forget(number));
+                self.submit(n, "operator".into(), decide, Purpose::Forget(number));
             }
         }
     }
 
-    pub fn submit_forget(&mut self, actor: Arc<str>, name: Arc<str>, instance: Uuid) {
-        self.submit(actor, join::leaving(name, instance, false), Purpose::Forget(0));
+    pub fn submit_forget(&mut self, n: usize, actor: Arc<str>, name: Arc<str>, instance: Uuid) {
+        self.submit(n, actor, join::leaving(name, instance, false), Purpose::Forget(0));
     }
 
     pub fn forgotten(&mut self, number: OpNumber, result: &Result<Committed, WriteError>) {
@@ -177,7 +178,7 @@ impl World {
             .clients
             .ops
             .values()
-            .find(|asked| self.now > asked.at + ANSWER_WITHIN + self.plane_was_paused());
+            .find(|asked| self.now > asked.at + ANSWER_WITHIN + self.planes[asked.plane].paused);
         if let Some(asked) = late.cloned() {
             self.violate(format!(
                 "{:?} has got no answer in {} s",
@@ -185,9 +186,5 @@ impl World {
                 (self.now - asked.at) / SECOND
             ));
         }
-    }
-
-    pub(super) fn plane_was_paused(&self) -> u64 {
-        self.faults.plane_paused
     }
 }

@@ -211,8 +211,28 @@ impl World {
         }
     }
 
+    /// Once faults are over: every control plane knows the log's head, and the others that there are.
+    fn check_planes(&mut self) {
+        let head = self.volume().head();
+        for n in 0..self.planes.len() {
+            let (now, others) = (self.plane_time(n), self.planes.len() - 1);
+            let Some(run) = self.planes[n].run.as_ref() else {
+                self.violate(format!("plane {n} ends without a life"));
+                continue;
+            };
+            let planes = run.hub.roster().planes();
+            let (known, heard) = (run.hub.revision(), planes.alive(now).len());
+            if self.shared && (known, heard) != (head, others) {
+                self.violate(format!(
+                    "plane {n} ends at {known} of {head}, with {heard} of {others} others"
+                ));
+            }
+        }
+    }
+
     /// Once faults are over: everyone holds what the log holds, and knows it.
     pub fn check_converged(&mut self) {
+        self.check_planes();
         let head = self.volume().now().clone();
         let table = shared::table::Table::of(&head).0;
         for i in 0..self.proxies.len() {

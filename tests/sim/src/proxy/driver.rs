@@ -60,7 +60,9 @@ impl World {
             if let Input::Lines(lines) = &input {
                 for line in lines {
                     match line {
-                        shared::stream::message::Down::Welcome(_) => run.proven = run.proven.max(Some(run.hello_sent)),
+                        shared::stream::message::Down::Welcome(welcome) if welcome.leased => {
+                            run.proven = run.proven.max(Some(run.hello_sent))
+                        }
                         shared::stream::message::Down::Beat(beat) => run.proven = run.proven.max(beat.echo),
                         _ => {}
                     }
@@ -90,8 +92,8 @@ impl World {
 
     pub(super) fn act(&mut self, i: usize, output: Output) -> Option<Input> {
         match output {
-            Output::Connect { .. } => {
-                let id = self.dial(i);
+            Output::Connect { url } => {
+                let id = self.dial(i, url);
                 self.proxies[i].run.as_mut()?.connection = Some(id);
             }
             Output::Close => {
@@ -151,11 +153,15 @@ impl World {
         self.count.add("snapshots fetched");
         let Some(run) = &mut self.proxies[i].run else { return };
         run.fetch += 1;
+        let n = run
+            .connection
+            .and_then(|id| self.connections.get(&id))
+            .map_or(0, |c| c.plane);
         let (number, life) = (run.fetch, self.proxies[i].life);
         let asked = self.dice.between(100 * MICRO, 30 * MILLI);
         let asked_at = (self.now + asked).max(self.proxies[i].up_stalled_until);
         self.at(Actor::World, asked_at, move |world| {
-            let made = world.snapshot().ok_or_else(|| "nobody is there".to_owned());
+            let made = world.snapshot(n).ok_or_else(|| "nobody is there".to_owned());
             let back = world.dice.between(100 * MICRO, 30 * MILLI);
             if world.proxies[i].life != life {
                 return;

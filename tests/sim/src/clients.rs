@@ -41,6 +41,8 @@ pub struct Clients {
     ops: BTreeMap<OpNumber, Asked>,
     last: OpNumber,
     last_delete: Option<What>,
+    /// Faults have been over for long.
+    settled: bool,
 }
 
 /// A write that has not been answered yet.
@@ -57,6 +59,8 @@ struct Asked {
     at: u64,
     /// Which control plane was asked.
     plane: usize,
+    /// All is well: there is no excuse.
+    must_succeed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -232,6 +236,17 @@ impl World {
         }
     }
 
+    /// Through each control plane, now that the fleet and the store are whole again.
+    pub fn last_writes(&mut self) {
+        self.clients.settled = true;
+        for n in 0..self.planes.len() {
+            let name = self.dice.one(&SERVICES);
+            let body = self.service_body(name);
+            self.ask_of(n, What::PutService(name, body), None);
+            self.ask_of(n, What::DeleteOdd, None);
+        }
+    }
+
     fn ask_of(&mut self, n: usize, what: What, goal: Option<Goal>) {
         let Some(head) = self.planes[n].run.as_ref().map(|run| run.committer.head().clone()) else {
             return;
@@ -253,6 +268,7 @@ impl World {
             history: self.volume().history,
             at: self.now,
             plane: n,
+            must_succeed: self.clients.settled,
         };
         self.clients.ops.insert(number, asked);
         let way = self.dice.between(10_000, MILLI);

@@ -25,7 +25,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use coverage::Coverage;
 
-use clients::What;
 use dice::SECOND;
 use world::{Actor, World};
 
@@ -89,9 +88,7 @@ fn live(world: &mut World) {
     world.at(Actor::World, CHAOS + 10 * SECOND, World::set_up_strays);
     world.at(Actor::World, CHAOS + 30 * SECOND, World::set_up_strays);
     world.at(Actor::World, CHAOS + 15 * SECOND, |world| world.clients.quiet = true);
-    world.at(Actor::World, CHAOS + REST - 20 * SECOND, |world| {
-        world.ask(What::DeleteOdd, None)
-    });
+    world.at(Actor::World, CHAOS + REST - 20 * SECOND, World::last_writes);
     world.run(CHAOS + REST);
     if world.violation.is_none() {
         world.check_converged();

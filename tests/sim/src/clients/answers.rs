@@ -28,6 +28,9 @@ impl World {
                     self.never(&asked.actor);
                 }
                 self.clients.ops.remove(&number);
+                if asked.must_succeed {
+                    self.violate(format!("{:?} failed in peace: {error:?}", asked.what));
+                }
                 return;
             }
         };
@@ -78,6 +81,9 @@ impl World {
             (false, true) => "writes refused by a proxy",
             (false, false) => "writes answered 504",
         });
+        if asked.must_succeed && !report.reached {
+            self.violate(format!("{:?} was not answered 200 in peace: {report:?}", asked.what));
+        }
         if !report.detached.is_empty() {
             self.count.add("writes that named a proxy detached");
         }

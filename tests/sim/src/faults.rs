@@ -45,6 +45,8 @@ enum Fault {
     CutStore,
     SlowStore,
     SlowTail,
+    FullStore,
+    Isolate,
 }
 
 /// On any store.
@@ -68,7 +70,7 @@ const EVERYWHERE: [Fault; 13] = [
 const ALONE: [Fault; 3] = [Fault::BackUp, Fault::GoBack, Fault::WrongVolume];
 
 /// Of one that several share.
-const SHARED: [Fault; 7] = [
+const SHARED: [Fault; 9] = [
     Fault::MoveProxy,
     Fault::SeverProxy,
     Fault::CutPeer,
@@ -76,6 +78,8 @@ const SHARED: [Fault; 7] = [
     Fault::CutStore,
     Fault::SlowStore,
     Fault::SlowTail,
+    Fault::FullStore,
+    Fault::Isolate,
 ];
 
 pub struct Faults {
@@ -258,7 +262,8 @@ impl World {
             Fault::SeverProxy => self.sever_proxy(i, n),
             Fault::CutPeer => self.cut_some_peer(),
             Fault::SeverPlanes => self.sever_planes(n),
-            Fault::CutStore | Fault::SlowStore | Fault::SlowTail => self.spoil_line(fault, n),
+            Fault::CutStore | Fault::SlowStore | Fault::SlowTail | Fault::FullStore => self.spoil_line(fault, n),
+            Fault::Isolate => self.isolate(n),
         }
     }
 

@@ -54,7 +54,7 @@ pub struct Connection {
 enum Word {
     Connected,
     Lines(Bytes),
-    Refused { status: u16, detail: String },
+    Refused { status: u16, detail: String, held: bool },
     End,
 }
 
@@ -168,7 +168,8 @@ impl World {
             Some(refusal) => (409, refusal.to_string()),
             None => (503, "the proxy could not join".to_owned()),
         };
-        self.send_down(id, Word::Refused { status, detail });
+        let held = refusal.is_some_and(Refusal::is_held);
+        self.send_down(id, Word::Refused { status, detail, held });
         self.close_plane_side(id);
     }
 
@@ -232,7 +233,9 @@ impl World {
                     .collect();
                 Input::Lines(lines)
             }
-            Word::Refused { status, detail } => Input::Disconnected(Disconnected::Refused { status, detail }),
+            Word::Refused { status, detail, held } => {
+                Input::Disconnected(Disconnected::Refused { status, detail, held })
+            }
             Word::End => Input::Disconnected(Disconnected::Lost("closed".into())),
         };
         if matches!(input, Input::Disconnected(_)) {

@@ -24,8 +24,8 @@ impl World {
         }
     }
 
-    fn sever(&mut self, one: Actor, other: Actor) {
-        let until = self.now + self.dice.between(500 * MILLI, 25 * SECOND);
+    /// Each way, or only one.
+    fn sever(&mut self, one: Actor, other: Actor, until: u64) {
         let ways = self.dice.below(3);
         self.note(|| {
             format!(
@@ -41,26 +41,43 @@ impl World {
         }
     }
 
+    fn until_later(&mut self) -> u64 {
+        let longest = self.dice.one(&[2 * SECOND, 10 * SECOND, 35 * SECOND]);
+        self.now + self.dice.between(200 * MILLI, longest)
+    }
+
     pub(super) fn sever_proxy(&mut self, i: usize, n: usize) {
         self.count.add("proxies severed from a control plane");
-        self.sever(Actor::Proxy(i), Actor::Plane(n));
+        let until = self.until_later();
+        self.sever(Actor::Proxy(i), Actor::Plane(n), until);
     }
 
     /// From one other, or from all.
     pub(super) fn sever_planes(&mut self, n: usize) {
-        let others: Vec<usize> = (0..self.planes.len()).filter(|other| *other != n).collect();
+        let mut others: Vec<usize> = (0..self.planes.len()).filter(|other| *other != n).collect();
         if others.is_empty() {
             return;
         }
         self.count.add("control planes severed from each other");
-        match self.dice.percent(50) {
-            true => {
-                let other = self.dice.one(&others);
-                self.sever(Actor::Plane(n), Actor::Plane(other));
-            }
-            false => others
-                .into_iter()
-                .for_each(|other| self.sever(Actor::Plane(n), Actor::Plane(other))),
+        if self.dice.percent(50) {
+            others = vec![self.dice.one(&others)];
+        }
+        let until = self.until_later();
+        for other in others {
+            self.sever(Actor::Plane(n), Actor::Plane(other), until);
+        }
+    }
+
+    /// It reads, and nobody hears of it: neither its peers nor, by its row, whoever asks the store.
+    pub(super) fn isolate(&mut self, n: usize) {
+        self.count.add("control planes isolated");
+        let until = self.now + self.dice.between(5 * SECOND, 40 * SECOND);
+        self.note(|| format!("plane {n}: isolated until {} s", until / SECOND));
+        self.planes[n].line.full_until = until;
+        for other in (0..self.planes.len()).filter(|other| *other != n) {
+            let (own, other) = (Actor::Plane(n), Actor::Plane(other));
+            self.faults.severed.insert((own, other), until);
+            self.faults.severed.insert((other, own), until);
         }
     }
 
@@ -71,8 +88,7 @@ impl World {
     }
 
     pub(super) fn spoil_line(&mut self, fault: Fault, n: usize) {
-        let longest = self.dice.one(&[2 * SECOND, 10 * SECOND, 35 * SECOND]);
-        let until = self.now + self.dice.between(200 * MILLI, longest);
+        let until = self.until_later();
         self.note(|| format!("plane {n}: {fault:?} until {} s", until / SECOND));
         let line = &mut self.planes[n].line;
         match fault {
@@ -83,6 +99,10 @@ impl World {
             Fault::SlowStore => {
                 line.slow_until = until;
                 self.count.add("slow stores");
+            }
+            Fault::FullStore => {
+                line.full_until = until;
+                self.count.add("stores that take nothing");
             }
             _ => {
                 line.lags_until = until;

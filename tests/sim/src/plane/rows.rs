@@ -69,7 +69,7 @@ impl World {
             url: n.to_string().into(),
             beat: sharing.beat,
         };
-        let trip = self.trip(n);
+        let trip = self.trip_to_write(n);
         let operation = move |world: &mut World| world.write_row(row);
         self.travel(n, trip, operation, move |world, written| {
             world.read_rows(n, written.is_some().then_some(began), due);

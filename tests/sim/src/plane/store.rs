@@ -37,6 +37,8 @@ pub struct Line {
     /// Nothing gets through until then, in one direction at least.
     pub cut_until: u64,
     pub slow_until: u64,
+    /// It can be read, and takes nothing until then.
+    pub full_until: u64,
     /// Reads of what others appended take their time until then.
     pub lags_until: u64,
 }
@@ -50,6 +52,18 @@ fn nobody() -> ReadError {
 }
 
 impl World {
+    /// What becomes of an operation that changes something.
+    pub(super) fn trip_to_write(&mut self, n: usize) -> Trip {
+        match self.now < self.planes[n].line.full_until {
+            true => Trip {
+                there: None,
+                back: self.now + self.dice.below(50 * MILLI),
+                known: Known::Refused,
+            },
+            false => self.trip(n),
+        }
+    }
+
     /// What becomes of an operation that a plane begins now.
     pub(super) fn trip(&mut self, n: usize) -> Trip {
         let line = self.planes[n].line;
@@ -113,7 +127,7 @@ impl World {
 
     pub(super) fn append(&mut self, n: usize, after: Revision, commit: Arc<Commit>) {
         let trip = match self.shared {
-            true => self.trip(n),
+            true => self.trip_to_write(n),
             false => self.trip_at_home(),
         };
         if let Some(run) = self.planes[n].run.as_mut() {

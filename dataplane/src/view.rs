@@ -9,13 +9,16 @@ mod pool;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use imbl::HashMap;
+use net::clock::boottime;
 use shared::model::ServiceName;
 use shared::stream::message;
 use shared::table::Table;
+use shared::time::Time;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +69,20 @@ pub struct Views {
     names: Arc<Names>,
     draining: DrainingSet,
     drained: Arc<DrainSignal>,
+    lease: Arc<LeaseEnd>,
 }
+
+/// By the clock that runs through a suspend, in nanoseconds.
+#[derive(Debug)]
+struct LeaseEnd(AtomicU64);
+
+impl Default for LeaseEnd {
+    fn default() -> LeaseEnd {
+        LeaseEnd(AtomicU64::new(NEVER))
+    }
+}
+
+const NEVER: u64 = u64::MAX;
 
 impl Views {
     pub fn new(workers: usize) -> Arc<Views> {
@@ -76,6 +92,7 @@ impl Views {
             names: Arc::default(),
             draining: DrainingSet::default(),
             drained: Arc::default(),
+            lease: Arc::default(),
         })
     }
 
@@ -186,7 +203,15 @@ impl Views {
     }
 
     pub fn reader(&self) -> Reader {
-        Reader(RefCell::new(Cache::new(self.current.clone())))
+        Reader {
+            cache: RefCell::new(Cache::new(self.current.clone())),
+            lease: self.lease.clone(),
+        }
+    }
+
+    /// No request may be sent to an upstream after that.
+    pub fn send_until(&self, end: Option<Time>) {
+        self.lease.0.store(end.map_or(NEVER, Time::as_nanos), Ordering::Relaxed);
     }
 
     pub fn names(&self) -> &Arc<Names> {
@@ -200,12 +225,23 @@ impl Views {
 }
 
 /// A worker's own way to the view of now: a look costs one load, unless it has been swapped since the last.
-pub struct Reader(RefCell<Cache<Arc<ArcSwap<View>>, Arc<View>>>);
+pub struct Reader {
+    cache: RefCell<Cache<Arc<ArcSwap<View>>, Arc<View>>>,
+    lease: Arc<LeaseEnd>,
+}
 
 impl Reader {
     /// Hands over the view of now. `look` decides at once and keeps nothing; it must not call `with` itself.
     pub fn with<R>(&self, look: impl FnOnce(&View) -> R) -> R {
-        look(self.0.borrow_mut().load())
+        look(self.cache.borrow_mut().load())
+    }
+
+    /// Whether requests may still be sent, by the clock of now.
+    pub fn may_send(&self) -> bool {
+        match self.lease.0.load(Ordering::Relaxed) {
+            NEVER => true,
+            end => boottime().as_nanos() < end,
+        }
     }
 }
 

@@ -34,6 +34,8 @@ const SAID_MAX: usize = 64;
 /// What was read and not handled yet.
 const EVENTS_MAX: usize = 4;
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Member of a problem document: the proxy's name is another's.
+pub const HELD: &str = "held";
 /// Of an answer that is no stream.
 const PROBLEM_MAX: usize = 64 << 10;
 const PROBLEM_WITHIN: Duration = Duration::from_secs(5);
@@ -124,10 +126,11 @@ async fn speak<T: DeserializeOwned>(
     };
     match answer.status() {
         StatusCode::OK => listen(answer.into_body(), events).await,
-        status => Disconnected::Refused {
-            status: status.as_u16(),
-            detail: problem(answer.into_body()).await,
-        },
+        status => {
+            let (detail, held) = problem(answer.into_body()).await;
+            let status = status.as_u16();
+            Disconnected::Refused { status, detail, held }
+        }
     }
 }
 
@@ -181,16 +184,18 @@ fn parse<T: DeserializeOwned>(lines: &mut Lines) -> Result<Vec<T>, String> {
     Ok(heap)
 }
 
-/// The detail of a problem document, or what there is of it.
-async fn problem(body: Incoming) -> String {
+/// The detail of a problem document, or what there is of it, and whether the name is another's.
+async fn problem(body: Incoming) -> (String, bool) {
     let read = tokio::time::timeout(PROBLEM_WITHIN, Limited::new(body, PROBLEM_MAX).collect()).await;
     let Ok(Ok(body)) = read else {
-        return "without an explanation".to_owned();
+        return ("without an explanation".to_owned(), false);
     };
     let bytes = body.to_bytes();
     let document = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
     let detail = document.as_ref().and_then(|document| document.get("detail")?.as_str());
-    detail.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), str::to_owned)
+    let held = document.as_ref().and_then(|document| document.get(HELD)?.as_bool());
+    let detail = detail.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), str::to_owned);
+    (detail, held.unwrap_or_default())
 }
 
 impl Requests {

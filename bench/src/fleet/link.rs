@@ -222,6 +222,7 @@ mod tests {
             succeeds: Vec::new(),
             head: Revision(head),
             leased: true,
+            current: true,
         })
     }
 

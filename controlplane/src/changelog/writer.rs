@@ -38,6 +38,8 @@ pub struct Writer {
     waiting: HashMap<Ticket, oneshot::Sender<Result<Committed, WriteError>>>,
     next_ticket: Ticket,
     effect: Option<Effect>,
+    /// The last append failed.
+    failing: bool,
 }
 
 impl Writer {
@@ -49,6 +51,7 @@ impl Writer {
             waiting: HashMap::new(),
             next_ticket: 0,
             effect: None,
+            failing: false,
         }
     }
 
@@ -67,6 +70,9 @@ impl Writer {
                 },
                 input = finished(&mut self.effect) => {
                     self.effect = None;
+                    if let Input::Appended(result) = &input {
+                        self.tell(result);
+                    }
                     input
                 }
                 Some(heard) = heard.recv() => {
@@ -86,6 +92,22 @@ impl Writer {
         let held = last.is_none_or(|last| self.committer.head().state.revision >= last);
         if let Some(began) = heard.whole.filter(|_| held) {
             self.shared.read.send_replace(began);
+        }
+    }
+
+    /// An append that failed is tried again ten times a second: that is told once.
+    fn tell(&mut self, result: &Result<(), AppendError>) {
+        match result {
+            Err(AppendError::Conflict) => tracing::debug!("another commit was faster"),
+            Err(error) if !self.failing => {
+                tracing::error!(%error, "the log takes no writes for now");
+                self.failing = true;
+            }
+            Ok(()) if self.failing => {
+                tracing::info!("the log takes writes again");
+                self.failing = false;
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 
@@ -144,15 +166,7 @@ async fn elapsed(wake_in: Option<Duration>) {
 }
 
 fn append(log: Arc<dyn Log>, after: Revision, commit: Arc<Commit>) -> Effect {
-    Box::pin(async move {
-        let result = log.append(after, commit).await;
-        match &result {
-            Ok(()) => {}
-            Err(AppendError::Conflict) => tracing::debug!(%after, "another commit was faster"),
-            Err(error) => tracing::error!(%error, %after, "an append failed"),
-        }
-        Input::Appended(result)
-    })
+    Box::pin(async move { Input::Appended(log.append(after, commit).await) })
 }
 
 fn read_tail(log: Arc<dyn Log>, from: Revision) -> Effect {

@@ -94,7 +94,7 @@ impl Hearing {
             }
             Event::Disconnected(why) => {
                 let complaint = match why {
-                    Disconnected::Refused { status, detail } => format!("it answers {status}: {detail}"),
+                    Disconnected::Refused { status, detail, .. } => format!("it answers {status}: {detail}"),
                     Disconnected::Lost(detail) => detail,
                 };
                 if complaint != self.complaint {

@@ -9,6 +9,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use net::duplex::HELD;
 use net::problem::{self, Problem};
 use shared::stream::hub::Refusal;
 use shared::stream::message::Up;
@@ -91,7 +92,11 @@ fn refused(refusal: &Refusal) -> Response {
     } else {
         problem::CONFLICT
     };
-    refuse(Problem::new(of, refusal.to_string()))
+    let problem = Problem::new(of, refusal.to_string());
+    refuse(match refusal.is_held() {
+        true => problem.with(HELD, true),
+        false => problem,
+    })
 }
 
 fn unavailable() -> Response {

@@ -46,9 +46,13 @@ impl Picked {
 }
 
 /// Chooses an upstream on the view of now, at every attempt, and counts the request in: choose, enter, confirm. An
-/// endpoint that was retired in between is left again, and the view of then has others.
+/// endpoint that was retired in between is left again, and the view of then has others. Where the end of its lease stops the
+/// proxy, the clock is asked each time: one that was stopped itself wakes with a table that nobody stands by any more.
 pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
     for _ in 0..LOOKS_MAX {
+        if !views.may_send() {
+            break;
+        }
         let chosen = views.with(|view| choose(view, admitted, tried))?;
         match chosen.enter().confirm() {
             Ok(in_flight) => return Ok(Picked { in_flight }),

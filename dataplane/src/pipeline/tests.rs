@@ -178,3 +178,19 @@ fn an_authorization_ends_with_the_service_that_gave_it() {
 }
 
 mod handover;
+
+#[test]
+fn nothing_is_sent_after_the_end_of_a_lease_that_forbids_it() {
+    let (views, _) = deployed("random", &[("a", 1)]);
+    let admitted = admit(&views.now(), &meta("/")).ok().unwrap();
+    let now = net::clock::boottime();
+    views.send_until(Some(now + Duration::from_secs(60)));
+    assert_eq!(pick_id(&views, &admitted, &Tried::default()), "a");
+    views.send_until(Some(now));
+    assert!(matches!(
+        refusal(&views, &admitted, &Tried::default()),
+        Verdict::NoUpstream { .. }
+    ));
+    views.send_until(None);
+    assert_eq!(pick_id(&views, &admitted, &Tried::default()), "a");
+}

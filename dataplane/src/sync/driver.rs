@@ -118,6 +118,7 @@ impl Driver {
 
     async fn feed(&mut self, input: Input) -> Result<bool, Error> {
         let outputs = self.subscriber.handle(input, boottime());
+        self.views.send_until(self.subscriber.sends_until());
         self.carry_out(outputs).await
     }
 

@@ -187,6 +187,7 @@ impl World {
                     true => Disconnected::Refused {
                         status: 409,
                         detail: "fuzz".to_owned(),
+                        held: false,
                     },
                     false => Disconnected::Lost("fuzz".to_owned()),
                 }));

@@ -153,6 +153,12 @@ impl Subscriber {
         self.phase
     }
 
+    /// Until when requests may be sent to upstreams, if the lease's end forbids it: whoever sends one looks at the clock, since
+    /// a proxy that stood still does not know yet that its lease is over. None: it goes on.
+    pub fn sends_until(&self) -> Option<Time> {
+        (self.settings.on_lease_end == OnLeaseEnd::Stop).then(|| self.lease.end())
+    }
+
     /// How often the configuration turned out to be another one than announced.
     pub fn defects(&self) -> u64 {
         self.defects

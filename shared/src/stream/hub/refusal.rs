@@ -44,6 +44,11 @@ impl Refusal {
         )
     }
 
+    /// Whether another proxy, or another start of this one, is who it says that it is.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Refusal::Held { .. } | Refusal::OlderBoot { .. })
+    }
+
     /// Whether what was said is wrong in itself, whoever is asked.
     pub fn is_invalid(&self) -> bool {
         matches!(self, Refusal::Name | Refusal::Lease)

@@ -96,7 +96,7 @@ impl Hub {
             },
             applied,
             lag: self.revision().0.saturating_sub(applied.0),
-            build: peer.build().clone(),
+            build: self.roster.build(peer).clone(),
             lease: u64::try_from(peer.lease().as_millis()).unwrap_or(u64::MAX),
             persisted: level.persisted,
             draining: level

@@ -1,6 +1,7 @@
 //! What the other control planes have to do with it: whom they may hold, what they say of it, and what this one tells
 //! them and when it may speak for a lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Hold, Level, Peer, Planes, Roster, Slot};
@@ -100,6 +101,18 @@ impl Roster {
                 true => level,
                 false => best,
             })
+    }
+
+    /// Of its last hello, to whichever control plane.
+    pub fn build<'a>(&'a self, peer: &'a Peer) -> &'a Arc<str> {
+        let boot = self.boot(peer);
+        let mut elsewhere = self.planes.holdings(&peer.name, peer.instance);
+        match peer.boot == boot {
+            true => &peer.build,
+            false => elsewhere
+                .find(|(_, holding)| Some(holding.boot) == boot)
+                .map_or(&peer.build, |(_, holding)| &holding.build),
+        }
     }
 
     /// Where another control plane has its stream open.

@@ -48,6 +48,8 @@ pub enum Disconnected {
     Refused {
         status: u16,
         detail: String,
+        /// Another one has this proxy's name, says a control plane of its fleet.
+        held: bool,
     },
 }
 

@@ -36,6 +36,14 @@ impl Lease {
         news
     }
 
+    /// Of the one that runs; long ago if none does.
+    pub(super) fn end(&self) -> Time {
+        match (self.over, self.proven) {
+            (false, Some(proven)) => proven + self.length,
+            _ => Time::ZERO,
+        }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.over
     }

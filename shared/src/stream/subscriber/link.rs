@@ -238,9 +238,14 @@ impl Subscriber {
     }
 
     pub(super) fn disconnected(&mut self, why: Disconnected, now: Time, out: &mut Vec<Output>) {
-        if let Disconnected::Refused { status, detail } = why
+        if let Disconnected::Refused { status, detail, held } = why
             && !matches!(self.link.stage, Stage::Live(_))
         {
+            if held {
+                // It is not alone: what it holds from before may be removed by now, and nobody would wait for it.
+                self.link.contact = now;
+                self.link.informed = now;
+            }
             out.push(Output::Alarm(Alarm::Refused { status, detail }));
         }
         self.hang_up(Duration::ZERO, now, out);

@@ -73,3 +73,39 @@ impl World {
         self.lines(vec![Down::Welcome(welcome)]);
     }
 }
+
+#[test]
+fn one_whose_name_another_has_does_not_open_from_its_disk() {
+    let stored = World::live().configuration();
+    let refused = |held| {
+        let mut world = World::new(Some(stored.clone()));
+        for _ in 0..20 {
+            world.dial();
+            world.give(Input::Disconnected(Disconnected::Refused {
+                status: 409,
+                detail: "no".to_owned(),
+                held,
+            }));
+            world.run(1_000);
+        }
+        world.phase
+    };
+    assert_eq!(refused(true), Phase::Starting);
+    // By a control plane of another store it is as good as alone.
+    assert_eq!(refused(false), Phase::Serving { stale: true });
+}
+
+#[test]
+fn where_the_lease_ends_it_sends_nothing_the_clock_decides() {
+    let mut world = World::with(None, OnLeaseEnd::Stop, Disk::Good);
+    assert_eq!(world.proxy.sends_until(), Some(Time::ZERO));
+    world.welcome();
+    world.snapshot();
+    world.beat(Some(world.now));
+    world.run(250);
+    let end = at(world.now - 250) + Duration::from_secs(10);
+    assert_eq!(world.proxy.sends_until(), Some(end));
+    world.run(11_000);
+    assert_eq!(world.proxy.sends_until(), Some(Time::ZERO));
+    assert_eq!(World::live().proxy.sends_until(), None);
+}

@@ -1,5 +1,7 @@
 //! The servers behind the services, as one proxy sees them.
 
+pub mod budget;
+pub mod care;
 pub mod connect;
 pub mod endpoint;
 pub mod health;

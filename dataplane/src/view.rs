@@ -15,12 +15,13 @@ use arc_swap::{ArcSwap, Cache};
 use imbl::HashMap;
 use shared::model::ServiceName;
 use shared::stream::message;
-use shared::table::Table;
+use shared::table::{Entry, Table};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::draining::DrainingSet;
 pub use self::pool::{Candidate, Pool};
+use crate::upstream::care::Care;
 use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
 use crate::upstream::resolve::Names;
 
@@ -107,7 +108,7 @@ impl Views {
             let old = pools.get(name).cloned();
             let new = table
                 .entry(name.as_str())
-                .map(|entry| Arc::new(Pool::of(entry, old.as_deref(), |identity| self.endpoint(identity))));
+                .map(|entry| Arc::new(self.pool(entry, old.as_deref())));
             if let Some(old) = old {
                 let drain = new.as_deref().unwrap_or(&old).service().timeouts.drain;
                 left.extend(old.left_out(new.as_deref()).map(|endpoint| (endpoint, drain)));
@@ -193,9 +194,13 @@ impl Views {
         &self.names
     }
 
-    fn endpoint(&self, identity: Identity) -> Arc<Endpoint> {
-        let targets = self.names.targets(&identity.address);
-        Arc::new(Endpoint::new(identity, self.workers, targets, self.drained.clone()))
+    fn pool(&self, entry: &Entry, old: Option<&Pool>) -> Pool {
+        let care = old.map_or_else(|| Arc::new(Care::new(self.workers)), |old| old.care().clone());
+        Pool::of(entry, old, care.clone(), |identity| {
+            let targets = self.names.targets(&identity.address);
+            let drained = self.drained.clone();
+            Arc::new(Endpoint::new(identity, self.workers, targets, care.clone(), drained))
+        })
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn forward(
 ) -> Result<Response<Answer>, Refusal> {
     let mut tried = Tried::default();
     let mut stale = 0;
-    let mut failed: Option<Refusal> = None;
+    let mut failed: Option<Failure> = None;
     loop {
         // The table of now, at every attempt.
         let picked = match pick(&client.context.views, &admitted, &tried) {
@@ -50,16 +50,25 @@ pub async fn forward(
                 admitted = admit_again(client, &outgoing).await?;
                 continue;
             }
-            Err(verdict) => return Err(failed.unwrap_or_else(|| verdict.into())),
+            // That nobody is up says more than that somebody was not.
+            Err(verdict) => {
+                let failed = failed.filter(|failure| !failure.is_unsent);
+                return Err(failed.map_or_else(|| verdict.into(), |failure| failure.refusal));
+            }
         };
         let service = admitted.service();
         let may_repeat = tried.len() < service.retries.attempts as usize;
         let endpoint = picked.endpoint().clone();
+        if let Some(failure) = failed.take()
+            && !endpoint.care().budget().spend(Instant::now())
+        {
+            return Err(failure.refusal);
+        }
         match attempt(client, service, picked, &mut outgoing, may_repeat).await {
             Ok(answer) => return Ok(answer),
             Err(failure) if failure.is_harmless && may_repeat => {
                 tried.add(&endpoint);
-                failed = (!failure.is_unsent).then_some(failure.refusal);
+                failed = Some(failure);
             }
             Err(failure) => return Err(failure.refusal),
         }

@@ -51,7 +51,12 @@ pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked
     for _ in 0..LOOKS_MAX {
         let chosen = views.with(|view| choose(view, admitted, tried))?;
         match chosen.enter().confirm() {
-            Ok(in_flight) => return Ok(Picked { in_flight }),
+            Ok(in_flight) => {
+                if tried.is_empty() {
+                    in_flight.endpoint().care().budget().earn();
+                }
+                return Ok(Picked { in_flight });
+            }
             Err(Retired) => continue,
         }
     }

@@ -10,6 +10,7 @@ use shared::model::{Address, ServiceName, UpstreamId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::care::Care;
 use super::health::Health;
 use super::inflight::Lanes;
 use super::resolve::Targets;
@@ -33,6 +34,7 @@ pub struct Endpoint {
     retired: AtomicBool,
     tokens: OnceLock<Tokens>,
     health: Health,
+    care: Arc<Care>,
     targets: Targets,
     drained: Arc<DrainSignal>,
 }
@@ -45,13 +47,20 @@ struct Tokens {
 }
 
 impl Endpoint {
-    pub(crate) fn new(identity: Identity, workers: usize, targets: Targets, drained: Arc<DrainSignal>) -> Endpoint {
+    pub(crate) fn new(
+        identity: Identity,
+        workers: usize,
+        targets: Targets,
+        care: Arc<Care>,
+        drained: Arc<DrainSignal>,
+    ) -> Endpoint {
         Endpoint {
             identity,
             lanes: Lanes::new(workers),
             retired: AtomicBool::new(false),
             tokens: OnceLock::new(),
             health: Health::default(),
+            care,
             targets,
             drained,
         }
@@ -63,6 +72,11 @@ impl Endpoint {
 
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Shared with the service's other endpoints.
+    pub fn care(&self) -> &Arc<Care> {
+        &self.care
     }
 
     /// Where to connect now; empty while a name has not been resolved yet.

@@ -6,6 +6,7 @@ use shared::change::Revision;
 use shared::model::{Service, UpstreamId, UpstreamState};
 use shared::table::Entry;
 
+use crate::upstream::care::Care;
 use crate::upstream::endpoint::{Endpoint, Identity};
 
 #[derive(Clone)]
@@ -19,12 +20,19 @@ pub struct Candidate {
 pub struct Pool {
     service: Arc<Service>,
     revision: Revision,
+    care: Arc<Care>,
     /// In the order of their ids. Draining upstreams are not among them, those of weight 0 are.
     candidates: Box<[Candidate]>,
 }
 
 impl Pool {
-    pub(super) fn of(entry: &Entry, old: Option<&Pool>, new: impl Fn(Identity) -> Arc<Endpoint>) -> Pool {
+    /// `care` is that of `old`, if there is one.
+    pub(super) fn of(
+        entry: &Entry,
+        old: Option<&Pool>,
+        care: Arc<Care>,
+        new: impl Fn(Identity) -> Arc<Endpoint>,
+    ) -> Pool {
         let active = entry
             .upstreams
             .values()
@@ -53,6 +61,7 @@ impl Pool {
         Pool {
             service: entry.service.clone(),
             revision: entry.revision,
+            care,
             candidates: candidates.collect(),
         }
     }
@@ -64,6 +73,10 @@ impl Pool {
     /// Of the service's own last change; those of its upstreams leave it.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    pub fn care(&self) -> &Arc<Care> {
+        &self.care
     }
 
     pub fn candidates(&self) -> &[Candidate] {

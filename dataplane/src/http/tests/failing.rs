@@ -71,6 +71,26 @@ fn without_retries_nobody_else_is_asked() {
 }
 
 #[test]
+fn retries_end_with_their_budget() {
+    story(async || {
+        let stage = Stage::with(r#","retries":{"attempts":10}"#).await;
+        let dying = stage.origin("0").await;
+        let address = dying.address();
+        (1..40).for_each(|id| stage.register(&id.to_string(), &address));
+        let mut client = stage.client().await;
+        // A quiet service may retry ten times; after that every attempt beyond the first needs five requests.
+        for attempts in [11, 1, 1, 1, 2, 1] {
+            client.send(GET).await;
+            for _ in 0..attempts {
+                dying.accept().await.head().await;
+            }
+            client.message().await.is_problem(502, "upstream-failed");
+            dying.is_left_alone().await;
+        }
+    });
+}
+
+#[test]
 fn what_may_be_repeated_is_repeated_elsewhere() {
     story(async || {
         for request in [GET, PUT] {

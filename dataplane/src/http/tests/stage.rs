@@ -186,6 +186,10 @@ pub struct Origin {
 }
 
 impl Origin {
+    pub fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
     pub async fn accept(&self) -> Peer {
         let (stream, _) = soon(self.listener.accept()).await.unwrap();
         Peer::new(stream)

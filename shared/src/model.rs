@@ -2,6 +2,7 @@
 
 mod address;
 mod balance;
+mod care;
 mod duration;
 mod fields;
 pub mod host;
@@ -20,6 +21,7 @@ mod upstream;
 
 pub use address::Address;
 pub use balance::Balance;
+pub use care::UpstreamCare;
 pub use duration::{format_duration, parse_duration};
 pub use host::HostPattern;
 pub use invalid::{FieldError, Invalid, InvalidKind};

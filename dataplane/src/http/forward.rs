@@ -1,6 +1,8 @@
 //! Sends a request to upstreams until one has answered it.
 
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -18,7 +20,7 @@ use super::tunnel::Tunnel;
 use super::upload::Upload;
 use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick};
 use crate::upstream::connect::ConnectError;
-use crate::upstream::endpoint::InFlight;
+use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::upstream::pool::Connection;
 
 /// Changes of the service that one request bears.
@@ -31,6 +33,8 @@ struct Failure {
     is_harmless: bool,
     /// No upstream has seen anything of it.
     is_unsent: bool,
+    /// The same upstream would fail again.
+    is_for_others: bool,
 }
 
 pub async fn forward(
@@ -59,10 +63,11 @@ pub async fn forward(
         let service = admitted.service();
         let may_repeat = tried.len() < service.retries.attempts as usize;
         let endpoint = picked.endpoint().clone();
-        if let Some(failure) = failed.take()
-            && !endpoint.care().budget().spend(Instant::now())
-        {
-            return Err(failure.refusal);
+        if let Some(failure) = failed.take() {
+            let is_no_use = failure.is_for_others && tried.contains(&endpoint);
+            if is_no_use || !endpoint.care().budget().spend(Instant::now()) {
+                return Err(failure.refusal);
+            }
         }
         match attempt(client, service, picked, &mut outgoing, may_repeat).await {
             Ok(answer) => return Ok(answer),
@@ -118,9 +123,13 @@ async fn attempt(
         client
             .session
             .awaits_answer(service.timeouts.response, service.timeouts.idle);
-        let mut error = match connection.send(request).await {
-            Ok(answer) => {
+        let sent = client.session.attempt(pin!(connection.send(request))).await;
+        let mut error = match sent {
+            Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, expired.into())),
+            Ok(Ok(answer)) => {
                 endpoint.health().succeeded();
+                judge(endpoint, service, &answer);
+                is_sound(answer.headers()).map_err(|refusal| Failure::of_answer(endpoint, outgoing, refusal))?;
                 let tunnel = upgrade.map(|upstream| Tunnel {
                     upstream,
                     in_flight: in_flight.clone(),
@@ -129,7 +138,7 @@ async fn attempt(
                 let lease = Lease::new(connection, in_flight, !outgoing.is_withheld());
                 return relay(client, answer, lease, tunnel).map_err(Failure::for_good);
             }
-            Err(error) => error,
+            Ok(Err(error)) => error,
         };
         match error.take_message() {
             // The server closed it while it was kept.
@@ -168,6 +177,7 @@ impl Failure {
             refusal,
             is_harmless: false,
             is_unsent: false,
+            is_for_others: false,
         }
     }
 
@@ -176,7 +186,28 @@ impl Failure {
             refusal,
             is_harmless: true,
             is_unsent: true,
+            is_for_others: false,
         }
+    }
+
+    /// The upstream took the request, and what it made of it is no answer.
+    fn of_answer(endpoint: &Arc<Endpoint>, outgoing: &Outgoing, refusal: Refusal) -> Failure {
+        endpoint.care().suspend(endpoint, Instant::now());
+        Failure {
+            refusal,
+            is_harmless: outgoing.is_repeatable(),
+            is_unsent: false,
+            is_for_others: true,
+        }
+    }
+}
+
+/// An upstream whose answers are errors, one after another, is set aside.
+fn judge(endpoint: &Arc<Endpoint>, service: &Service, answer: &Response<Incoming>) {
+    let care = &service.upstream_care;
+    let errors = endpoint.health().answered(answer.status().is_server_error());
+    if errors > 0 && care.eject_after > 0 && errors.is_multiple_of(care.eject_after) {
+        endpoint.care().eject(endpoint, Instant::now(), care.eject_for);
     }
 }
 
@@ -206,16 +237,18 @@ fn broken(
     if let Some(fault) = client.session.fault() {
         return Failure::for_good(refusal::of_fault(fault, service.max_body));
     }
-    if error.is_parse() {
-        return Failure::for_good(Refusal::upstream_failed("the upstream's answer is not valid HTTP"));
-    }
     if endpoint.cut_token().is_cancelled() {
         return Failure::for_good(Refusal::upstream_failed(
             "the upstream was unregistered, and its time is over",
         ));
     }
+    if error.is_parse() {
+        let refusal = Refusal::upstream_failed("the upstream's answer is not valid HTTP");
+        return Failure::of_answer(endpoint, outgoing, refusal);
+    }
     if connection.is_heard() {
-        return Failure::for_good(Refusal::upstream_failed("the upstream's answer ended within its head"));
+        let refusal = Refusal::upstream_failed("the upstream's answer ended within its head");
+        return Failure::of_answer(endpoint, outgoing, refusal);
     }
     // A kept connection's end says nothing of the server but that it keeps them for a shorter time.
     if !connection.is_kept() {
@@ -225,6 +258,7 @@ fn broken(
         refusal: Refusal::upstream_failed("the upstream closed the connection without an answer"),
         is_harmless: outgoing.is_repeatable(),
         is_unsent: false,
+        is_for_others: false,
     }
 }
 
@@ -236,7 +270,6 @@ fn relay(
     tunnel: Option<Tunnel>,
 ) -> Result<Response<Answer>, Refusal> {
     let (mut head, body) = answer.into_parts();
-    is_sound(&head.headers)?;
     let hop = fields::take_hop_by_hop(&mut head.headers);
     if let Some(seconds) = hop.keep_alive {
         lease.connection().keep_for(Duration::from_secs(seconds));

@@ -8,30 +8,35 @@ use shared::model::Balance;
 use super::dice::roll;
 use super::{Tried, Verdict};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::health::Standing;
 use crate::view::{Candidate, Pool};
 
 /// Told to clients when nothing is known of when it would help to come again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// One that was tried is chosen again only while no other is left, and one that is marked down never before its pause is
-/// over. Weight 0 takes nothing.
+/// One that was tried is chosen again only while no other is left, one that is ejected only while nothing else is, and
+/// one that is marked down never before its pause is over. Weight 0 takes nothing.
 pub(super) fn choose(pool: &Pool, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    let all = pool.candidates();
-    let fresh = |candidate: &Candidate| is_usable(candidate) && !tried.contains(&candidate.endpoint);
-    let chosen = match pool.service().balance {
-        Balance::RoundRobin => next_in_turn(all, fresh)
-            .or_else(|| next_in_turn(all, is_usable))
-            .cloned(),
-        Balance::Random => by_chance(all, fresh, draw),
-        Balance::LeastRequest => by_chance(all, fresh, less_loaded_of_two),
-    };
-    chosen.ok_or_else(|| Verdict::NoUpstream {
+    let (all, balance) = (pool.candidates(), pool.service().balance);
+    let stands = |candidate: &Candidate, as_| candidate.endpoint.health().standing(Instant::now) == as_;
+    let is_up = |candidate: &Candidate| stands(candidate, Standing::Up);
+    let is_new = |candidate: &Candidate| !tried.contains(&candidate.endpoint);
+    let chosen = select(balance, all, |one| is_up(one) && is_new(one))
+        .or_else(|| select(balance, all, is_up))
+        .or_else(|| select(balance, all, |one| stands(one, Standing::Ejected) && is_new(one)))
+        .or_else(|| select(balance, all, |one| stands(one, Standing::Ejected)));
+    chosen.cloned().ok_or_else(|| Verdict::NoUpstream {
         retry_after: soonest(all),
     })
 }
 
-fn is_usable(candidate: &Candidate) -> bool {
-    candidate.weight > 0 && candidate.endpoint.health().is_up()
+fn select(balance: Balance, all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<&Arc<Endpoint>> {
+    let chosen = match balance {
+        Balance::RoundRobin => return next_in_turn(all, wanted),
+        Balance::Random => draw(all, None, &wanted),
+        Balance::LeastRequest => less_loaded_of_two(all, &wanted),
+    };
+    chosen.map(|chosen| &chosen.endpoint)
 }
 
 /// When the first of those that are marked down may be used again.
@@ -45,7 +50,7 @@ fn soonest(all: &[Candidate]) -> Duration {
 fn next_in_turn(all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<&Arc<Endpoint>> {
     let mut total = 0;
     let mut richest: Option<(i64, &Arc<Endpoint>)> = None;
-    for candidate in all.iter().filter(|candidate| wanted(candidate)) {
+    for candidate in all.iter().filter(|one| one.weight > 0 && wanted(one)) {
         let weight = i64::from(candidate.weight);
         let turn = candidate.endpoint.turn(weight);
         total += weight;
@@ -58,85 +63,60 @@ fn next_in_turn(all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Optio
     Some(chosen)
 }
 
-/// What is drawn from all is nearly always wanted; only when it is not a list is made of what is.
-fn by_chance(
-    all: &[Candidate],
-    fresh: impl Fn(&Candidate) -> bool,
-    draw: impl Fn(&[Candidate]) -> Option<Drawn<'_>>,
-) -> Option<Arc<Endpoint>> {
-    let drawn = draw(all)?;
-    if fresh(drawn.chosen) && drawn.other.is_none_or(&fresh) {
-        return Some(drawn.chosen.endpoint.clone());
+/// Draws before those that are not wanted are left out by looking at each.
+const DRAWS_MAX: usize = 4;
+
+/// One of the wanted, by weight, and not `but`. What is drawn from all is nearly always wanted; drawn again when it is not,
+/// it is as likely as if only the wanted were there.
+fn draw<'a>(
+    all: &'a [Candidate],
+    but: Option<&Candidate>,
+    wanted: &impl Fn(&Candidate) -> bool,
+) -> Option<&'a Candidate> {
+    let left_out = but.map_or(0, |but| u64::from(but.weight));
+    let total = all.last().map_or(0, |last| last.up_to) - left_out;
+    if total == 0 {
+        return None;
     }
-    let lists = [only(all, fresh), only(all, is_usable)];
-    let drawn = lists.iter().find_map(|list| draw(list))?;
-    Some(drawn.chosen.endpoint.clone())
-}
-
-fn only(all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
-    let mut up_to = 0;
-    let wanted = all.iter().filter(|candidate| wanted(candidate));
-    let cut_down = wanted.map(|candidate| {
-        up_to += u64::from(candidate.weight);
-        Candidate {
-            up_to,
-            ..candidate.clone()
+    for _ in 0..DRAWS_MAX {
+        // As if the one that is left out were not in the list.
+        let point = roll(total);
+        let is_before = but.is_none_or(|but| point < but.up_to - left_out);
+        let drawn = at(all, if is_before { point } else { point + left_out });
+        if wanted(drawn) {
+            return Some(drawn);
         }
-    });
-    cut_down.collect()
-}
-
-struct Drawn<'a> {
-    chosen: &'a Candidate,
-    /// Whom it was compared with.
-    other: Option<&'a Candidate>,
-}
-
-/// One, by weight.
-fn draw(list: &[Candidate]) -> Option<Drawn<'_>> {
-    let total = list.last().map_or(0, |last| last.up_to);
-    (total > 0).then(|| Drawn {
-        chosen: at(list, roll(total)),
-        other: None,
-    })
+    }
+    let is_left = |one: &&Candidate| but.is_none_or(|but| !std::ptr::eq(*one, but)) && wanted(one);
+    let left = || all.iter().filter(|one| one.weight > 0).filter(is_left);
+    let total = left().map(|one| u64::from(one.weight)).sum();
+    let mut point = if total > 0 { roll(total) } else { return None };
+    let mut last = None;
+    for one in left() {
+        last = Some(one);
+        match point.checked_sub(u64::from(one.weight)) {
+            Some(rest) => point = rest,
+            None => break,
+        }
+    }
+    last
 }
 
 /// The power of two choices (Mitzenmacher 2001): two different ones by weight, then the one with less in flight for its
 /// weight; the first when they are even, so that an idle service is used by weight as well.
-fn less_loaded_of_two(list: &[Candidate]) -> Option<Drawn<'_>> {
-    let first = draw(list)?.chosen;
-    let total = list.last().map_or(0, |last| last.up_to);
-    let weight = u64::from(first.weight);
-    if total == weight {
-        return Some(Drawn {
-            chosen: first,
-            other: None,
-        });
-    }
-    // As if the first were not in the list.
-    let point = roll(total - weight);
-    let second = at(
-        list,
-        if point < first.up_to - weight {
-            point
-        } else {
-            point + weight
-        },
-    );
+fn less_loaded_of_two<'a>(all: &'a [Candidate], wanted: &impl Fn(&Candidate) -> bool) -> Option<&'a Candidate> {
+    let first = draw(all, None, wanted)?;
+    let Some(second) = draw(all, Some(first), wanted) else {
+        return Some(first);
+    };
     let load = |candidate: &Candidate, other: &Candidate| candidate.endpoint.in_flight() * u64::from(other.weight);
     match load(second, first) < load(first, second) {
-        true => Some(Drawn {
-            chosen: second,
-            other: Some(first),
-        }),
-        false => Some(Drawn {
-            chosen: first,
-            other: Some(second),
-        }),
+        true => Some(second),
+        false => Some(first),
     }
 }
 
 /// `point` is below the sum of all weights.
-fn at(list: &[Candidate], point: u64) -> &Candidate {
-    &list[list.partition_point(|candidate| candidate.up_to <= point)]
+fn at(all: &[Candidate], point: u64) -> &Candidate {
+    &all[all.partition_point(|candidate| candidate.up_to <= point)]
 }

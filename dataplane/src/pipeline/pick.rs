@@ -24,7 +24,7 @@ impl Tried {
         self.0.is_empty()
     }
 
-    pub(super) fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
+    pub fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
         self.0.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
     }
 }

@@ -1,4 +1,5 @@
-//! What this proxy itself has seen of an upstream: a failed connection marks it down at once, for a pause that grows.
+//! What this proxy itself has seen of an upstream: a failed connection marks it down at once, for a pause that grows;
+//! answers that are errors or none have it ejected, if the service can spare it (`Care`).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -7,52 +8,122 @@ use std::time::{Duration, Instant};
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How an upstream stands at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It cannot be connected to, as far as is known.
+    Down,
+    Ejected,
+    Up,
+}
+
+impl Standing {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Down => "down",
+            Standing::Ejected => "ejected",
+            Standing::Up => "up",
+        }
+    }
+}
+
 /// Up until a failure; after it down until the pause is over, then on probation: it is used again, and the next failure
 /// makes the pause twice as long. A success forgets all failures.
+///
+/// Every field is for itself: two that are read together may be of two moments, which costs one request its best choice.
 #[derive(Debug, Default)]
 pub struct Health {
     /// Failures in a row, each beyond the pause of the one before it.
     failures: AtomicU32,
-    /// In nanoseconds of `since_start`.
+    /// In nanoseconds of `since_start`, like the next; 0: never since.
     down_until: AtomicU64,
+    ejected_until: AtomicU64,
+    /// 5xx answers in a row.
+    errors: AtomicU32,
 }
 
 impl Health {
-    /// Whether no pause runs. Reads the clock only after a failure: nearly every request meets none.
-    pub fn is_up(&self) -> bool {
-        self.pause(Instant::now).is_none()
+    /// Reads the clock only after a failure: nearly every request meets none.
+    pub fn standing(&self, now: impl Fn() -> Instant) -> Standing {
+        match () {
+            () if self.pause(&now).is_some() => Standing::Down,
+            () if self.is_ejected(&now) => Standing::Ejected,
+            () => Standing::Up,
+        }
     }
 
-    /// What remains of the pause.
-    pub fn pause(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
-        if self.failures.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let left = self
-            .down_until
-            .load(Ordering::Relaxed)
-            .saturating_sub(since_start(now()));
-        (left > 0).then(|| Duration::from_nanos(left))
+    pub fn is_up(&self) -> bool {
+        self.standing(Instant::now) == Standing::Up
+    }
+
+    /// What remains of the pause after a failed connection.
+    pub fn pause(&self, now: impl Fn() -> Instant) -> Option<Duration> {
+        left(&self.down_until, now)
+    }
+
+    pub fn is_ejected(&self, now: impl Fn() -> Instant) -> bool {
+        left(&self.ejected_until, now).is_some()
     }
 
     /// The connection could not be made, or was reset. A hundred requests that fail together are one failure.
     pub fn failed(&self, now: Instant) {
-        let now = since_start(now);
-        if self.failures.load(Ordering::Relaxed) > 0 && now < self.down_until.load(Ordering::Relaxed) {
-            return;
+        if self.pause(|| now).is_none() {
+            let until = now + self.next_pause();
+            self.down_until.store(since_start(until), Ordering::Relaxed);
         }
+    }
+
+    /// For how long one that has failed again is left alone: each time twice as long.
+    pub(super) fn next_pause(&self) -> Duration {
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
-        let pause = PAUSE_FIRST.saturating_mul(1 << before.min(16)).min(PAUSE_MAX);
-        self.down_until
-            .store(now.saturating_add(nanos(pause)), Ordering::Relaxed);
+        PAUSE_FIRST.saturating_mul(1 << before.min(16)).min(PAUSE_MAX)
+    }
+
+    /// Whether it has failed since the last success.
+    pub fn has_failed(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0
     }
 
     pub fn succeeded(&self) {
         // Written only when there is something to forget: the line is shared by all workers.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
+            self.down_until.store(0, Ordering::Relaxed);
         }
     }
+
+    /// An answer that is a 5xx, or none. Says how many have come in a row.
+    pub fn answered(&self, is_error: bool) -> u32 {
+        if is_error {
+            return self.errors.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        }
+        if self.errors.load(Ordering::Relaxed) != 0 {
+            self.errors.store(0, Ordering::Relaxed);
+        }
+        0
+    }
+
+    /// Only `Care` knows whether the service can spare it.
+    pub(super) fn eject(&self, until: Instant) {
+        self.ejected_until.store(since_start(until), Ordering::Relaxed);
+    }
+
+    pub(super) fn reinstate(&self) {
+        self.ejected_until.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn ejected_until(&self) -> u64 {
+        self.ejected_until.load(Ordering::Relaxed)
+    }
+}
+
+fn left(until: &AtomicU64, now: impl Fn() -> Instant) -> Option<Duration> {
+    let until = until.load(Ordering::Relaxed);
+    if until == 0 {
+        return None;
+    }
+    let left = until.saturating_sub(since_start(now()));
+    (left > 0).then(|| Duration::from_nanos(left))
 }
 
 /// Nanoseconds since the first call; one origin for all endpoints. An instant from before it is 0.

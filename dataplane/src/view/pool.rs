@@ -1,6 +1,7 @@
 //! The endpoints of one service that may be chosen.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use shared::change::Revision;
 use shared::model::{Service, UpstreamId, UpstreamState};
@@ -58,11 +59,14 @@ impl Pool {
                 up_to,
             }
         });
+        let candidates: Box<[Candidate]> = candidates.collect();
+        let taking = candidates.iter().filter(|candidate| candidate.weight > 0);
+        care.resize(taking.count(), Instant::now());
         Pool {
             service: entry.service.clone(),
             revision: entry.revision,
             care,
-            candidates: candidates.collect(),
+            candidates,
         }
     }
 

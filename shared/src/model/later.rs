@@ -19,9 +19,6 @@ pub(super) fn service(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Err
     ] {
         field(fields, name, &default, path, errors);
     }
-    if let Some(value) = fields.take("upstream_care") {
-        upstream_care(value, &path.field("upstream_care"), errors);
-    }
 }
 
 /// A field that must be absent or stand at `default`.
@@ -37,21 +34,16 @@ pub(super) fn field(
     }
 }
 
-fn upstream_care(value: &Value, path: &Path<'_>, errors: &mut Errors) {
-    let Some(mut fields) = Fields::of(value, path, errors) else {
-        return;
-    };
+/// The later fields of `upstream_care`.
+pub(super) fn upstream_care(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) {
     for (name, default) in [
-        ("eject_after", json!(5)),
-        ("eject_for", json!("10s")),
         ("max_in_flight", Value::Null),
         ("queue", json!(0)),
         ("queue_for", json!("1s")),
         ("slow_start", json!("0s")),
     ] {
-        field(&mut fields, name, &default, path, errors);
+        field(fields, name, &default, path, errors);
     }
-    fields.finish(errors);
 }
 
 /// Durations are the same when they last as long, however they are spelled.

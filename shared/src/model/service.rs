@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::balance::Balance;
+use super::care::UpstreamCare;
 use super::fields::{Fields, Path, array, integer};
 use super::invalid::{Errors, Invalid};
 use super::json;
@@ -23,6 +24,7 @@ pub struct Service {
     pub retries: Retries,
     /// Bytes; a longer request is answered 413.
     pub max_body: u64,
+    pub upstream_care: UpstreamCare,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,10 @@ impl Service {
         if all || self.max_body != MAX_BODY {
             members.insert("max_body".to_owned(), format_size(self.max_body));
         }
+        let care = self.upstream_care.to_json(all);
+        if !care.is_empty() {
+            members.insert("upstream_care".to_owned(), care.into());
+        }
         Value::Object(members)
     }
 }
@@ -134,6 +140,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
     let max_body = fields.read("max_body", errors, MAX_BODY, |value, path, errors| {
         parse_size(value).map_err(|detail| errors.invalid(path, detail)).ok()
     });
+    let upstream_care = fields.read("upstream_care", errors, UpstreamCare::default(), UpstreamCare::read);
     later::service(&mut fields, path, errors);
     fields.finish(errors);
     Some(Service {
@@ -143,6 +150,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
         timeouts: timeouts?,
         retries: retries?,
         max_body: max_body?,
+        upstream_care: upstream_care?,
     })
 }
 

@@ -92,7 +92,7 @@ fn duration(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Durat
     }
 }
 
-fn positive(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
+pub(super) fn positive(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
     let duration = duration(value, path, errors)?;
     if duration.is_zero() {
         errors.invalid(path, "must be longer than zero");

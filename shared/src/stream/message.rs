@@ -147,7 +147,7 @@ pub struct Upstreams {
 pub struct Seen {
     pub service: Arc<str>,
     pub id: Arc<str>,
-    /// `up` or `down`. A word and not a set of them: it is passed on to people, also by a control plane that is older
+    /// `up`, `down` or `ejected`. A word and not a set of them: it is passed on to people, also by a control plane that is older
     /// than a word of its proxies.
     pub health: Arc<str>,
     pub in_flight: u64,

@@ -1,6 +1,6 @@
 //! One worker with one service, `web`, that takes everything but DELETE; clients and origins are scripts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -132,6 +132,20 @@ impl Stage {
         Origin { listener }
     }
 
+    /// Registers a new origin that gives everyone the same answer.
+    pub async fn robot(&self, id: &str, answer: &str) -> Robot {
+        let robot = Robot::default();
+        robot.say(answer);
+        let (origin, serving) = (self.origin(id).await, robot.clone());
+        spawn_local(async move {
+            loop {
+                let (stream, _) = origin.listener.accept().await.unwrap();
+                spawn_local(serving.clone().serve(Peer::new(stream)));
+            }
+        });
+        robot
+    }
+
     pub fn register(&self, id: &str, address: &str) {
         let mut registry = self.registry.borrow_mut();
         registry.upstream(id, &format!(r#"{{"address":"{address}"}}"#));
@@ -205,9 +219,40 @@ impl Origin {
 
     /// Nobody has connected so far, or will while the others get on with it.
     pub async fn is_left_alone(&self) {
+        assert!(!self.is_connected_to().await, "somebody has connected");
+    }
+
+    pub async fn is_connected_to(&self) -> bool {
         others().await;
-        let waiting = tokio::time::timeout(Duration::ZERO, self.listener.accept()).await;
-        assert!(waiting.is_err(), "somebody has connected");
+        tokio::time::timeout(Duration::ZERO, self.listener.accept())
+            .await
+            .is_ok()
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Robot {
+    answer: Rc<RefCell<String>>,
+    pub asked: Rc<Cell<usize>>,
+    /// The connection, after each answer.
+    pub closes: Rc<Cell<bool>>,
+}
+
+impl Robot {
+    pub fn say(&self, answer: &str) {
+        answer.clone_into(&mut self.answer.borrow_mut());
+    }
+
+    async fn serve(self, mut peer: Peer) {
+        while peer.is_asking().await {
+            peer.message().await;
+            self.asked.set(self.asked.get() + 1);
+            let answer = self.answer.borrow().clone();
+            peer.send(&answer).await;
+            if self.closes.get() {
+                return;
+            }
+        }
     }
 }
 
@@ -283,6 +328,11 @@ impl Peer {
     /// Its side of the connection.
     pub async fn finish(&mut self) {
         self.stream.shutdown().await.unwrap();
+    }
+
+    /// Whether there is more to read than the connection's end.
+    async fn is_asking(&mut self) -> bool {
+        !self.read.is_empty() || matches!(self.stream.read_buf(&mut self.read).await, Ok(1..))
     }
 
     /// Reads until that many bytes are there.

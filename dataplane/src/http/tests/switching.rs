@@ -10,7 +10,7 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\
 
 async fn tunnel(stage: &Stage, origin: &Origin) -> (Peer, Peer) {
     let mut client = stage.client().await;
-    let (mut upstream, head) = client.asks(UPGRADE, &origin).await;
+    let (mut upstream, head) = client.asks(UPGRADE, origin).await;
     assert_eq!(field(&head, "upgrade"), Some("websocket"));
     assert_eq!(field(&head, "connection"), Some("upgrade"));
     assert_eq!(field(&head, "sec-websocket-key"), Some("k"));

@@ -16,7 +16,8 @@ fn a_service_shows_its_defaults_and_stores_none() {
             "balance": "least_request",
             "timeouts": {"connect": "1s", "response": "60s", "idle": "60s", "drain": "60s"},
             "retries": {"attempts": 2},
-            "max_body": "50MB"}"#
+            "max_body": "50MB",
+            "upstream_care": {"eject_after": 5, "eject_for": "10s"}}"#
         )
     );
     assert_eq!(service.body().as_str(), r#"{"match":[{}]}"#);
@@ -43,7 +44,8 @@ fn everything_that_can_be_said_of_a_service_is_kept() {
         "balance": "round_robin",
         "timeouts": {"connect": "1500ms", "response": "120s", "idle": "3600s", "drain": "0s"},
         "retries": {"attempts": 0},
-        "max_body": "10MiB"}"#;
+        "max_body": "10MiB",
+        "upstream_care": {"eject_after": 0, "eject_for": "90s"}}"#;
     let parsed = service(text);
     assert_eq!(parsed.balance, Balance::RoundRobin);
     assert_eq!(parsed.max_body, 10_485_760);
@@ -53,7 +55,8 @@ fn everything_that_can_be_said_of_a_service_is_kept() {
             r#"{"balance":"round_robin","match":[{"headers":{"a":"","x-tenant":"Blue"},"#,
             r#""hosts":["api.example.com","*.example.org","*"],"methods":["GET","PUT"],"path_prefix":"/v2/","#,
             r#""priority":-1000},{"hosts":["*"],"path_regex":"/[0-9]+"},{}],"max_body":"10MiB","retries":{"attempts":0},"#,
-            r#""timeouts":{"connect":"1500ms","drain":"0s","idle":"1h","response":"2m"}}"#
+            r#""timeouts":{"connect":"1500ms","drain":"0s","idle":"1h","response":"2m"},"#,
+            r#""upstream_care":{"eject_after":0,"eject_for":"90s"}}"#
         )
     );
     for again in [parsed.body().as_str(), &parsed.document().to_string()] {

@@ -111,9 +111,20 @@ fn services() {
             "upstream_care.queue",
         ),
         (
-            r#"{"match":[],"upstream_care":{"eject_for":"11s"}}"#,
-            NotSupported,
+            r#"{"match":[],"upstream_care":{"eject_for":"0s"}}"#,
+            Wrong,
             "upstream_care.eject_for",
+        ),
+        (
+            r#"{"match":[],"upstream_care":{"eject_after":1001}}"#,
+            Wrong,
+            "upstream_care.eject_after",
+        ),
+        (r#"{"match":[],"upstream_care":null}"#, Wrong, "upstream_care"),
+        (
+            r#"{"match":[],"upstream_care":{"slow_start":"1s"}}"#,
+            NotSupported,
+            "upstream_care.slow_start",
         ),
         (
             r#"{"match":[],"upstream_care":{"quue":0}}"#,

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod care;
+pub mod check;
 pub mod connect;
 pub mod endpoint;
 pub mod health;

@@ -9,6 +9,7 @@ mod pool;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::draining::DrainingSet;
 pub use self::pool::{Candidate, Pool};
 use crate::upstream::care::Care;
+use crate::upstream::check::Checks;
 use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
 use crate::upstream::resolve::Names;
 
@@ -67,6 +69,9 @@ pub struct Views {
     names: Arc<Names>,
     draining: DrainingSet,
     drained: Arc<DrainSignal>,
+    checks: Arc<Checks>,
+    /// There is a table: what a later one brings came live.
+    is_started: AtomicBool,
 }
 
 impl Views {
@@ -77,6 +82,8 @@ impl Views {
             names: Arc::default(),
             draining: DrainingSet::default(),
             drained: Arc::default(),
+            checks: Arc::default(),
+            is_started: AtomicBool::new(false),
         })
     }
 
@@ -119,6 +126,7 @@ impl Views {
             };
         }
         self.current.store(Arc::new(View { table, pools }));
+        self.is_started.store(true, Ordering::Relaxed);
         LeftOut(left)
     }
 
@@ -194,13 +202,27 @@ impl Views {
         &self.names
     }
 
+    /// Who is checked, and who came live and has not passed its check yet.
+    pub fn checks(&self) -> &Arc<Checks> {
+        &self.checks
+    }
+
     fn pool(&self, entry: &Entry, old: Option<&Pool>) -> Pool {
         let care = old.map_or_else(|| Arc::new(Care::new(self.workers)), |old| old.care().clone());
-        Pool::of(entry, old, care.clone(), |identity| {
+        let pool = Pool::of(entry, old, care.clone(), |identity| {
             let targets = self.names.targets(&identity.address);
             let drained = self.drained.clone();
             Arc::new(Endpoint::new(identity, self.workers, targets, care.clone(), drained))
-        })
+        });
+        let is_started = self.is_started.load(Ordering::Relaxed);
+        for Candidate { endpoint, .. } in pool.candidates() {
+            let known = old.and_then(|old| old.endpoint(&endpoint.identity().id));
+            let is_new = !known.is_some_and(|known| Arc::ptr_eq(known, endpoint));
+            let check = pool.service().health_check.as_ref();
+            self.checks
+                .assign(endpoint, check, is_new && is_started && check.is_some());
+        }
+        pool
     }
 }
 

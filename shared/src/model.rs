@@ -3,6 +3,7 @@
 mod address;
 mod balance;
 mod care;
+mod check;
 mod duration;
 mod fields;
 pub mod host;
@@ -22,6 +23,7 @@ mod upstream;
 pub use address::Address;
 pub use balance::Balance;
 pub use care::UpstreamCare;
+pub use check::{Expect, HealthCheck};
 pub use duration::{format_duration, parse_duration};
 pub use host::HostPattern;
 pub use invalid::{FieldError, Invalid, InvalidKind};

@@ -92,10 +92,10 @@ fn documents() -> Vec<Bad> {
         service(r#"{"match": [], "max_body": "much"}"#, 422, "invalid", Some("max_body")),
         service(r#"{"match": [], "balance": "fair"}"#, 422, "invalid", Some("balance")),
         service(
-            r#"{"match": [], "health_check": {"path": "/"}}"#,
+            r#"{"match": [], "health_check": {"path": "/", "expect": "ok"}}"#,
             422,
-            "not-supported",
-            Some("health_check"),
+            "invalid",
+            Some("health_check.expect"),
         ),
         service(
             r#"{"match": [], "authorizer": "a"}"#,

@@ -14,18 +14,19 @@ use crate::view::{Candidate, Pool};
 /// Told to clients when nothing is known of when it would help to come again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// One that was tried is chosen again only while no other is left, one that is ejected only while nothing else is, and
-/// one that is marked down never before its pause is over. Weight 0 takes nothing.
+/// One that was tried is chosen again only while no other is left, one that is warming or ejected only while nothing else
+/// is, and one that is down never. Weight 0 takes nothing.
 pub(super) fn choose(pool: &Pool, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
     let (all, balance) = (pool.candidates(), pool.service().balance);
-    let stands = |candidate: &Candidate, as_| candidate.endpoint.health().standing(Instant::now) == as_;
-    let is_up = |candidate: &Candidate| stands(candidate, Standing::Up);
-    let is_new = |candidate: &Candidate| !tried.contains(&candidate.endpoint);
-    let chosen = select(balance, all, |one| is_up(one) && is_new(one))
-        .or_else(|| select(balance, all, is_up))
-        .or_else(|| select(balance, all, |one| stands(one, Standing::Ejected) && is_new(one)))
-        .or_else(|| select(balance, all, |one| stands(one, Standing::Ejected)));
-    chosen.cloned().ok_or_else(|| Verdict::NoUpstream {
+    for standing in [Standing::Up, Standing::Warming, Standing::Ejected] {
+        let stands = |one: &Candidate| one.endpoint.health().standing(Instant::now) == standing;
+        let is_new = |one: &Candidate| !tried.contains(&one.endpoint);
+        let chosen = select(balance, all, |one| stands(one) && is_new(one)).or_else(|| select(balance, all, stands));
+        if let Some(chosen) = chosen {
+            return Ok(chosen.clone());
+        }
+    }
+    Err(Verdict::NoUpstream {
         retry_after: soonest(all),
     })
 }

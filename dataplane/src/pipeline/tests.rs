@@ -134,6 +134,25 @@ fn tried_ones_come_last_and_those_marked_down_not_at_all() {
 }
 
 #[test]
+fn one_that_is_warming_is_used_when_nothing_else_is_left() {
+    for balance in ["random", "least_request", "round_robin"] {
+        let (views, mut registry) = deployed(balance, &[("a", 1)]);
+        registry.service(
+            "web",
+            &format!(r#"{{"match":[{{}}],"balance":"{balance}","health_check":{{"path":"/"}}}}"#),
+        );
+        registry.deploy(&views);
+        registry.upstream("b", r#"{"address":"127.0.0.1:2"}"#);
+        registry.deploy(&views);
+        assert_eq!(spread(&views, 20), BTreeMap::from([("a".to_owned(), 20)]), "{balance}");
+        // The only one moves.
+        registry.delete(shared::change::Kind::Upstream, "web/a");
+        registry.deploy(&views);
+        assert_eq!(spread(&views, 20), BTreeMap::from([("b".to_owned(), 20)]), "{balance}");
+    }
+}
+
+#[test]
 fn refusals_before_any_upstream() {
     let views = Views::new(1);
     let mut registry = Registry::default();

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::care::Care;
+use super::check::Checkup;
 use super::health::Health;
 use super::inflight::Lanes;
 use super::resolve::Targets;
@@ -35,6 +36,8 @@ pub struct Endpoint {
     tokens: OnceLock<Tokens>,
     health: Health,
     care: Arc<Care>,
+    /// Made when its service first has a health check.
+    checkup: OnceLock<Box<Checkup>>,
     targets: Targets,
     drained: Arc<DrainSignal>,
 }
@@ -61,6 +64,7 @@ impl Endpoint {
             tokens: OnceLock::new(),
             health: Health::default(),
             care,
+            checkup: OnceLock::new(),
             targets,
             drained,
         }
@@ -77,6 +81,10 @@ impl Endpoint {
     /// Shared with the service's other endpoints.
     pub fn care(&self) -> &Arc<Care> {
         &self.care
+    }
+
+    pub(super) fn checkup(&self) -> &OnceLock<Box<Checkup>> {
+        &self.checkup
     }
 
     /// Where to connect now; empty while a name has not been resolved yet.

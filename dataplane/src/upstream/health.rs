@@ -2,7 +2,7 @@
 //! answers that are errors or none have it ejected, if the service can spare it (`Care`).
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -11,9 +11,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How an upstream stands at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// It cannot be connected to, as far as is known.
+    /// It cannot be connected to, as far as is known, or its health checks fail.
     Down,
     Ejected,
+    /// It came live, and has not passed its health check yet.
+    Warming,
     Up,
 }
 
@@ -22,9 +24,18 @@ impl Standing {
         match self {
             Standing::Down => "down",
             Standing::Ejected => "ejected",
+            Standing::Warming => "warming",
             Standing::Up => "up",
         }
     }
+}
+
+/// What health checks say; `Passed` also where there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    Passed = 0,
+    Failed,
+    Warming,
 }
 
 /// Up until a failure; after it down until the pause is over, then on probation: it is used again, and the next failure
@@ -40,16 +51,32 @@ pub struct Health {
     ejected_until: AtomicU64,
     /// 5xx answers in a row.
     errors: AtomicU32,
+    /// A `Checked`.
+    checked: AtomicU8,
 }
 
 impl Health {
     /// Reads the clock only after a failure: nearly every request meets none.
     pub fn standing(&self, now: impl Fn() -> Instant) -> Standing {
+        let checked = self.checked();
         match () {
-            () if self.pause(&now).is_some() => Standing::Down,
+            () if checked == Checked::Failed || self.pause(&now).is_some() => Standing::Down,
             () if self.is_ejected(&now) => Standing::Ejected,
+            () if checked == Checked::Warming => Standing::Warming,
             () => Standing::Up,
         }
+    }
+
+    pub fn checked(&self) -> Checked {
+        match self.checked.load(Ordering::Relaxed) {
+            failed if failed == Checked::Failed as u8 => Checked::Failed,
+            warming if warming == Checked::Warming as u8 => Checked::Warming,
+            _ => Checked::Passed,
+        }
+    }
+
+    pub(super) fn set_checked(&self, checked: Checked) {
+        self.checked.store(checked as u8, Ordering::Relaxed);
     }
 
     pub fn is_up(&self) -> bool {

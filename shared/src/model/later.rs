@@ -13,7 +13,6 @@ pub(super) fn service(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Err
         ("authorizer", Value::Null),
         ("allow", json!([])),
         ("deny", json!([])),
-        ("health_check", Value::Null),
         ("open", json!(false)),
         ("mail", Value::Null),
     ] {

@@ -1,9 +1,12 @@
 //! A named destination: what requests it matches, and how they are balanced, timed out and retried.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::balance::Balance;
 use super::care::UpstreamCare;
+use super::check::HealthCheck;
 use super::fields::{Fields, Path, array, integer};
 use super::invalid::{Errors, Invalid};
 use super::json;
@@ -20,6 +23,8 @@ pub struct Service {
     /// None at all: internal, no request is routed to it.
     pub matches: Vec<Match>,
     pub balance: Balance,
+    /// None: nobody asks the upstreams how they are.
+    pub health_check: Option<Arc<HealthCheck>>,
     pub timeouts: Timeouts,
     pub retries: Retries,
     /// Bytes; a longer request is answered 413.
@@ -83,6 +88,11 @@ impl Service {
         if all || self.balance != Balance::default() {
             members.insert("balance".to_owned(), self.balance.as_str().into());
         }
+        match &self.health_check {
+            Some(check) => drop(members.insert("health_check".to_owned(), check.to_json(all))),
+            None if all => drop(members.insert("health_check".to_owned(), Value::Null)),
+            None => {}
+        }
         let timeouts = self.timeouts.to_json(all);
         if !timeouts.is_empty() {
             members.insert("timeouts".to_owned(), timeouts.into());
@@ -135,6 +145,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
         }
     };
     let balance = fields.read("balance", errors, Balance::default(), Balance::read);
+    let health_check = fields.read("health_check", errors, None, HealthCheck::read);
     let timeouts = fields.read("timeouts", errors, Timeouts::default(), Timeouts::read);
     let retries = fields.read("retries", errors, Retries::default(), read_retries);
     let max_body = fields.read("max_body", errors, MAX_BODY, |value, path, errors| {
@@ -147,6 +158,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
         name,
         matches: matches?,
         balance: balance?,
+        health_check: health_check?.map(Arc::new),
         timeouts: timeouts?,
         retries: retries?,
         max_body: max_body?,

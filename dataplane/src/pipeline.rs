@@ -20,7 +20,7 @@ mod verdict;
 pub use authorize::{Authorized, authorize};
 pub use limit::{Admitted, limit};
 pub use meta::{Credentials, Protocol, RequestMeta};
-pub use pick::{Picked, Tried, choose, pick};
+pub use pick::{Picked, Tried, choose, pick, pick_in_turn};
 pub use route::{Routed, route};
 pub use verdict::Verdict;
 

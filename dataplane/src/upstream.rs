@@ -8,4 +8,5 @@ pub mod endpoint;
 pub mod health;
 pub mod inflight;
 pub mod pool;
+pub mod queue;
 pub mod resolve;

@@ -219,8 +219,7 @@ impl Views {
             let known = old.and_then(|old| old.endpoint(&endpoint.identity().id));
             let is_new = !known.is_some_and(|known| Arc::ptr_eq(known, endpoint));
             let check = pool.service().health_check.as_ref();
-            self.checks
-                .assign(endpoint, check, is_new && is_started && check.is_some());
+            self.checks.assign(endpoint, check, is_new && is_started);
         }
         pool
     }

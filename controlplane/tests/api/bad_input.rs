@@ -98,6 +98,12 @@ fn documents() -> Vec<Bad> {
             Some("health_check.expect"),
         ),
         service(
+            r#"{"match": [], "upstream_care": {"max_in_flight": 0}}"#,
+            422,
+            "invalid",
+            Some("upstream_care.max_in_flight"),
+        ),
+        service(
             r#"{"match": [], "authorizer": "a"}"#,
             422,
             "not-supported",

@@ -18,7 +18,7 @@ use super::outgoing::Outgoing;
 use super::refusal::{self, Refusal};
 use super::tunnel::Tunnel;
 use super::upload::Upload;
-use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick};
+use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick_in_turn};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::upstream::pool::Connection;
@@ -47,7 +47,7 @@ pub async fn forward(
     let mut failed: Option<Failure> = None;
     loop {
         // The table of now, at every attempt.
-        let picked = match pick(&client.context.views, &admitted, &tried) {
+        let picked = match pick_in_turn(&client.context.views, &admitted, &tried).await {
             Ok(picked) => picked,
             Err(Verdict::Stale) if stale < STALE_MAX => {
                 stale += 1;
@@ -104,7 +104,10 @@ async fn attempt(
         let mut connection = match client.upstreams().take(endpoint, outgoing.is_repeatable()) {
             Some(kept) => kept,
             None => match client.upstreams().connect(endpoint, service.timeouts.connect).await {
-                Ok(new) => new,
+                Ok(new) => {
+                    endpoint.health().connected();
+                    new
+                }
                 Err(error) => {
                     given_back.into_iter().for_each(|request| outgoing.take_back(request));
                     return Err(unreachable(&in_flight, error));

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::model::Balance;
+use shared::model::{Balance, Service};
 
 use super::dice::roll;
 use super::{Tried, Verdict};
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::health::Standing;
+use crate::upstream::health::{SHARE_WHOLE, Standing};
 use crate::view::{Candidate, Pool};
 
 /// Told to clients when nothing is known of when it would help to come again.
@@ -17,13 +17,19 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// One that was tried is chosen again only while no other is left, one that is warming or ejected only while nothing else
 /// is, and one that is down never. Weight 0 takes nothing.
 pub(super) fn choose(pool: &Pool, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    let (all, balance) = (pool.candidates(), pool.service().balance);
+    let (all, service) = (pool.candidates(), pool.service());
+    let most = service.upstream_care.max_in_flight;
     for standing in [Standing::Up, Standing::Warming, Standing::Ejected] {
         let stands = |one: &Candidate| one.endpoint.health().standing(Instant::now) == standing;
+        let fits = |one: &Candidate| stands(one) && one.endpoint.has_room(most);
         let is_new = |one: &Candidate| !tried.contains(&one.endpoint);
-        let chosen = select(balance, all, |one| stands(one) && is_new(one)).or_else(|| select(balance, all, stands));
+        let chosen = select(service, all, |one| fits(one) && is_new(one)).or_else(|| select(service, all, fits));
         if let Some(chosen) = chosen {
             return Ok(chosen.clone());
+        }
+        // What one upstream may not have is not for a worse one.
+        if most.is_some() && all.iter().any(|one| one.weight > 0 && stands(one)) {
+            return Err(Verdict::Busy);
         }
     }
     Err(Verdict::NoUpstream {
@@ -31,11 +37,17 @@ pub(super) fn choose(pool: &Pool, tried: &Tried) -> Result<Arc<Endpoint>, Verdic
     })
 }
 
-fn select(balance: Balance, all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<&Arc<Endpoint>> {
-    let chosen = match balance {
-        Balance::RoundRobin => return next_in_turn(all, wanted),
-        Balance::Random => draw(all, None, &wanted),
-        Balance::LeastRequest => less_loaded_of_two(all, &wanted),
+fn select<'a>(
+    service: &Service,
+    all: &'a [Candidate],
+    wanted: impl Fn(&Candidate) -> bool,
+) -> Option<&'a Arc<Endpoint>> {
+    let slow_start = service.upstream_care.slow_start;
+    let share = |one: &Candidate| one.endpoint.health().share(slow_start, Instant::now);
+    let chosen = match service.balance {
+        Balance::RoundRobin => return next_in_turn(all, wanted, share),
+        Balance::Random => draw(all, None, &wanted, &share),
+        Balance::LeastRequest => less_loaded_of_two(all, &wanted, &share),
     };
     chosen.map(|chosen| &chosen.endpoint)
 }
@@ -48,11 +60,15 @@ fn soonest(all: &[Candidate]) -> Duration {
 }
 
 /// Smooth weighted round robin, as nginx does it: everyone gains its weight, the richest is chosen and pays for all.
-fn next_in_turn(all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<&Arc<Endpoint>> {
+fn next_in_turn(
+    all: &[Candidate],
+    wanted: impl Fn(&Candidate) -> bool,
+    share: impl Fn(&Candidate) -> u64,
+) -> Option<&Arc<Endpoint>> {
     let mut total = 0;
     let mut richest: Option<(i64, &Arc<Endpoint>)> = None;
     for candidate in all.iter().filter(|one| one.weight > 0 && wanted(one)) {
-        let weight = i64::from(candidate.weight);
+        let weight = i64::try_from(due(candidate, &share)).unwrap_or(i64::MAX);
         let turn = candidate.endpoint.turn(weight);
         total += weight;
         if richest.is_none_or(|(most, _)| turn > most) {
@@ -73,6 +89,7 @@ fn draw<'a>(
     all: &'a [Candidate],
     but: Option<&Candidate>,
     wanted: &impl Fn(&Candidate) -> bool,
+    share: &impl Fn(&Candidate) -> u64,
 ) -> Option<&'a Candidate> {
     let left_out = but.map_or(0, |but| u64::from(but.weight));
     let total = all.last().map_or(0, |last| last.up_to) - left_out;
@@ -84,18 +101,18 @@ fn draw<'a>(
         let point = roll(total);
         let is_before = but.is_none_or(|but| point < but.up_to - left_out);
         let drawn = at(all, if is_before { point } else { point + left_out });
-        if wanted(drawn) {
+        if wanted(drawn) && is_due(share(drawn)) {
             return Some(drawn);
         }
     }
     let is_left = |one: &&Candidate| but.is_none_or(|but| !std::ptr::eq(*one, but)) && wanted(one);
     let left = || all.iter().filter(|one| one.weight > 0).filter(is_left);
-    let total = left().map(|one| u64::from(one.weight)).sum();
+    let total = left().map(|one| due(one, share)).sum();
     let mut point = if total > 0 { roll(total) } else { return None };
     let mut last = None;
     for one in left() {
         last = Some(one);
-        match point.checked_sub(u64::from(one.weight)) {
+        match point.checked_sub(due(one, share)) {
             Some(rest) => point = rest,
             None => break,
         }
@@ -105,16 +122,30 @@ fn draw<'a>(
 
 /// The power of two choices (Mitzenmacher 2001): two different ones by weight, then the one with less in flight for its
 /// weight; the first when they are even, so that an idle service is used by weight as well.
-fn less_loaded_of_two<'a>(all: &'a [Candidate], wanted: &impl Fn(&Candidate) -> bool) -> Option<&'a Candidate> {
-    let first = draw(all, None, wanted)?;
-    let Some(second) = draw(all, Some(first), wanted) else {
+fn less_loaded_of_two<'a>(
+    all: &'a [Candidate],
+    wanted: &impl Fn(&Candidate) -> bool,
+    share: &impl Fn(&Candidate) -> u64,
+) -> Option<&'a Candidate> {
+    let first = draw(all, None, wanted, share)?;
+    let Some(second) = draw(all, Some(first), wanted, share) else {
         return Some(first);
     };
-    let load = |candidate: &Candidate, other: &Candidate| candidate.endpoint.in_flight() * u64::from(other.weight);
+    let load = |candidate: &Candidate, other: &Candidate| candidate.endpoint.in_flight() * due(other, share);
     match load(second, first) < load(first, second) {
         true => Some(second),
         false => Some(first),
     }
+}
+
+/// The weight of now, in thousandths.
+fn due(one: &Candidate, share: &impl Fn(&Candidate) -> u64) -> u64 {
+    u64::from(one.weight) * share(one)
+}
+
+/// True for that part of the throws.
+fn is_due(share: u64) -> bool {
+    share >= SHARE_WHOLE || roll(SHARE_WHOLE) < share
 }
 
 /// `point` is below the sum of all weights.

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::endpoint::Endpoint;
+use super::queue::Queue;
 
 pub struct Care {
     budget: Budget,
     ejections: Mutex<Ejections>,
+    queue: Queue,
 }
 
 #[derive(Default)]
@@ -23,11 +25,22 @@ impl Care {
         Care {
             budget: Budget::new(workers),
             ejections: Mutex::default(),
+            queue: Queue::default(),
         }
     }
 
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Requests that wait for a place at any of its upstreams.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// How many upstreams take requests, were they all well.
+    pub fn size(&self) -> usize {
+        self.ejections().size
     }
 
     /// No requests for it until then, if the service can spare it: never more than half of its upstreams are ejected at a
@@ -55,6 +68,7 @@ impl Care {
 
     /// The service has so many upstreams now. Those whose time is over first come back if fewer may be ejected.
     pub(crate) fn resize(&self, size: usize, now: Instant) {
+        self.queue.free_all();
         let mut ejections = self.ejections();
         ejections.size = size;
         if ejections.list.is_empty() {

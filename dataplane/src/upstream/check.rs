@@ -11,7 +11,7 @@ mod tests;
 mod warming;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use shared::model::HealthCheck;
 use shared::stream::message;
@@ -62,8 +62,12 @@ impl Default for Places {
 }
 
 impl Checks {
-    /// From now on the endpoint is checked like this, or not at all. One that `came_live` is warming until it has passed.
+    /// From now on the endpoint is checked like this, or not at all. One that `came_live` begins slowly,
+    /// and is warming until it has passed.
     pub(crate) fn assign(&self, endpoint: &Arc<Endpoint>, check: Option<&Arc<HealthCheck>>, came_live: bool) {
+        if came_live {
+            endpoint.health().begin_slowly(StdInstant::now());
+        }
         if check.is_none() && endpoint.checkup().get().is_none() {
             return;
         }
@@ -75,7 +79,7 @@ impl Checks {
                 last: Mutex::new("not checked yet".into()),
             })
         });
-        if came_live {
+        if came_live && check.is_some() {
             self.warming.add(endpoint);
         }
         if is_first {
@@ -194,8 +198,10 @@ impl Checks {
     /// What was seen of it before, while nothing better was there, does not count any more.
     fn pass(&self, endpoint: &Endpoint) {
         endpoint.health().succeeded();
+        endpoint.health().begin_slowly(StdInstant::now());
         let was_warming = is_warming(endpoint);
         endpoint.health().set_checked(health::Checked::Passed);
+        endpoint.care().queue().free_all();
         if was_warming {
             self.warming.signal();
         }

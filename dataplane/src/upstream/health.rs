@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A connection that takes longer is not waited for by the others.
+const TRIAL: Duration = Duration::from_secs(1);
+
+pub const SHARE_WHOLE: u64 = 1_000;
 
 /// How an upstream stands at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +57,10 @@ pub struct Health {
     errors: AtomicU32,
     /// A `Checked`.
     checked: AtomicU8,
+    /// Until then one request tries whether it takes connections again; the others stay away.
+    trial_until: AtomicU64,
+    /// Since when it is in use, as far as it has begun slowly; 0: for long.
+    fresh_since: AtomicU64,
 }
 
 impl Health {
@@ -61,6 +69,7 @@ impl Health {
         let checked = self.checked();
         match () {
             () if checked == Checked::Failed || self.pause(&now).is_some() => Standing::Down,
+            () if left(&self.trial_until, &now).is_some() => Standing::Down,
             () if self.is_ejected(&now) => Standing::Ejected,
             () if checked == Checked::Warming => Standing::Warming,
             () => Standing::Up,
@@ -92,11 +101,52 @@ impl Health {
         left(&self.ejected_until, now).is_some()
     }
 
+    /// After a pause, whether it is for the caller to try if connections are taken again: one does at a time, so that a
+    /// crowd does not wait for what may be dead.
+    pub fn may_try(&self, now: impl Fn() -> Instant) -> bool {
+        if self.down_until.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        let (now, until) = (now(), self.trial_until.load(Ordering::Relaxed));
+        let (at, mine) = (since_start(now), since_start(now + TRIAL));
+        let trial = &self.trial_until;
+        until <= at
+            && trial
+                .compare_exchange(until, mine, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// It takes connections. Whether it answers is another matter, so that the next pause is no shorter for it.
+    pub fn connected(&self) {
+        if self.down_until.load(Ordering::Relaxed) != 0 {
+            self.down_until.store(0, Ordering::Relaxed);
+            self.trial_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on it gets a part of what it is due, which grows.
+    pub(super) fn begin_slowly(&self, now: Instant) {
+        self.fresh_since.store(since_start(now).max(1), Ordering::Relaxed);
+    }
+
+    /// Of its weight, in thousandths, where an upstream that came live has it whole after `slow_start`: a tenth at first,
+    /// then as much as of that time has passed.
+    pub fn share(&self, slow_start: Duration, now: impl Fn() -> Instant) -> u64 {
+        let since = self.fresh_since.load(Ordering::Relaxed);
+        if since == 0 || slow_start.is_zero() {
+            return SHARE_WHOLE;
+        }
+        let passed = u128::from(since_start(now()).saturating_sub(since));
+        let share = passed * u128::from(SHARE_WHOLE) / slow_start.as_nanos();
+        u64::try_from(share).map_or(SHARE_WHOLE, |share| share.clamp(SHARE_WHOLE / 10, SHARE_WHOLE))
+    }
+
     /// The connection could not be made, or was reset. A hundred requests that fail together are one failure.
     pub fn failed(&self, now: Instant) {
         if self.pause(|| now).is_none() {
             let until = now + self.next_pause();
             self.down_until.store(since_start(until), Ordering::Relaxed);
+            self.trial_until.store(0, Ordering::Relaxed);
         }
     }
 
@@ -115,8 +165,8 @@ impl Health {
         // Written only when there is something to forget: the line is shared by all workers.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
-            self.down_until.store(0, Ordering::Relaxed);
         }
+        self.connected();
     }
 
     /// An answer that is a 5xx, or none. Says how many have come in a row.
@@ -195,5 +245,45 @@ mod tests {
         let now = Instant::now();
         (0..64).for_each(|_| health.failed(now));
         assert_eq!(health.pause(|| now).unwrap(), PAUSE_FIRST);
+    }
+
+    #[test]
+    fn after_a_pause_one_tries_for_all() {
+        let health = Health::default();
+        let now = Instant::now();
+        assert!(health.may_try(|| now) && health.may_try(|| now), "nothing has failed");
+        health.failed(now);
+        let now = now + PAUSE_FIRST;
+        assert_eq!(health.standing(|| now), Standing::Up);
+        assert!(health.may_try(|| now));
+        assert!(!health.may_try(|| now));
+        assert_eq!(health.standing(|| now), Standing::Down, "for the others");
+        // It hangs, and another one tries.
+        let now = now + TRIAL;
+        assert!(health.may_try(|| now) && !health.may_try(|| now));
+        health.failed(now);
+        assert_eq!(health.pause(|| now).unwrap(), 2 * PAUSE_FIRST);
+        let now = now + 2 * PAUSE_FIRST;
+        assert!(health.may_try(|| now));
+        health.connected();
+        assert!(health.may_try(|| now) && health.may_try(|| now));
+        health.failed(now);
+        assert_eq!(
+            health.pause(|| now).unwrap(),
+            4 * PAUSE_FIRST,
+            "it has answered nothing"
+        );
+    }
+
+    #[test]
+    fn a_share_grows_from_a_tenth() {
+        let health = Health::default();
+        let now = Instant::now();
+        let slow = Duration::from_secs(10);
+        assert_eq!(health.share(slow, || now), 1000);
+        health.begin_slowly(now);
+        let after = |seconds| health.share(slow, || now + Duration::from_secs(seconds));
+        assert_eq!([0, 1, 2, 5, 10, 90].map(after), [100, 100, 200, 500, 1000, 1000]);
+        assert_eq!(health.share(Duration::ZERO, || now), 1000);
     }
 }

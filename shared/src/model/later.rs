@@ -33,18 +33,6 @@ pub(super) fn field(
     }
 }
 
-/// The later fields of `upstream_care`.
-pub(super) fn upstream_care(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) {
-    for (name, default) in [
-        ("max_in_flight", Value::Null),
-        ("queue", json!(0)),
-        ("queue_for", json!("1s")),
-        ("slow_start", json!("0s")),
-    ] {
-        field(fields, name, &default, path, errors);
-    }
-}
-
 /// Durations are the same when they last as long, however they are spelled.
 fn same(value: &Value, default: &Value) -> bool {
     match (value.as_str().map(parse_duration), default.as_str().map(parse_duration)) {

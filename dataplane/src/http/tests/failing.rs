@@ -1,7 +1,6 @@
 use super::stage::*;
 use crate::upstream::health::Standing;
 
-const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 const PUT: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 
 /// Two origins, and the one of them that was chosen first has read a whole request and is gone.

@@ -152,6 +152,18 @@ impl Stage {
         registry.deploy(&self.views);
     }
 
+    /// Until so many requests wait for a place.
+    pub async fn waits(&self, requests: usize) {
+        let view = self.views.now();
+        let pool = view.pool(&"web".try_into().unwrap()).unwrap();
+        let waiting = async {
+            while pool.care().queue().len() != requests {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(waiting).await;
+    }
+
     pub fn unregister(&self, id: &str) {
         let mut registry = self.registry.borrow_mut();
         registry.delete(shared::change::Kind::Upstream, &format!("web/{id}"));
@@ -401,3 +413,4 @@ impl Peer {
 /// A request of the usual kind.
 pub const GET: &str = "GET /path?query HTTP/1.1\r\nHost: example.com\r\n\r\n";
 pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";

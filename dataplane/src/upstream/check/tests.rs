@@ -1,5 +1,3 @@
-use std::time::Instant as StdInstant;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;

@@ -18,7 +18,8 @@ fn a_service_shows_its_defaults_and_stores_none() {
             "timeouts": {"connect": "1s", "response": "60s", "idle": "60s", "drain": "60s"},
             "retries": {"attempts": 2},
             "max_body": "50MB",
-            "upstream_care": {"eject_after": 5, "eject_for": "10s"}}"#
+            "upstream_care": {"eject_after": 5, "eject_for": "10s", "max_in_flight": null, "queue": 0, "queue_for": "1s",
+                              "slow_start": "0s"}}"#
         )
     );
     assert_eq!(service.body().as_str(), r#"{"match":[{}]}"#);
@@ -48,7 +49,8 @@ fn everything_that_can_be_said_of_a_service_is_kept() {
         "timeouts": {"connect": "1500ms", "response": "120s", "idle": "3600s", "drain": "0s"},
         "retries": {"attempts": 0},
         "max_body": "10MiB",
-        "upstream_care": {"eject_after": 0, "eject_for": "90s"}}"#;
+        "upstream_care": {"eject_after": 0, "eject_for": "90s", "max_in_flight": 7, "queue": 20, "queue_for": "2s",
+                          "slow_start": "30s"}}"#;
     let parsed = service(text);
     assert_eq!(parsed.balance, Balance::RoundRobin);
     assert_eq!(parsed.max_body, 10_485_760);
@@ -60,7 +62,8 @@ fn everything_that_can_be_said_of_a_service_is_kept() {
             r#""hosts":["api.example.com","*.example.org","*"],"methods":["GET","PUT"],"path_prefix":"/v2/","#,
             r#""priority":-1000},{"hosts":["*"],"path_regex":"/[0-9]+"},{}],"max_body":"10MiB","retries":{"attempts":0},"#,
             r#""timeouts":{"connect":"1500ms","drain":"0s","idle":"1h","response":"2m"},"#,
-            r#""upstream_care":{"eject_after":0,"eject_for":"90s"}}"#
+            r#""upstream_care":{"eject_after":0,"eject_for":"90s","max_in_flight":7,"queue":20,"queue_for":"2s","#,
+            r#""slow_start":"30s"}}"#
         )
     );
     for again in [parsed.body().as_str(), &parsed.document().to_string()] {

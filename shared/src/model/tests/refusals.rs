@@ -148,11 +148,6 @@ fn services() {
         (r#"{"match":[],"allow":["10.0.0.0/8"]}"#, NotSupported, "allow"),
         (r#"{"match":[],"deny":["10.0.0.0/8"]}"#, NotSupported, "deny"),
         (
-            r#"{"match":[],"upstream_care":{"queue":1}}"#,
-            NotSupported,
-            "upstream_care.queue",
-        ),
-        (
             r#"{"match":[],"upstream_care":{"eject_for":"0s"}}"#,
             Wrong,
             "upstream_care.eject_for",
@@ -164,8 +159,23 @@ fn services() {
         ),
         (r#"{"match":[],"upstream_care":null}"#, Wrong, "upstream_care"),
         (
-            r#"{"match":[],"upstream_care":{"slow_start":"1s"}}"#,
-            NotSupported,
+            r#"{"match":[],"upstream_care":{"max_in_flight":0}}"#,
+            Wrong,
+            "upstream_care.max_in_flight",
+        ),
+        (
+            r#"{"match":[],"upstream_care":{"queue":10001}}"#,
+            Wrong,
+            "upstream_care.queue",
+        ),
+        (
+            r#"{"match":[],"upstream_care":{"queue_for":"0s"}}"#,
+            Wrong,
+            "upstream_care.queue_for",
+        ),
+        (
+            r#"{"match":[],"upstream_care":{"slow_start":5}}"#,
+            Wrong,
             "upstream_care.slow_start",
         ),
         (

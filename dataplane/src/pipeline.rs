@@ -8,6 +8,7 @@
 //! is a `Verdict`. An edge builds the `RequestMeta`, forwards what was picked, and renders verdicts; it runs `pick` once
 //! for every attempt, and everything from `route` on again when the verdict is `Stale`.
 
+pub(crate) mod affinity;
 mod authorize;
 mod balance;
 pub mod dice;

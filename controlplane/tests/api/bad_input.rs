@@ -92,6 +92,12 @@ fn documents() -> Vec<Bad> {
         service(r#"{"match": [], "max_body": "much"}"#, 422, "invalid", Some("max_body")),
         service(r#"{"match": [], "balance": "fair"}"#, 422, "invalid", Some("balance")),
         service(
+            r#"{"match": [], "balance": {"consistent_hash": {"cookie": "a"}}}"#,
+            422,
+            "invalid",
+            Some("balance.consistent_hash.cookie"),
+        ),
+        service(
             r#"{"match": [], "health_check": {"path": "/", "expect": "ok"}}"#,
             422,
             "invalid",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use shared::model::{Balance, Service};
 
 use super::dice::roll;
-use super::{Tried, Verdict};
+use super::{Tried, Verdict, affinity};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::{SHARE_WHOLE, Standing};
 use crate::view::{Candidate, Pool};
@@ -16,14 +16,15 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One that was tried is chosen again only while no other is left, one that is warming or ejected only while nothing else
 /// is, and one that is down never. Weight 0 takes nothing.
-pub(super) fn choose(pool: &Pool, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
+pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
     let (all, service) = (pool.candidates(), pool.service());
     let most = service.upstream_care.max_in_flight;
     for standing in [Standing::Up, Standing::Warming, Standing::Ejected] {
         let stands = |one: &Candidate| one.endpoint.health().standing(Instant::now) == standing;
         let fits = |one: &Candidate| stands(one) && one.endpoint.has_room(most);
         let is_new = |one: &Candidate| !tried.contains(&one.endpoint);
-        let chosen = select(service, all, |one| fits(one) && is_new(one)).or_else(|| select(service, all, fits));
+        let chosen =
+            select(service, all, key, |one| fits(one) && is_new(one)).or_else(|| select(service, all, key, fits));
         if let Some(chosen) = chosen {
             return Ok(chosen.clone());
         }
@@ -40,14 +41,18 @@ pub(super) fn choose(pool: &Pool, tried: &Tried) -> Result<Arc<Endpoint>, Verdic
 fn select<'a>(
     service: &Service,
     all: &'a [Candidate],
+    key: Option<u64>,
     wanted: impl Fn(&Candidate) -> bool,
 ) -> Option<&'a Arc<Endpoint>> {
     let slow_start = service.upstream_care.slow_start;
     let share = |one: &Candidate| one.endpoint.health().share(slow_start, Instant::now);
-    let chosen = match service.balance {
-        Balance::RoundRobin => return next_in_turn(all, wanted, share),
-        Balance::Random => draw(all, None, &wanted, &share),
-        Balance::LeastRequest => less_loaded_of_two(all, &wanted, &share),
+    let chosen = match (&service.balance, key) {
+        (Balance::ConsistentHash { .. }, Some(key)) => {
+            return affinity::belongs_to(all, key, wanted, |one| due(one, &share));
+        }
+        (Balance::RoundRobin, _) => return next_in_turn(all, wanted, share),
+        (Balance::Random, _) => draw(all, None, &wanted, &share),
+        (Balance::LeastRequest | Balance::ConsistentHash { .. }, _) => less_loaded_of_two(all, &wanted, &share),
     };
     chosen.map(|chosen| &chosen.endpoint)
 }

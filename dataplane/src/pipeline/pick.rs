@@ -96,5 +96,5 @@ pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<End
     if pool.revision() != admitted.revision() {
         return Err(Verdict::Stale);
     }
-    balance::choose(pool, tried)
+    balance::choose(pool, admitted.key(), tried)
 }

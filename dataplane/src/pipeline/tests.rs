@@ -240,4 +240,5 @@ fn an_authorization_ends_with_the_service_that_gave_it() {
     assert_eq!(refusal(&views, &admitted, &Tried::default()), Verdict::Stale);
 }
 
+mod affinity;
 mod handover;

@@ -7,6 +7,7 @@ use shared::change::Revision;
 use shared::model::{Service, UpstreamId, UpstreamState};
 use shared::table::Entry;
 
+use crate::pipeline::affinity;
 use crate::upstream::care::Care;
 use crate::upstream::endpoint::{Endpoint, Identity};
 
@@ -16,6 +17,8 @@ pub struct Candidate {
     pub weight: u16,
     /// The weights up to and including this one: a number below the last picks a candidate by its weight.
     pub(crate) up_to: u64,
+    /// Of its id: by it keys are spread.
+    pub(crate) seed: u64,
 }
 
 pub struct Pool {
@@ -57,6 +60,7 @@ impl Pool {
                 endpoint: kept.cloned().unwrap_or_else(|| new(identity)),
                 weight: upstream.weight,
                 up_to,
+                seed: affinity::hash(upstream.id.as_str()),
             }
         });
         let candidates: Box<[Candidate]> = candidates.collect();

@@ -86,7 +86,7 @@ impl Service {
         let matches = self.matches.iter().map(|matching| matching.to_json(all)).collect();
         members.insert("match".to_owned(), matches);
         if all || self.balance != Balance::default() {
-            members.insert("balance".to_owned(), self.balance.as_str().into());
+            members.insert("balance".to_owned(), self.balance.to_json());
         }
         match &self.health_check {
             Some(check) => drop(members.insert("health_check".to_owned(), check.to_json(all))),

@@ -104,6 +104,14 @@ fn a_health_check_shows_its_defaults_and_stores_none() {
 }
 
 #[test]
+fn the_header_of_a_consistent_hash_is_kept_in_lower_case() {
+    let service = service(r#"{"match":[],"balance":{"consistent_hash":{"header":"X-User"}}}"#);
+    let body = r#"{"balance":{"consistent_hash":{"header":"x-user"}},"match":[]}"#;
+    assert_eq!(service.body().as_str(), body);
+    assert_eq!(service.document()["balance"]["consistent_hash"]["header"], "x-user");
+}
+
+#[test]
 fn the_drain_follows_the_response_unless_it_is_given() {
     let drain = |timeouts: &str| {
         service(&format!(r#"{{"match":[],"timeouts":{timeouts}}}"#))

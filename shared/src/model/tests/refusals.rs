@@ -93,10 +93,26 @@ fn services() {
         (r#"{"match":[],"max_body":"50"}"#, Wrong, "max_body"),
         (r#"{"match":[],"max_body":9007199254740992}"#, Wrong, "max_body"),
         (
-            r#"{"match":[],"balance":{"consistent_hash":{"header":"x"}}}"#,
-            NotSupported,
+            r#"{"match":[],"balance":{"consistent_hash":{"header":"x y"}}}"#,
+            Wrong,
+            "balance.consistent_hash.header",
+        ),
+        (
+            r#"{"match":[],"balance":{"consistent_hash":{}}}"#,
+            Wrong,
+            "balance.consistent_hash.header",
+        ),
+        (
+            r#"{"match":[],"balance":{"consistent_hash":{"header":"x","cookie":"y"}}}"#,
+            Wrong,
+            "balance.consistent_hash.cookie",
+        ),
+        (
+            r#"{"match":[],"balance":{"consistent_hash":"x"}}"#,
+            Wrong,
             "balance.consistent_hash",
         ),
+        (r#"{"match":[],"balance":{}}"#, Wrong, "balance.consistent_hash"),
         (r#"{"match":[],"health_check":"/"}"#, Wrong, "health_check"),
         (r#"{"match":[],"health_check":{}}"#, Wrong, "health_check.path"),
         (

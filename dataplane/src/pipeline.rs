@@ -8,6 +8,7 @@
 //! is a `Verdict`. An edge builds the `RequestMeta`, forwards what was picked, and renders verdicts; it runs `pick` once
 //! for every attempt, and everything from `route` on again when the verdict is `Stale`.
 
+pub(crate) mod affinity;
 mod authorize;
 mod balance;
 pub mod dice;
@@ -20,7 +21,7 @@ mod verdict;
 pub use authorize::{Authorized, authorize};
 pub use limit::{Admitted, limit};
 pub use meta::{Credentials, Protocol, RequestMeta};
-pub use pick::{Picked, Tried, choose, pick};
+pub use pick::{Picked, Tried, choose, pick, pick_in_turn};
 pub use route::{Routed, route};
 pub use verdict::Verdict;
 

@@ -9,7 +9,7 @@ mod pool;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
@@ -17,13 +17,15 @@ use imbl::HashMap;
 use net::clock::boottime;
 use shared::model::ServiceName;
 use shared::stream::message;
-use shared::table::Table;
+use shared::table::{Entry, Table};
 use shared::time::Time;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::draining::DrainingSet;
 pub use self::pool::{Candidate, Pool};
+use crate::upstream::care::Care;
+use crate::upstream::check::Checks;
 use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
 use crate::upstream::resolve::Names;
 
@@ -70,6 +72,9 @@ pub struct Views {
     draining: DrainingSet,
     drained: Arc<DrainSignal>,
     lease: Arc<LeaseEnd>,
+    checks: Arc<Checks>,
+    /// There is a table: what a later one brings came live.
+    is_started: AtomicBool,
 }
 
 /// By the clock that runs through a suspend, in nanoseconds.
@@ -93,6 +98,8 @@ impl Views {
             draining: DrainingSet::default(),
             drained: Arc::default(),
             lease: Arc::default(),
+            checks: Arc::default(),
+            is_started: AtomicBool::new(false),
         })
     }
 
@@ -124,7 +131,7 @@ impl Views {
             let old = pools.get(name).cloned();
             let new = table
                 .entry(name.as_str())
-                .map(|entry| Arc::new(Pool::of(entry, old.as_deref(), |identity| self.endpoint(identity))));
+                .map(|entry| Arc::new(self.pool(entry, old.as_deref())));
             if let Some(old) = old {
                 let drain = new.as_deref().unwrap_or(&old).service().timeouts.drain;
                 left.extend(old.left_out(new.as_deref()).map(|endpoint| (endpoint, drain)));
@@ -135,6 +142,7 @@ impl Views {
             };
         }
         self.current.store(Arc::new(View { table, pools }));
+        self.is_started.store(true, Ordering::Relaxed);
         LeftOut(left)
     }
 
@@ -218,9 +226,26 @@ impl Views {
         &self.names
     }
 
-    fn endpoint(&self, identity: Identity) -> Arc<Endpoint> {
-        let targets = self.names.targets(&identity.address);
-        Arc::new(Endpoint::new(identity, self.workers, targets, self.drained.clone()))
+    /// Who is checked, and who came live and has not passed its check yet.
+    pub fn checks(&self) -> &Arc<Checks> {
+        &self.checks
+    }
+
+    fn pool(&self, entry: &Entry, old: Option<&Pool>) -> Pool {
+        let care = old.map_or_else(|| Arc::new(Care::new(self.workers)), |old| old.care().clone());
+        let pool = Pool::of(entry, old, care.clone(), |identity| {
+            let targets = self.names.targets(&identity.address);
+            let drained = self.drained.clone();
+            Arc::new(Endpoint::new(identity, self.workers, targets, care.clone(), drained))
+        });
+        let is_started = self.is_started.load(Ordering::Relaxed);
+        for Candidate { endpoint, .. } in pool.candidates() {
+            let known = old.and_then(|old| old.endpoint(&endpoint.identity().id));
+            let is_new = !known.is_some_and(|known| Arc::ptr_eq(known, endpoint));
+            let check = pool.service().health_check.as_ref();
+            self.checks.assign(endpoint, check, is_new && is_started);
+        }
+        pool
     }
 }
 

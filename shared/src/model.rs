@@ -2,6 +2,8 @@
 
 mod address;
 mod balance;
+mod care;
+mod check;
 mod duration;
 mod fields;
 pub mod host;
@@ -20,6 +22,8 @@ mod upstream;
 
 pub use address::Address;
 pub use balance::Balance;
+pub use care::UpstreamCare;
+pub use check::{Expect, HealthCheck};
 pub use duration::{format_duration, parse_duration};
 pub use host::HostPattern;
 pub use invalid::{FieldError, Invalid, InvalidKind};

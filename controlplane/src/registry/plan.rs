@@ -77,10 +77,10 @@ impl Plan {
     ) -> Plan {
         let past = Past { recent, committed };
         let retired = past.retired(subject);
-        let goal = goal.unwrap_or(if retired.is_empty() {
-            Goal::Applied
-        } else {
-            Goal::Drained
+        let goal = goal.unwrap_or_else(|| match retired.is_empty() {
+            false => Goal::Drained,
+            true if past.is_checked(subject) => Goal::Healthy,
+            true => Goal::Applied,
         });
         let timeout = timeout.unwrap_or_else(|| match goal {
             Goal::Drained => past.drain(subject) + DRAIN_MARGIN,
@@ -175,6 +175,19 @@ impl Past<'_> {
             },
             Subject::Service(_) | Subject::Succession => Vec::new(),
         }
+    }
+
+    /// Whether proxies ask it how it is.
+    fn is_checked(&self, subject: &Subject) -> bool {
+        let Subject::Upstream(service, id) = subject else {
+            return false;
+        };
+        let entry = self.head().table.entry(service.as_str());
+        entry.is_some_and(|entry| {
+            let registered = entry.upstreams.get(id);
+            let is_active = registered.is_some_and(|one| one.upstream.state == UpstreamState::Active);
+            is_active && entry.service.health_check.is_some()
+        })
     }
 
     /// By the change that an identical PUT repeats.

@@ -92,10 +92,22 @@ fn documents() -> Vec<Bad> {
         service(r#"{"match": [], "max_body": "much"}"#, 422, "invalid", Some("max_body")),
         service(r#"{"match": [], "balance": "fair"}"#, 422, "invalid", Some("balance")),
         service(
-            r#"{"match": [], "health_check": {"path": "/"}}"#,
+            r#"{"match": [], "balance": {"consistent_hash": {"cookie": "a"}}}"#,
             422,
-            "not-supported",
-            Some("health_check"),
+            "invalid",
+            Some("balance.consistent_hash.cookie"),
+        ),
+        service(
+            r#"{"match": [], "health_check": {"path": "/", "expect": "ok"}}"#,
+            422,
+            "invalid",
+            Some("health_check.expect"),
+        ),
+        service(
+            r#"{"match": [], "upstream_care": {"max_in_flight": 0}}"#,
+            422,
+            "invalid",
+            Some("upstream_care.max_in_flight"),
         ),
         service(
             r#"{"match": [], "authorizer": "a"}"#,

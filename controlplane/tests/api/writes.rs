@@ -34,6 +34,38 @@ async fn a_write_answers_with_the_fleet() {
 }
 
 #[tokio::test]
+async fn a_checked_upstream_is_waited_for_until_it_is_healthy() {
+    let plane = Plane::start().await;
+    let checked = r#"{"match": [], "health_check": {"path": "/up"}}"#;
+    let service = plane.put("/v1/services/web", checked).await.expect(200).json;
+    assert_eq!(service["wait"]["for"], "applied");
+    let shown = plane.get("/v1/services/web").await.expect(200).json;
+    assert_eq!(shown["health_check"]["interval"], "5s");
+    let upstream = "/v1/services/web/upstreams/a";
+    for (body, goal) in [
+        (r#"{"address": "127.0.0.1:1"}"#, "healthy"),
+        (r#"{"address": "127.0.0.1:1"}"#, "healthy"),
+        (r#"{"address": "127.0.0.1:1", "weight": 2}"#, "healthy"),
+        // A registration ended with it.
+        (r#"{"address": "127.0.0.1:2"}"#, "drained"),
+        (r#"{"address": "127.0.0.1:2", "state": "draining"}"#, "drained"),
+        (
+            r#"{"address": "127.0.0.1:2", "state": "draining", "weight": 2}"#,
+            "drained",
+        ),
+    ] {
+        let reply = plane.put(upstream, body).await.expect(200).json;
+        assert_eq!(reply["wait"]["for"], goal, "{body}");
+    }
+    plane.put("/v1/services/web", r#"{"match": []}"#).await.expect(200);
+    let unchecked = plane
+        .put("/v1/services/web/upstreams/127.0.0.1:3", "")
+        .await
+        .expect(200);
+    assert_eq!(unchecked.json["wait"]["for"], "applied");
+}
+
+#[tokio::test]
 async fn writes_of_many_share_revisions_and_keep_their_own_results() {
     let plane = Plane::start().await;
     plane.with("web", &[]).await;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -37,13 +38,13 @@ impl Drop for End {
 pub struct Relay {
     incoming: Incoming,
     lease: Option<Lease>,
-    _end: End,
+    end: End,
 }
 
 /// The upstream's part in an exchange: its connection, and its count.
 pub struct Lease {
     connection: Connection<Upload>,
-    _in_flight: Rc<InFlight>,
+    in_flight: Rc<InFlight>,
     is_reusable: bool,
 }
 
@@ -52,7 +53,7 @@ impl Lease {
     pub fn new(connection: Connection<Upload>, in_flight: Rc<InFlight>, is_reusable: bool) -> Lease {
         Lease {
             connection,
-            _in_flight: in_flight,
+            in_flight,
             is_reusable,
         }
     }
@@ -68,6 +69,14 @@ impl Lease {
     /// The protocols are switched: the connection is the tunnel's.
     pub fn hand_over(self) {
         self.connection.hand_over();
+    }
+
+    /// The answer has ended before its end. An upstream that was cut is not to blame.
+    fn fail(self) {
+        let endpoint = self.in_flight.endpoint();
+        if !endpoint.cut_token().is_cancelled() {
+            endpoint.care().suspend(endpoint, Instant::now());
+        }
     }
 
     /// The answer is complete.
@@ -92,7 +101,7 @@ impl Answer {
         let mut relay = Relay {
             incoming,
             lease: Some(lease),
-            _end: End(session),
+            end: End(session),
         };
         relay.end_if_over();
         Answer::Relayed(relay)
@@ -104,7 +113,13 @@ impl Relay {
         let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => {
-                self.lease = None;
+                // It may be for the client's body that was not complete.
+                let is_to_blame = self.end.0.fault().is_none();
+                self.lease
+                    .take()
+                    .filter(|_| is_to_blame)
+                    .into_iter()
+                    .for_each(Lease::fail);
                 return Poll::Ready(Some(Err(Cut)));
             }
             None => {

@@ -1,6 +1,8 @@
 //! Sends a request to upstreams until one has answered it.
 
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -16,9 +18,9 @@ use super::outgoing::Outgoing;
 use super::refusal::{self, Refusal};
 use super::tunnel::Tunnel;
 use super::upload::Upload;
-use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick};
+use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick_in_turn};
 use crate::upstream::connect::ConnectError;
-use crate::upstream::endpoint::InFlight;
+use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::upstream::pool::Connection;
 
 /// Changes of the service that one request bears.
@@ -31,6 +33,8 @@ struct Failure {
     is_harmless: bool,
     /// No upstream has seen anything of it.
     is_unsent: bool,
+    /// The same upstream would fail again.
+    is_for_others: bool,
 }
 
 pub async fn forward(
@@ -40,26 +44,36 @@ pub async fn forward(
 ) -> Result<Response<Answer>, Refusal> {
     let mut tried = Tried::default();
     let mut stale = 0;
-    let mut failed: Option<Refusal> = None;
+    let mut failed: Option<Failure> = None;
     loop {
         // The table of now, at every attempt.
-        let picked = match pick(&client.context.views, &admitted, &tried) {
+        let picked = match pick_in_turn(&client.context.views, &admitted, &tried).await {
             Ok(picked) => picked,
             Err(Verdict::Stale) if stale < STALE_MAX => {
                 stale += 1;
                 admitted = admit_again(client, &outgoing).await?;
                 continue;
             }
-            Err(verdict) => return Err(failed.unwrap_or_else(|| verdict.into())),
+            // That nobody is up says more than that somebody was not.
+            Err(verdict) => {
+                let failed = failed.filter(|failure| !failure.is_unsent);
+                return Err(failed.map_or_else(|| verdict.into(), |failure| failure.refusal));
+            }
         };
         let service = admitted.service();
         let may_repeat = tried.len() < service.retries.attempts as usize;
         let endpoint = picked.endpoint().clone();
+        if let Some(failure) = failed.take() {
+            let is_no_use = failure.is_for_others && tried.contains(&endpoint);
+            if is_no_use || !endpoint.care().budget().spend(Instant::now()) {
+                return Err(failure.refusal);
+            }
+        }
         match attempt(client, service, picked, &mut outgoing, may_repeat).await {
             Ok(answer) => return Ok(answer),
             Err(failure) if failure.is_harmless && may_repeat => {
                 tried.add(&endpoint);
-                failed = (!failure.is_unsent).then_some(failure.refusal);
+                failed = Some(failure);
             }
             Err(failure) => return Err(failure.refusal),
         }
@@ -90,7 +104,10 @@ async fn attempt(
         let mut connection = match client.upstreams().take(endpoint, outgoing.is_repeatable()) {
             Some(kept) => kept,
             None => match client.upstreams().connect(endpoint, service.timeouts.connect).await {
-                Ok(new) => new,
+                Ok(new) => {
+                    endpoint.health().connected();
+                    new
+                }
                 Err(error) => {
                     given_back.into_iter().for_each(|request| outgoing.take_back(request));
                     return Err(unreachable(&in_flight, error));
@@ -109,9 +126,13 @@ async fn attempt(
         client
             .session
             .awaits_answer(service.timeouts.response, service.timeouts.idle);
-        let mut error = match connection.send(request).await {
-            Ok(answer) => {
+        let sent = client.session.attempt(pin!(connection.send(request))).await;
+        let mut error = match sent {
+            Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, expired.into())),
+            Ok(Ok(answer)) => {
                 endpoint.health().succeeded();
+                judge(endpoint, service, &answer);
+                is_sound(answer.headers()).map_err(|refusal| Failure::of_answer(endpoint, outgoing, refusal))?;
                 let tunnel = upgrade.map(|upstream| Tunnel {
                     upstream,
                     in_flight: in_flight.clone(),
@@ -120,7 +141,7 @@ async fn attempt(
                 let lease = Lease::new(connection, in_flight, !outgoing.is_withheld());
                 return relay(client, answer, lease, tunnel).map_err(Failure::for_good);
             }
-            Err(error) => error,
+            Ok(Err(error)) => error,
         };
         match error.take_message() {
             // The server closed it while it was kept.
@@ -159,6 +180,7 @@ impl Failure {
             refusal,
             is_harmless: false,
             is_unsent: false,
+            is_for_others: false,
         }
     }
 
@@ -167,7 +189,28 @@ impl Failure {
             refusal,
             is_harmless: true,
             is_unsent: true,
+            is_for_others: false,
         }
+    }
+
+    /// The upstream took the request, and what it made of it is no answer.
+    fn of_answer(endpoint: &Arc<Endpoint>, outgoing: &Outgoing, refusal: Refusal) -> Failure {
+        endpoint.care().suspend(endpoint, Instant::now());
+        Failure {
+            refusal,
+            is_harmless: outgoing.is_repeatable(),
+            is_unsent: false,
+            is_for_others: true,
+        }
+    }
+}
+
+/// An upstream whose answers are errors, one after another, is set aside.
+fn judge(endpoint: &Arc<Endpoint>, service: &Service, answer: &Response<Incoming>) {
+    let care = &service.upstream_care;
+    let errors = endpoint.health().answered(answer.status().is_server_error());
+    if errors > 0 && care.eject_after > 0 && errors.is_multiple_of(care.eject_after) {
+        endpoint.care().eject(endpoint, Instant::now(), care.eject_for);
     }
 }
 
@@ -197,16 +240,18 @@ fn broken(
     if let Some(fault) = client.session.fault() {
         return Failure::for_good(refusal::of_fault(fault, service.max_body));
     }
-    if error.is_parse() {
-        return Failure::for_good(Refusal::upstream_failed("the upstream's answer is not valid HTTP"));
-    }
     if endpoint.cut_token().is_cancelled() {
         return Failure::for_good(Refusal::upstream_failed(
             "the upstream was unregistered, and its time is over",
         ));
     }
+    if error.is_parse() {
+        let refusal = Refusal::upstream_failed("the upstream's answer is not valid HTTP");
+        return Failure::of_answer(endpoint, outgoing, refusal);
+    }
     if connection.is_heard() {
-        return Failure::for_good(Refusal::upstream_failed("the upstream's answer ended within its head"));
+        let refusal = Refusal::upstream_failed("the upstream's answer ended within its head");
+        return Failure::of_answer(endpoint, outgoing, refusal);
     }
     // A kept connection's end says nothing of the server but that it keeps them for a shorter time.
     if !connection.is_kept() {
@@ -216,6 +261,7 @@ fn broken(
         refusal: Refusal::upstream_failed("the upstream closed the connection without an answer"),
         is_harmless: outgoing.is_repeatable(),
         is_unsent: false,
+        is_for_others: false,
     }
 }
 
@@ -227,7 +273,6 @@ fn relay(
     tunnel: Option<Tunnel>,
 ) -> Result<Response<Answer>, Refusal> {
     let (mut head, body) = answer.into_parts();
-    is_sound(&head.headers)?;
     let hop = fields::take_hop_by_hop(&mut head.headers);
     if let Some(seconds) = hop.keep_alive {
         lease.connection().keep_for(Duration::from_secs(seconds));

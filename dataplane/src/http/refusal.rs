@@ -95,6 +95,8 @@ impl From<Verdict> for Refusal {
             Verdict::NoUpstream { retry_after } => {
                 Refusal::new(problem::NO_UPSTREAM, "no upstream is registered and up").retry_after(retry_after)
             }
+            Verdict::Busy => Refusal::new(problem::NO_UPSTREAM, "every upstream has as many requests as it may")
+                .retry_after(Duration::from_secs(1)),
             Verdict::Draining => {
                 Refusal::new(problem::DRAINING, "try again elsewhere").retry_after(Duration::from_secs(1))
             }

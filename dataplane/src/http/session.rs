@@ -145,6 +145,8 @@ pub struct Session {
     writing: Slow,
     fault: Cell<Option<Fault>>,
     expired: Cell<Option<Expired>>,
+    /// An attempt at an upstream hears by itself that this one's time is over.
+    is_attempted: Cell<bool>,
     /// Since when it is to end, and how long it still waits for a request.
     closing: Cell<Option<(Instant, Duration)>>,
     has_served: Cell<bool>,
@@ -170,6 +172,7 @@ impl Session {
             writing: Slow::default(),
             fault: Cell::default(),
             expired: Cell::default(),
+            is_attempted: Cell::default(),
             closing: Cell::default(),
             has_served: Cell::default(),
             ends_with_close: Cell::default(),
@@ -205,6 +208,7 @@ impl Session {
         self.is_whole.set(false);
         self.fault.set(None);
         self.expired.set(None);
+        self.is_attempted.set(false);
         self.answer.set(Answer::None);
         self.awaited.set(None);
         self.moved.set(self.now());
@@ -327,11 +331,27 @@ impl Session {
     /// Lets the future run until patience ends.
     pub async fn patient<T>(&self, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Expired> {
         // The driver polls the whole connection after it has set `expired`, and this with it.
-        poll_fn(|cx| match self.expired.take() {
+        poll_fn(|cx| match self.expired.get() {
+            Some(expired) if expired != Expired::Upstream || !self.is_attempted.get() => {
+                self.expired.set(None);
+                Poll::Ready(Err(expired))
+            }
+            _ => future.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    }
+
+    /// Lets an attempt at an upstream run until the time of that one is over. It is not the end of `patient`, within which
+    /// this runs: another upstream may be asked.
+    pub async fn attempt<T>(&self, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Expired> {
+        self.is_attempted.set(true);
+        let outcome = poll_fn(|cx| match self.expired.take() {
             Some(expired) => Poll::Ready(Err(expired)),
             None => future.as_mut().poll(cx).map(Ok),
         })
-        .await
+        .await;
+        self.is_attempted.set(false);
+        outcome
     }
 
     // Asked and said by the driver.

@@ -5,6 +5,7 @@ mod ending;
 mod failing;
 mod forwarding;
 mod patience;
+mod queueing;
 mod refusing;
 mod stage;
 mod switching;

@@ -3,35 +3,58 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::model::Balance;
+use shared::model::{Balance, Service};
 
 use super::dice::roll;
-use super::{Tried, Verdict};
+use super::{Tried, Verdict, affinity};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::health::{SHARE_WHOLE, Standing};
 use crate::view::{Candidate, Pool};
 
 /// Told to clients when nothing is known of when it would help to come again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// One that was tried is chosen again only while no other is left, and one that is marked down never before its pause is
-/// over. Weight 0 takes nothing.
-pub(super) fn choose(pool: &Pool, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    let all = pool.candidates();
-    let fresh = |candidate: &Candidate| is_usable(candidate) && !tried.contains(&candidate.endpoint);
-    let chosen = match pool.service().balance {
-        Balance::RoundRobin => next_in_turn(all, fresh)
-            .or_else(|| next_in_turn(all, is_usable))
-            .cloned(),
-        Balance::Random => by_chance(all, fresh, draw),
-        Balance::LeastRequest => by_chance(all, fresh, less_loaded_of_two),
-    };
-    chosen.ok_or_else(|| Verdict::NoUpstream {
+/// One that was tried is chosen again only while no other is left, one that is warming or ejected only while nothing else
+/// is, and one that is down never. Weight 0 takes nothing.
+pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
+    let (all, service) = (pool.candidates(), pool.service());
+    let most = service.upstream_care.max_in_flight;
+    for standing in [Standing::Up, Standing::Warming, Standing::Ejected] {
+        let stands = |one: &Candidate| one.endpoint.health().standing(Instant::now) == standing;
+        let fits = |one: &Candidate| stands(one) && one.endpoint.has_room(most);
+        let is_new = |one: &Candidate| !tried.contains(&one.endpoint);
+        let chosen =
+            select(service, all, key, |one| fits(one) && is_new(one)).or_else(|| select(service, all, key, fits));
+        if let Some(chosen) = chosen {
+            return Ok(chosen.clone());
+        }
+        // What one upstream may not have is not for a worse one.
+        if most.is_some() && all.iter().any(|one| one.weight > 0 && stands(one)) {
+            return Err(Verdict::Busy);
+        }
+    }
+    Err(Verdict::NoUpstream {
         retry_after: soonest(all),
     })
 }
 
-fn is_usable(candidate: &Candidate) -> bool {
-    candidate.weight > 0 && candidate.endpoint.health().is_up()
+fn select<'a>(
+    service: &Service,
+    all: &'a [Candidate],
+    key: Option<u64>,
+    wanted: impl Fn(&Candidate) -> bool,
+) -> Option<&'a Arc<Endpoint>> {
+    let slow_start = service.upstream_care.slow_start;
+    let share = |one: &Candidate| one.endpoint.health().share(slow_start, Instant::now);
+    let chosen = match (&service.balance, key) {
+        (Balance::ConsistentHash { .. }, Some(key)) => {
+            return affinity::belongs_to(all, key, wanted, |one| due(one, &share));
+        }
+        (Balance::RoundRobin, _) => return next_in_turn(all, wanted, share),
+        (Balance::Random, _) => draw(all, None, &wanted, &share),
+        (Balance::LeastRequest | Balance::ConsistentHash { .. }, _) => less_loaded_of_two(all, &wanted, &share),
+    };
+    chosen.map(|chosen| &chosen.endpoint)
 }
 
 /// When the first of those that are marked down may be used again.
@@ -42,11 +65,15 @@ fn soonest(all: &[Candidate]) -> Duration {
 }
 
 /// Smooth weighted round robin, as nginx does it: everyone gains its weight, the richest is chosen and pays for all.
-fn next_in_turn(all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<&Arc<Endpoint>> {
+fn next_in_turn(
+    all: &[Candidate],
+    wanted: impl Fn(&Candidate) -> bool,
+    share: impl Fn(&Candidate) -> u64,
+) -> Option<&Arc<Endpoint>> {
     let mut total = 0;
     let mut richest: Option<(i64, &Arc<Endpoint>)> = None;
-    for candidate in all.iter().filter(|candidate| wanted(candidate)) {
-        let weight = i64::from(candidate.weight);
+    for candidate in all.iter().filter(|one| one.weight > 0 && wanted(one)) {
+        let weight = i64::try_from(due(candidate, &share)).unwrap_or(i64::MAX);
         let turn = candidate.endpoint.turn(weight);
         total += weight;
         if richest.is_none_or(|(most, _)| turn > most) {
@@ -58,85 +85,75 @@ fn next_in_turn(all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Optio
     Some(chosen)
 }
 
-/// What is drawn from all is nearly always wanted; only when it is not a list is made of what is.
-fn by_chance(
-    all: &[Candidate],
-    fresh: impl Fn(&Candidate) -> bool,
-    draw: impl Fn(&[Candidate]) -> Option<Drawn<'_>>,
-) -> Option<Arc<Endpoint>> {
-    let drawn = draw(all)?;
-    if fresh(drawn.chosen) && drawn.other.is_none_or(&fresh) {
-        return Some(drawn.chosen.endpoint.clone());
+/// Draws before those that are not wanted are left out by looking at each.
+const DRAWS_MAX: usize = 4;
+
+/// One of the wanted, by weight, and not `but`. What is drawn from all is nearly always wanted; drawn again when it is not,
+/// it is as likely as if only the wanted were there.
+fn draw<'a>(
+    all: &'a [Candidate],
+    but: Option<&Candidate>,
+    wanted: &impl Fn(&Candidate) -> bool,
+    share: &impl Fn(&Candidate) -> u64,
+) -> Option<&'a Candidate> {
+    let left_out = but.map_or(0, |but| u64::from(but.weight));
+    let total = all.last().map_or(0, |last| last.up_to) - left_out;
+    if total == 0 {
+        return None;
     }
-    let lists = [only(all, fresh), only(all, is_usable)];
-    let drawn = lists.iter().find_map(|list| draw(list))?;
-    Some(drawn.chosen.endpoint.clone())
-}
-
-fn only(all: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
-    let mut up_to = 0;
-    let wanted = all.iter().filter(|candidate| wanted(candidate));
-    let cut_down = wanted.map(|candidate| {
-        up_to += u64::from(candidate.weight);
-        Candidate {
-            up_to,
-            ..candidate.clone()
+    for _ in 0..DRAWS_MAX {
+        // As if the one that is left out were not in the list.
+        let point = roll(total);
+        let is_before = but.is_none_or(|but| point < but.up_to - left_out);
+        let drawn = at(all, if is_before { point } else { point + left_out });
+        if wanted(drawn) && is_due(share(drawn)) {
+            return Some(drawn);
         }
-    });
-    cut_down.collect()
-}
-
-struct Drawn<'a> {
-    chosen: &'a Candidate,
-    /// Whom it was compared with.
-    other: Option<&'a Candidate>,
-}
-
-/// One, by weight.
-fn draw(list: &[Candidate]) -> Option<Drawn<'_>> {
-    let total = list.last().map_or(0, |last| last.up_to);
-    (total > 0).then(|| Drawn {
-        chosen: at(list, roll(total)),
-        other: None,
-    })
+    }
+    let is_left = |one: &&Candidate| but.is_none_or(|but| !std::ptr::eq(*one, but)) && wanted(one);
+    let left = || all.iter().filter(|one| one.weight > 0).filter(is_left);
+    let total = left().map(|one| due(one, share)).sum();
+    let mut point = if total > 0 { roll(total) } else { return None };
+    let mut last = None;
+    for one in left() {
+        last = Some(one);
+        match point.checked_sub(due(one, share)) {
+            Some(rest) => point = rest,
+            None => break,
+        }
+    }
+    last
 }
 
 /// The power of two choices (Mitzenmacher 2001): two different ones by weight, then the one with less in flight for its
 /// weight; the first when they are even, so that an idle service is used by weight as well.
-fn less_loaded_of_two(list: &[Candidate]) -> Option<Drawn<'_>> {
-    let first = draw(list)?.chosen;
-    let total = list.last().map_or(0, |last| last.up_to);
-    let weight = u64::from(first.weight);
-    if total == weight {
-        return Some(Drawn {
-            chosen: first,
-            other: None,
-        });
-    }
-    // As if the first were not in the list.
-    let point = roll(total - weight);
-    let second = at(
-        list,
-        if point < first.up_to - weight {
-            point
-        } else {
-            point + weight
-        },
-    );
-    let load = |candidate: &Candidate, other: &Candidate| candidate.endpoint.in_flight() * u64::from(other.weight);
+fn less_loaded_of_two<'a>(
+    all: &'a [Candidate],
+    wanted: &impl Fn(&Candidate) -> bool,
+    share: &impl Fn(&Candidate) -> u64,
+) -> Option<&'a Candidate> {
+    let first = draw(all, None, wanted, share)?;
+    let Some(second) = draw(all, Some(first), wanted, share) else {
+        return Some(first);
+    };
+    let load = |candidate: &Candidate, other: &Candidate| candidate.endpoint.in_flight() * due(other, share);
     match load(second, first) < load(first, second) {
-        true => Some(Drawn {
-            chosen: second,
-            other: Some(first),
-        }),
-        false => Some(Drawn {
-            chosen: first,
-            other: Some(second),
-        }),
+        true => Some(second),
+        false => Some(first),
     }
 }
 
+/// The weight of now, in thousandths.
+fn due(one: &Candidate, share: &impl Fn(&Candidate) -> u64) -> u64 {
+    u64::from(one.weight) * share(one)
+}
+
+/// True for that part of the throws.
+fn is_due(share: u64) -> bool {
+    share >= SHARE_WHOLE || roll(SHARE_WHOLE) < share
+}
+
 /// `point` is below the sum of all weights.
-fn at(list: &[Candidate], point: u64) -> &Candidate {
-    &list[list.partition_point(|candidate| candidate.up_to <= point)]
+fn at(all: &[Candidate], point: u64) -> &Candidate {
+    &all[all.partition_point(|candidate| candidate.up_to <= point)]
 }

@@ -1,7 +1,8 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Admitted, Verdict, balance};
-use crate::upstream::endpoint::{Endpoint, InFlight, Retired};
+use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::view::{Reader, View};
 
 /// Looks at the table before giving up. Each further one needs another swap between two instructions.
@@ -24,7 +25,7 @@ impl Tried {
         self.0.is_empty()
     }
 
-    pub(super) fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
+    pub fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
         self.0.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
     }
 }
@@ -54,14 +55,43 @@ pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked
             break;
         }
         let chosen = views.with(|view| choose(view, admitted, tried))?;
-        match chosen.enter().confirm() {
-            Ok(in_flight) => return Ok(Picked { in_flight }),
-            Err(Retired) => continue,
+        if !chosen.health().may_try(Instant::now) {
+            continue;
+        }
+        let Ok(in_flight) = chosen.enter().confirm() else {
+            continue;
+        };
+        if let Ok(in_flight) = in_flight.take_place(admitted.service().upstream_care.max_in_flight) {
+            if tried.is_empty() {
+                in_flight.endpoint().care().budget().earn();
+            }
+            return Ok(Picked { in_flight });
         }
     }
     Err(Verdict::NoUpstream {
         retry_after: balance::RETRY_AFTER,
     })
+}
+
+/// As `pick`, and waits for a place where the service lets requests wait. What it gives is of the table of then.
+pub async fn pick_in_turn(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
+    let care = &admitted.service().upstream_care;
+    let of_service = |view: &View| Some(view.pool(&admitted.service().name)?.care().clone());
+    let limited = care.max_in_flight.and_then(|_| views.with(of_service));
+    let Some(shared) = limited else {
+        return pick(views, admitted, tried);
+    };
+    if shared.queue().is_empty() {
+        match pick(views, admitted, tried) {
+            Err(Verdict::Busy) => {}
+            outcome => return outcome,
+        }
+    }
+    let most = shared.size() * care.queue as usize;
+    let until = tokio::time::Instant::now() + care.queue_for;
+    let attempt = || Some(pick(views, admitted, tried)).filter(|outcome| !matches!(outcome, Err(Verdict::Busy)));
+    let outcome = shared.queue().wait(most, until, attempt).await;
+    outcome.unwrap_or(Err(Verdict::Busy))
 }
 
 /// The first step of the hand-over. Without the other two the endpoint may be retired before anything is sent to it.
@@ -70,5 +100,5 @@ pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<End
     if pool.revision() != admitted.revision() {
         return Err(Verdict::Stale);
     }
-    balance::choose(pool, tried)
+    balance::choose(pool, admitted.key(), tried)
 }

@@ -134,6 +134,69 @@ fn tried_ones_come_last_and_those_marked_down_not_at_all() {
 }
 
 #[test]
+fn one_that_is_warming_is_used_when_nothing_else_is_left() {
+    for balance in ["random", "least_request", "round_robin"] {
+        let (views, mut registry) = deployed(balance, &[("a", 1)]);
+        registry.service(
+            "web",
+            &format!(r#"{{"match":[{{}}],"balance":"{balance}","health_check":{{"path":"/"}}}}"#),
+        );
+        registry.deploy(&views);
+        registry.upstream("b", r#"{"address":"127.0.0.1:2"}"#);
+        registry.deploy(&views);
+        assert_eq!(spread(&views, 20), BTreeMap::from([("a".to_owned(), 20)]), "{balance}");
+        // The only one moves.
+        registry.delete(shared::change::Kind::Upstream, "web/a");
+        registry.deploy(&views);
+        assert_eq!(spread(&views, 20), BTreeMap::from([("b".to_owned(), 20)]), "{balance}");
+    }
+}
+
+#[test]
+fn one_that_came_live_begins_slowly() {
+    for balance in ["random", "least_request", "round_robin"] {
+        let (views, mut registry) = deployed(balance, &[("a", 1)]);
+        let service = |slow: &str| {
+            format!(r#"{{"match":[{{}}],"balance":"{balance}","upstream_care":{{"slow_start":"{slow}"}}}}"#)
+        };
+        registry.service("web", &service("24h"));
+        registry.upstream("b", r#"{"address":"127.0.0.1:2"}"#);
+        registry.deploy(&views);
+        let counts = spread(&views, 4400);
+        assert!(
+            (300..500).contains(&counts["b"]),
+            "{balance}: a tenth of its weight, {counts:?}"
+        );
+        registry.service("web", &service("0s"));
+        registry.deploy(&views);
+        let counts = spread(&views, 2000);
+        assert!((850..1150).contains(&counts["b"]), "{balance}: {counts:?}");
+    }
+}
+
+#[test]
+fn no_upstream_has_more_in_flight_than_it_may() {
+    for balance in ["random", "least_request", "round_robin"] {
+        let (views, mut registry) = deployed(balance, &[("a", 1), ("b", 9), ("c", 0)]);
+        let fields = format!(r#""balance":"{balance}","upstream_care":{{"max_in_flight":3}}"#);
+        registry.service("web", &format!(r#"{{"match":[{{}}],{fields}}}"#));
+        registry.deploy(&views);
+        let reader = views.reader();
+        let admitted = admit(&views.now(), &meta("/")).ok().unwrap();
+        let mut held: Vec<_> = (0..6)
+            .map(|_| pick(&reader, &admitted, &Tried::default()).ok().unwrap())
+            .collect();
+        assert_eq!(
+            refusal(&views, &admitted, &Tried::default()),
+            Verdict::Busy,
+            "{balance}"
+        );
+        held.swap_remove(2);
+        assert!(pick(&reader, &admitted, &Tried::default()).is_ok(), "{balance}");
+    }
+}
+
+#[test]
 fn refusals_before_any_upstream() {
     let views = Views::new(1);
     let mut registry = Registry::default();
@@ -177,6 +240,7 @@ fn an_authorization_ends_with_the_service_that_gave_it() {
     assert_eq!(refusal(&views, &admitted, &Tried::default()), Verdict::Stale);
 }
 
+mod affinity;
 mod handover;
 
 #[test]

@@ -27,6 +27,8 @@ pub enum Verdict {
     NoUpstream {
         retry_after: Duration,
     },
+    /// Every upstream that is well has as many requests as it may, and as many wait as may, or this one has for too long.
+    Busy,
     AuthorizerUnavailable {
         retry_after: Duration,
     },

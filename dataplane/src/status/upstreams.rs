@@ -2,16 +2,18 @@
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use shared::stream::message::{Seen, UPSTREAMS_MAX, Upstreams};
 
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::health::Standing;
 use crate::view::View;
 
 /// By what comes first in the answer: what is not up, what has something in flight, the rest; then by name.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Line {
-    is_up: bool,
+    standing: Standing,
     is_idle: bool,
     service: Arc<str>,
     id: Arc<str>,
@@ -39,7 +41,7 @@ impl Line {
         let identity = endpoint.identity();
         let in_flight = endpoint.in_flight();
         Line {
-            is_up: endpoint.health().is_up(),
+            standing: endpoint.health().standing(Instant::now),
             is_idle: in_flight == 0,
             service: identity.service.shared(),
             id: identity.id.shared(),
@@ -51,7 +53,7 @@ impl Line {
         Seen {
             service: self.service,
             id: self.id,
-            health: if self.is_up { "up" } else { "down" }.into(),
+            health: self.standing.as_str().into(),
             in_flight: self.in_flight,
         }
     }
@@ -59,8 +61,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use shared::model::{ServiceName, UpstreamId};
 
     use super::*;

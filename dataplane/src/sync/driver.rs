@@ -26,6 +26,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// Looks at the upstreams at a time; whoever asks beyond that gets no answer.
 const LOOKS_MAX: usize = 4;
 
+const PASSES_EVERY: Duration = Duration::from_millis(20);
+
 /// The stream of a control plane.
 type Link = Duplex<Down>;
 
@@ -86,6 +88,11 @@ impl Driver {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drains = self.views.changed();
+        let mut passes = self.views.checks().passed();
+        // Thousands that came together pass one after another, and each time the whole level is said.
+        let mut pace = tokio::time::interval(PASSES_EVERY);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut has_passed = false;
         let (mut stopping, mut drained) = (false, false);
         let mut finished = self.carry_out(outputs).await?;
         while !finished {
@@ -93,6 +100,14 @@ impl Driver {
                 event = next_event(&mut self.link) => input(event),
                 // The sender lives in the views, which this holds.
                 _ = drains.changed() => Input::Draining(self.views.draining()),
+                _ = passes.changed(), if !has_passed => {
+                    has_passed = true;
+                    continue;
+                }
+                _ = pace.tick(), if has_passed => {
+                    has_passed = false;
+                    self.warming()
+                }
                 snapshot = next_fetched(&mut self.fetch) => {
                     self.fetch = None;
                     Input::Fetched(snapshot)
@@ -108,6 +123,7 @@ impl Driver {
                 }
                 _ = ticks.tick() => {
                     finished |= self.feed(Input::Draining(self.views.draining())).await?;
+                    finished |= self.feed(self.warming()).await?;
                     Input::Tick
                 }
             };
@@ -131,6 +147,11 @@ impl Driver {
                 Output::Save(state) => Some(self.save(*state).await?),
                 Output::Unlink => Some(self.unlink().await?),
                 Output::Write(changes) => Some(self.write(&changes)?),
+                Output::Retire => {
+                    self.views.retire(std::mem::take(&mut self.left));
+                    queue.extend(self.subscriber.handle(self.warming(), boottime()));
+                    Some(Input::Retired(self.views.draining()))
+                }
                 Output::Finished => {
                     finished = true;
                     None
@@ -143,6 +164,10 @@ impl Driver {
         }
         self.compact().await?;
         Ok(finished)
+    }
+
+    fn warming(&self) -> Input {
+        Input::Warming(self.views.checks().warming())
     }
 
     fn act(&mut self, output: Output) -> Option<Input> {
@@ -168,10 +193,6 @@ impl Driver {
                 };
                 return Some(Input::Swapped);
             }
-            Output::Retire => {
-                self.views.retire(std::mem::take(&mut self.left));
-                return Some(Input::Retired(self.views.draining()));
-            }
             Output::Phase(phase) => self.phase.set(phase),
             Output::Alarm(alarm) => {
                 let text = alarm.to_string();
@@ -179,7 +200,7 @@ impl Driver {
                     tracing::error!("{text}");
                 }
             }
-            Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
+            Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Retire | Output::Finished => {}
         }
         None
     }

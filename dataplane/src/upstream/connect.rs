@@ -104,6 +104,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::upstream::care::Care;
     use crate::upstream::endpoint::Identity;
     use crate::upstream::resolve::Targets;
 
@@ -116,7 +117,8 @@ mod tests {
             address: "a.test:80".try_into().unwrap(),
             registration: Revision(1),
         };
-        Endpoint::new(identity, 1, targets, Arc::new(watch::Sender::new(0)))
+        let care = Arc::new(Care::new(1));
+        Endpoint::new(identity, 1, targets, care, Arc::new(watch::Sender::new(0)))
     }
 
     fn at(addresses: &[SocketAddr]) -> Endpoint {

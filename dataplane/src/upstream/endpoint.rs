@@ -2,7 +2,7 @@
 //! what was seen of its health. An endpoint outlives every swap of the table that leaves its identity as it is.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use shared::change::Revision;
@@ -10,6 +10,8 @@ use shared::model::{Address, ServiceName, UpstreamId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::care::Care;
+use super::check::Checkup;
 use super::health::Health;
 use super::inflight::Lanes;
 use super::resolve::Targets;
@@ -33,6 +35,11 @@ pub struct Endpoint {
     retired: AtomicBool,
     tokens: OnceLock<Tokens>,
     health: Health,
+    care: Arc<Care>,
+    /// Taken, of those that its service allows; 0 where it allows any number.
+    places: AtomicU32,
+    /// Made when its service first has a health check.
+    checkup: OnceLock<Box<Checkup>>,
     targets: Targets,
     drained: Arc<DrainSignal>,
 }
@@ -45,13 +52,22 @@ struct Tokens {
 }
 
 impl Endpoint {
-    pub(crate) fn new(identity: Identity, workers: usize, targets: Targets, drained: Arc<DrainSignal>) -> Endpoint {
+    pub(crate) fn new(
+        identity: Identity,
+        workers: usize,
+        targets: Targets,
+        care: Arc<Care>,
+        drained: Arc<DrainSignal>,
+    ) -> Endpoint {
         Endpoint {
             identity,
             lanes: Lanes::new(workers),
             retired: AtomicBool::new(false),
             tokens: OnceLock::new(),
             health: Health::default(),
+            care,
+            places: AtomicU32::new(0),
+            checkup: OnceLock::new(),
             targets,
             drained,
         }
@@ -63,6 +79,15 @@ impl Endpoint {
 
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Shared with the service's other endpoints.
+    pub fn care(&self) -> &Arc<Care> {
+        &self.care
+    }
+
+    pub(super) fn checkup(&self) -> &OnceLock<Box<Checkup>> {
+        &self.checkup
     }
 
     /// Where to connect now; empty while a name has not been resolved yet.
@@ -109,7 +134,16 @@ impl Endpoint {
     pub fn enter(self: Arc<Endpoint>) -> Entered {
         let lane = self.lanes.here();
         self.lanes.enter(lane);
-        Entered(InFlight { endpoint: self, lane })
+        Entered(InFlight {
+            endpoint: self,
+            lane,
+            has_place: false,
+        })
+    }
+
+    /// Whether one more may be in flight among `most`.
+    pub fn has_room(&self, most: Option<u32>) -> bool {
+        most.is_none_or(|most| self.places.load(Ordering::SeqCst) < most)
     }
 }
 
@@ -138,16 +172,37 @@ impl Entered {
 pub struct InFlight {
     endpoint: Arc<Endpoint>,
     lane: usize,
+    has_place: bool,
 }
+
+/// As many are in flight at the endpoint as may.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
 
 impl InFlight {
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
+
+    /// Takes one of `most` places, over all workers. They are counted together, and never beyond.
+    pub fn take_place(mut self, most: Option<u32>) -> Result<InFlight, Full> {
+        if let Some(most) = most {
+            let one_more = |taken| (taken < most).then_some(taken + 1);
+            let places = &self.endpoint.places;
+            let taken = places.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+            taken.map_err(|_| Full)?;
+            self.has_place = true;
+        }
+        Ok(self)
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if self.has_place {
+            self.endpoint.places.fetch_sub(1, Ordering::SeqCst);
+            self.endpoint.care.queue().free_one();
+        }
         self.endpoint.lanes.leave(self.lane);
         // In this order, like `confirm`: whoever retires after this sees the lower count by itself.
         if self.endpoint.is_retired() && self.endpoint.in_flight() == 0 {

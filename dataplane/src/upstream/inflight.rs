@@ -16,6 +16,12 @@ pub fn count_as_worker(index: usize) {
     WORKER.set(Some(index));
 }
 
+/// The calling thread's own among one cell for every worker and a last one. A thread that belongs to none of these workers
+/// counts in the last.
+pub(super) fn here(workers: usize) -> usize {
+    WORKER.get().map_or(workers, |index| index.min(workers))
+}
+
 /// Two lines of 64 bytes: the prefetcher of common processors takes lines in pairs.
 #[derive(Default)]
 #[repr(align(128))]
@@ -46,9 +52,9 @@ impl Lanes {
             .get_or_init(|| (0..=self.workers).map(|_| Lane::default()).collect())
     }
 
-    /// Where the calling thread counts. A thread that belongs to no worker of these lanes counts in the last.
+    /// Where the calling thread counts.
     pub(super) fn here(&self) -> usize {
-        WORKER.get().map_or(self.workers, |index| index.min(self.workers))
+        here(self.workers)
     }
 
     /// Sequentially consistent, as is every access that the hand-over rests on: see `Entered::confirm`.

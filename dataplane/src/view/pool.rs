@@ -1,11 +1,14 @@
 //! The endpoints of one service that may be chosen.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use shared::change::Revision;
 use shared::model::{Service, UpstreamId, UpstreamState};
 use shared::table::Entry;
 
+use crate::pipeline::affinity;
+use crate::upstream::care::Care;
 use crate::upstream::endpoint::{Endpoint, Identity};
 
 #[derive(Clone)]
@@ -14,17 +17,26 @@ pub struct Candidate {
     pub weight: u16,
     /// The weights up to and including this one: a number below the last picks a candidate by its weight.
     pub(crate) up_to: u64,
+    /// Of its id: by it keys are spread.
+    pub(crate) seed: u64,
 }
 
 pub struct Pool {
     service: Arc<Service>,
     revision: Revision,
+    care: Arc<Care>,
     /// In the order of their ids. Draining upstreams are not among them, those of weight 0 are.
     candidates: Box<[Candidate]>,
 }
 
 impl Pool {
-    pub(super) fn of(entry: &Entry, old: Option<&Pool>, new: impl Fn(Identity) -> Arc<Endpoint>) -> Pool {
+    /// `care` is that of `old`, if there is one.
+    pub(super) fn of(
+        entry: &Entry,
+        old: Option<&Pool>,
+        care: Arc<Care>,
+        new: impl Fn(Identity) -> Arc<Endpoint>,
+    ) -> Pool {
         let active = entry
             .upstreams
             .values()
@@ -48,12 +60,17 @@ impl Pool {
                 endpoint: kept.cloned().unwrap_or_else(|| new(identity)),
                 weight: upstream.weight,
                 up_to,
+                seed: affinity::hash(upstream.id.as_str()),
             }
         });
+        let candidates: Box<[Candidate]> = candidates.collect();
+        let taking = candidates.iter().filter(|candidate| candidate.weight > 0);
+        care.resize(taking.count(), Instant::now());
         Pool {
             service: entry.service.clone(),
             revision: entry.revision,
-            candidates: candidates.collect(),
+            care,
+            candidates,
         }
     }
 
@@ -64,6 +81,10 @@ impl Pool {
     /// Of the service's own last change; those of its upstreams leave it.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    pub fn care(&self) -> &Arc<Care> {
+        &self.care
     }
 
     pub fn candidates(&self) -> &[Candidate] {

@@ -257,6 +257,7 @@ impl World {
                     refused: refused.collect(),
                     draining: draining.collect(),
                     warming: Vec::new(),
+                    warming_more: 0,
                 };
                 Up::State(message::State {
                     sent: Time::from_nanos(*sent),

@@ -13,14 +13,10 @@ pub(super) fn service(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Err
         ("authorizer", Value::Null),
         ("allow", json!([])),
         ("deny", json!([])),
-        ("health_check", Value::Null),
         ("open", json!(false)),
         ("mail", Value::Null),
     ] {
         field(fields, name, &default, path, errors);
-    }
-    if let Some(value) = fields.take("upstream_care") {
-        upstream_care(value, &path.field("upstream_care"), errors);
     }
 }
 
@@ -35,23 +31,6 @@ pub(super) fn field(
     if fields.take(name).is_some_and(|value| !same(value, default)) {
         errors.not_supported(&path.field(name));
     }
-}
-
-fn upstream_care(value: &Value, path: &Path<'_>, errors: &mut Errors) {
-    let Some(mut fields) = Fields::of(value, path, errors) else {
-        return;
-    };
-    for (name, default) in [
-        ("eject_after", json!(5)),
-        ("eject_for", json!("10s")),
-        ("max_in_flight", Value::Null),
-        ("queue", json!(0)),
-        ("queue_for", json!("1s")),
-        ("slow_start", json!("0s")),
-    ] {
-        field(&mut fields, name, &default, path, errors);
-    }
-    fields.finish(errors);
 }
 
 /// Durations are the same when they last as long, however they are spelled.

@@ -194,7 +194,7 @@ fn read_headers(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<V
 }
 
 /// RFC 9110, 5.6.2
-fn is_token(text: &str, most: usize) -> bool {
+pub(super) fn is_token(text: &str, most: usize) -> bool {
     let is_tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !text.is_empty() && text.len() <= most && text.bytes().all(is_tchar)
 }

@@ -1,8 +1,12 @@
 //! A named destination: what requests it matches, and how they are balanced, timed out and retried.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::balance::Balance;
+use super::care::UpstreamCare;
+use super::check::HealthCheck;
 use super::fields::{Fields, Path, array, integer};
 use super::invalid::{Errors, Invalid};
 use super::json;
@@ -19,10 +23,13 @@ pub struct Service {
     /// None at all: internal, no request is routed to it.
     pub matches: Vec<Match>,
     pub balance: Balance,
+    /// None: nobody asks the upstreams how they are.
+    pub health_check: Option<Arc<HealthCheck>>,
     pub timeouts: Timeouts,
     pub retries: Retries,
     /// Bytes; a longer request is answered 413.
     pub max_body: u64,
+    pub upstream_care: UpstreamCare,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +86,12 @@ impl Service {
         let matches = self.matches.iter().map(|matching| matching.to_json(all)).collect();
         members.insert("match".to_owned(), matches);
         if all || self.balance != Balance::default() {
-            members.insert("balance".to_owned(), self.balance.as_str().into());
+            members.insert("balance".to_owned(), self.balance.to_json());
+        }
+        match &self.health_check {
+            Some(check) => drop(members.insert("health_check".to_owned(), check.to_json(all))),
+            None if all => drop(members.insert("health_check".to_owned(), Value::Null)),
+            None => {}
         }
         let timeouts = self.timeouts.to_json(all);
         if !timeouts.is_empty() {
@@ -93,6 +105,10 @@ impl Service {
         }
         if all || self.max_body != MAX_BODY {
             members.insert("max_body".to_owned(), format_size(self.max_body));
+        }
+        let care = self.upstream_care.to_json(all);
+        if !care.is_empty() {
+            members.insert("upstream_care".to_owned(), care.into());
         }
         Value::Object(members)
     }
@@ -129,20 +145,24 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
         }
     };
     let balance = fields.read("balance", errors, Balance::default(), Balance::read);
+    let health_check = fields.read("health_check", errors, None, HealthCheck::read);
     let timeouts = fields.read("timeouts", errors, Timeouts::default(), Timeouts::read);
     let retries = fields.read("retries", errors, Retries::default(), read_retries);
     let max_body = fields.read("max_body", errors, MAX_BODY, |value, path, errors| {
         parse_size(value).map_err(|detail| errors.invalid(path, detail)).ok()
     });
+    let upstream_care = fields.read("upstream_care", errors, UpstreamCare::default(), UpstreamCare::read);
     later::service(&mut fields, path, errors);
     fields.finish(errors);
     Some(Service {
         name,
         matches: matches?,
         balance: balance?,
+        health_check: health_check?.map(Arc::new),
         timeouts: timeouts?,
         retries: retries?,
         max_body: max_body?,
+        upstream_care: upstream_care?,
     })
 }
 

@@ -76,7 +76,7 @@ impl Timeouts {
 /// No request lives longer than a day.
 const MAX: Duration = Duration::from_secs(24 * 3600);
 
-fn duration(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
+pub(super) fn duration(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
     let Some(text) = value.as_str() else {
         let detail = format_args!("a string with a unit is expected, such as \"30s\", not {}", kind(value));
         errors.invalid(path, detail);
@@ -92,7 +92,7 @@ fn duration(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Durat
     }
 }
 
-fn positive(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
+pub(super) fn positive(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
     let duration = duration(value, path, errors)?;
     if duration.is_zero() {
         errors.invalid(path, "must be longer than zero");

@@ -39,6 +39,8 @@ pub enum Down {
 
 /// The feature of a proxy that answers queries.
 pub const QUERY: &str = "query";
+/// Registrations in a level that have not passed their health check; what is beyond is only counted.
+pub const WARMING_MAX: usize = 1_000;
 /// Entries of an answer to a query; what is beyond is only counted.
 pub const UPSTREAMS_MAX: usize = 1_000;
 
@@ -84,6 +86,13 @@ pub struct Level {
     pub refused: Vec<Refused>,
     pub draining: Vec<Draining>,
     pub warming: Vec<Warming>,
+    /// How many of them the list leaves out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warming_more: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Level {
@@ -93,6 +102,7 @@ impl Level {
             && self.refused == other.refused
             && self.draining == other.draining
             && self.warming == other.warming
+            && self.warming_more == other.warming_more
     }
 }
 
@@ -123,7 +133,7 @@ pub struct Warming {
     pub id: Arc<str>,
     pub registration: Revision,
     /// Outcome of the last check, for people.
-    pub last: String,
+    pub last: Arc<str>,
 }
 
 /// How upstreams are is asked for when somebody wants to know. In the level it would travel every second, for all of them.
@@ -147,7 +157,7 @@ pub struct Upstreams {
 pub struct Seen {
     pub service: Arc<str>,
     pub id: Arc<str>,
-    /// `up` or `down`. A word and not a set of them: it is passed on to people, also by a control plane that is older
+    /// `up`, `down`, `ejected` or `warming`. A word and not a set of them: it is passed on to people, also by a control plane that is older
     /// than a word of its proxies.
     pub health: Arc<str>,
     pub in_flight: u64,

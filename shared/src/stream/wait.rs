@@ -189,7 +189,9 @@ impl Wait {
         match &self.spec.condition {
             Condition::Applied => Standing::Reached,
             Condition::Healthy { service, id } => {
-                match level.warming.iter().any(|w| w.service == *service && w.id == *id) {
+                // One that is left out of the list may be it.
+                let is_listed = || level.warming.iter().any(|w| w.service == *service && w.id == *id);
+                match level.warming_more > 0 || is_listed() {
                     true => Standing::Warming,
                     false => Standing::Reached,
                 }
@@ -250,11 +252,9 @@ impl Wait {
                 let Condition::Healthy { service, id } = &self.spec.condition else {
                     return;
                 };
-                level
-                    .warming
-                    .iter()
-                    .filter(|w| w.service == *service && w.id == *id)
-                    .for_each(|w| report.warming(name, w));
+                let it = level.warming.iter().find(|w| w.service == *service && w.id == *id);
+                let last = it.map_or("among many others", |warming| &*warming.last);
+                report.warming(name, format!("{service}/{id}"), last);
             }
             (_, level) => report.lagging(name, level.map_or(Revision::ZERO, |level| level.applied)),
         }

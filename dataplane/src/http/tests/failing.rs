@@ -1,6 +1,6 @@
 use super::stage::*;
+use crate::upstream::health::Standing;
 
-const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 const PUT: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 
 /// Two origins, and the one of them that was chosen first has read a whole request and is gone.
@@ -71,6 +71,26 @@ fn without_retries_nobody_else_is_asked() {
 }
 
 #[test]
+fn retries_end_with_their_budget() {
+    story(async || {
+        let stage = Stage::with(r#","retries":{"attempts":10}"#).await;
+        let dying = stage.origin("0").await;
+        let address = dying.address();
+        (1..40).for_each(|id| stage.register(&id.to_string(), &address));
+        let mut client = stage.client().await;
+        // A quiet service may retry ten times; after that every attempt beyond the first needs five requests.
+        for attempts in [11, 1, 1, 1, 2, 1] {
+            client.send(GET).await;
+            for _ in 0..attempts {
+                dying.accept().await.head().await;
+            }
+            client.message().await.is_problem(502, "upstream-failed");
+            dying.is_left_alone().await;
+        }
+    });
+}
+
+#[test]
 fn what_may_be_repeated_is_repeated_elsewhere() {
     story(async || {
         for request in [GET, PUT] {
@@ -103,22 +123,134 @@ fn what_may_not_be_repeated_is_not() {
     });
 }
 
+const HALF_A_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-";
+const GARBAGE: &str = "nonsense\r\n\r\n";
+const NO_LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n";
+
 #[test]
-fn an_answer_that_has_begun_is_not_asked_for_again() {
+fn what_is_no_answer_is_asked_for_elsewhere_if_it_may_be_repeated() {
     story(async || {
-        let stage = Stage::new().await;
-        let (one, two) = (stage.origin("1").await, stage.origin("2").await);
+        for (request, answer) in [
+            (GET, HALF_A_HEAD),
+            (GET, GARBAGE),
+            (PUT, NO_LENGTH),
+            (POST, HALF_A_HEAD),
+            (POST, GARBAGE),
+            (POST, NO_LENGTH),
+        ] {
+            let stage = Stage::new().await;
+            let (one, two) = (stage.origin("1").await, stage.origin("2").await);
+            let mut client = stage.client().await;
+            client.send(request).await;
+            let (mut upstream, name, other) = tokio::select! {
+                upstream = one.accept() => (upstream, "1", two),
+                upstream = two.accept() => (upstream, "2", one),
+            };
+            upstream.message().await;
+            upstream.send(answer).await;
+            drop(upstream);
+            if request == POST {
+                client.message().await.is_problem(502, "upstream-failed");
+            } else {
+                other.answers(OK).await;
+                assert_eq!(client.message().await.body, "ok");
+            }
+            // The next request avoids it.
+            assert!(stage.endpoint(name).health().has_failed());
+        }
+    });
+}
+
+#[test]
+fn an_upstream_that_stands_still_is_asked_once() {
+    story(async || {
+        for (request, asked) in [(GET, 2), (POST, 1)] {
+            let stage = Stage::with(r#","timeouts":{"response":"50ms"}"#).await;
+            let frozen = [stage.origin("1").await, stage.origin("2").await];
+            let mut client = stage.client().await;
+            client.send(request).await;
+            client.message().await.is_problem(504, "upstream-timeout");
+            let mut connections = 0;
+            for origin in &frozen {
+                connections += usize::from(origin.is_connected_to().await);
+            }
+            assert_eq!(connections, asked, "{request}");
+        }
+    });
+}
+
+#[test]
+fn half_a_body_is_cut_and_remembered() {
+    story(async || {
+        let stage = Stage::with(r#","balance":"round_robin""#).await;
+        let half = stage
+            .robot("1", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+            .await;
+        half.closes.set(true);
+        let _other = stage.robot("2", OK).await;
         let mut client = stage.client().await;
         client.send(GET).await;
-        let (mut upstream, other) = tokio::select! {
-            upstream = one.accept() => (upstream, two),
-            upstream = two.accept() => (upstream, one),
+        let (answer, _) = client.rest().await;
+        assert!(answer.ends_with("01234"), "{answer}");
+        assert!(stage.endpoint("1").health().has_failed());
+    });
+}
+
+#[test]
+fn errors_in_a_row_eject_half_of_a_service_at_most() {
+    story(async || {
+        let fields = r#","balance":"round_robin","upstream_care":{"eject_after":3,"eject_for":"1h"}"#;
+        let stage = Stage::with(fields).await;
+        const ERROR: &str = "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
+        let robots = [
+            stage.robot("1", ERROR).await,
+            stage.robot("2", ERROR).await,
+            stage.robot("3", OK).await,
+        ];
+        let mut client = stage.client().await;
+        let asked = async |client: &mut Peer, times: usize| {
+            for _ in 0..times {
+                client.send(GET).await;
+                client.message().await;
+            }
+            robots.each_ref().map(|robot| robot.asked.get())
         };
-        upstream.head().await;
-        upstream.send("HTTP/1.1 200 OK\r\nContent-").await;
-        drop(upstream);
-        client.message().await.is_problem(502, "upstream-failed");
-        other.is_left_alone().await;
+        let standing = |id: &str| stage.endpoint(id).health().standing(std::time::Instant::now);
+        // One good answer in between, and they are not in a row.
+        assert_eq!(asked(&mut client, 6).await, [2, 2, 2]);
+        robots[1].say(OK);
+        assert_eq!(asked(&mut client, 3).await, [3, 3, 3]);
+        robots[1].say(ERROR);
+        assert_eq!((standing("1"), standing("2")), (Standing::Ejected, Standing::Up));
+        // The other one answers errors, too, but the service cannot spare it.
+        assert_eq!(asked(&mut client, 8).await, [3, 7, 7]);
+        assert_eq!((standing("1"), standing("2")), (Standing::Ejected, Standing::Up));
+
+        // It outlives what becomes of the others, as long as it is not more than half.
+        stage.unregister("3");
+        assert_eq!(standing("1"), Standing::Ejected);
+        stage.unregister("2");
+        assert_eq!(standing("1"), Standing::Up);
+    });
+}
+
+#[test]
+fn an_ejected_upstream_is_used_when_nothing_else_is_left() {
+    story(async || {
+        let stage = Stage::with(r#","upstream_care":{"eject_for":"1h"}"#).await;
+        let ejected = stage.robot("1", OK).await;
+        stage.register("2", &nowhere().await);
+        let endpoint = stage.endpoint("1");
+        let now = std::time::Instant::now();
+        assert!(
+            endpoint
+                .care()
+                .eject(&endpoint, now, std::time::Duration::from_secs(3600))
+        );
+        let mut client = stage.client().await;
+        client.send(POST).await;
+        assert_eq!(client.message().await.body, "ok");
+        assert_eq!(ejected.asked.get(), 1);
     });
 }
 

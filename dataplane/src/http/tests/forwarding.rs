@@ -154,3 +154,32 @@ fn an_old_client_is_understood() {
         assert_eq!(end, End::Closed);
     });
 }
+
+#[test]
+fn a_user_goes_where_the_header_says() {
+    story(async || {
+        let stage = Stage::with(r#","balance":{"consistent_hash":{"header":"X-User"}}"#).await;
+        let robots = [
+            stage.robot("1", OK).await,
+            stage.robot("2", OK).await,
+            stage.robot("3", OK).await,
+        ];
+        for user in 0..8 {
+            let before = robots.each_ref().map(|robot| robot.asked.get());
+            for _ in 0..3 {
+                let mut client = stage.client().await;
+                client
+                    .send(&format!("GET / HTTP/1.1\r\nHost: a\r\nx-user: {user}\r\n\r\n"))
+                    .await;
+                assert_eq!(client.message().await.body, "ok");
+            }
+            let asked = robots
+                .iter()
+                .zip(before)
+                .map(|(robot, before)| robot.asked.get() - before);
+            let mut asked: Vec<usize> = asked.collect();
+            asked.sort_unstable();
+            assert_eq!(asked, [0, 0, 3], "user {user}");
+        }
+    });
+}

@@ -1,6 +1,6 @@
 //! One worker with one service, `web`, that takes everything but DELETE; clients and origins are scripts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -132,10 +132,36 @@ impl Stage {
         Origin { listener }
     }
 
+    /// Registers a new origin that gives everyone the same answer.
+    pub async fn robot(&self, id: &str, answer: &str) -> Robot {
+        let robot = Robot::default();
+        robot.say(answer);
+        let (origin, serving) = (self.origin(id).await, robot.clone());
+        spawn_local(async move {
+            loop {
+                let (stream, _) = origin.listener.accept().await.unwrap();
+                spawn_local(serving.clone().serve(Peer::new(stream)));
+            }
+        });
+        robot
+    }
+
     pub fn register(&self, id: &str, address: &str) {
         let mut registry = self.registry.borrow_mut();
         registry.upstream(id, &format!(r#"{{"address":"{address}"}}"#));
         registry.deploy(&self.views);
+    }
+
+    /// Until so many requests wait for a place.
+    pub async fn waits(&self, requests: usize) {
+        let view = self.views.now();
+        let pool = view.pool(&"web".try_into().unwrap()).unwrap();
+        let waiting = async {
+            while pool.care().queue().len() != requests {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(waiting).await;
     }
 
     pub fn unregister(&self, id: &str) {
@@ -186,6 +212,10 @@ pub struct Origin {
 }
 
 impl Origin {
+    pub fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
     pub async fn accept(&self) -> Peer {
         let (stream, _) = soon(self.listener.accept()).await.unwrap();
         Peer::new(stream)
@@ -201,9 +231,40 @@ impl Origin {
 
     /// Nobody has connected so far, or will while the others get on with it.
     pub async fn is_left_alone(&self) {
+        assert!(!self.is_connected_to().await, "somebody has connected");
+    }
+
+    pub async fn is_connected_to(&self) -> bool {
         others().await;
-        let waiting = tokio::time::timeout(Duration::ZERO, self.listener.accept()).await;
-        assert!(waiting.is_err(), "somebody has connected");
+        tokio::time::timeout(Duration::ZERO, self.listener.accept())
+            .await
+            .is_ok()
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Robot {
+    answer: Rc<RefCell<String>>,
+    pub asked: Rc<Cell<usize>>,
+    /// The connection, after each answer.
+    pub closes: Rc<Cell<bool>>,
+}
+
+impl Robot {
+    pub fn say(&self, answer: &str) {
+        answer.clone_into(&mut self.answer.borrow_mut());
+    }
+
+    async fn serve(self, mut peer: Peer) {
+        while peer.is_asking().await {
+            peer.message().await;
+            self.asked.set(self.asked.get() + 1);
+            let answer = self.answer.borrow().clone();
+            peer.send(&answer).await;
+            if self.closes.get() {
+                return;
+            }
+        }
     }
 }
 
@@ -281,6 +342,11 @@ impl Peer {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Whether there is more to read than the connection's end.
+    async fn is_asking(&mut self) -> bool {
+        !self.read.is_empty() || matches!(self.stream.read_buf(&mut self.read).await, Ok(1..))
+    }
+
     /// Reads until that many bytes are there.
     async fn fill(&mut self, until: impl Fn(&[u8]) -> Option<usize>) -> String {
         loop {
@@ -347,3 +413,4 @@ impl Peer {
 /// A request of the usual kind.
 pub const GET: &str = "GET /path?query HTTP/1.1\r\nHost: example.com\r\n\r\n";
 pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";

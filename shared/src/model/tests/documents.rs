@@ -14,9 +14,12 @@ fn a_service_shows_its_defaults_and_stores_none() {
             r#"{
             "match": [{"hosts": [], "path_prefix": null, "path_regex": null, "methods": [], "headers": {}, "priority": 0}],
             "balance": "least_request",
+            "health_check": null,
             "timeouts": {"connect": "1s", "response": "60s", "idle": "60s", "drain": "60s"},
             "retries": {"attempts": 2},
-            "max_body": "50MB"}"#
+            "max_body": "50MB",
+            "upstream_care": {"eject_after": 5, "eject_for": "10s", "max_in_flight": null, "queue": 0, "queue_for": "1s",
+                              "slow_start": "0s"}}"#
         )
     );
     assert_eq!(service.body().as_str(), r#"{"match":[{}]}"#);
@@ -41,19 +44,26 @@ fn everything_that_can_be_said_of_a_service_is_kept() {
             {"hosts": "*", "path_regex": "/[0-9]+"},
             {"path_prefix": null, "path_regex": null, "recipients": []}],
         "balance": "round_robin",
+        "health_check": {"path": "/healthz?deep=1", "interval": "100ms", "timeout": "2000ms", "unhealthy_after": 1,
+                         "healthy_after": 3, "expect": "2xx, 304,400-499,500-503"},
         "timeouts": {"connect": "1500ms", "response": "120s", "idle": "3600s", "drain": "0s"},
         "retries": {"attempts": 0},
-        "max_body": "10MiB"}"#;
+        "max_body": "10MiB",
+        "upstream_care": {"eject_after": 0, "eject_for": "90s", "max_in_flight": 7, "queue": 20, "queue_for": "2s",
+                          "slow_start": "30s"}}"#;
     let parsed = service(text);
     assert_eq!(parsed.balance, Balance::RoundRobin);
     assert_eq!(parsed.max_body, 10_485_760);
     assert_eq!(
         parsed.body().as_str(),
         concat!(
-            r#"{"balance":"round_robin","match":[{"headers":{"a":"","x-tenant":"Blue"},"#,
+            r#"{"balance":"round_robin","health_check":{"expect":"2xx,304,4xx,500-503","healthy_after":3,"#,
+            r#""interval":"100ms","path":"/healthz?deep=1","timeout":"2s","unhealthy_after":1},"match":[{"headers":{"a":"","x-tenant":"Blue"},"#,
             r#""hosts":["api.example.com","*.example.org","*"],"methods":["GET","PUT"],"path_prefix":"/v2/","#,
             r#""priority":-1000},{"hosts":["*"],"path_regex":"/[0-9]+"},{}],"max_body":"10MiB","retries":{"attempts":0},"#,
-            r#""timeouts":{"connect":"1500ms","drain":"0s","idle":"1h","response":"2m"}}"#
+            r#""timeouts":{"connect":"1500ms","drain":"0s","idle":"1h","response":"2m"},"#,
+            r#""upstream_care":{"eject_after":0,"eject_for":"90s","max_in_flight":7,"queue":20,"queue_for":"2s","#,
+            r#""slow_start":"30s"}}"#
         )
     );
     for again in [parsed.body().as_str(), &parsed.document().to_string()] {
@@ -73,6 +83,32 @@ fn everything_that_can_be_said_of_an_upstream_is_kept() {
     assert_eq!(upstream(parsed.body().as_str()), parsed);
     let named = Upstream::parse("web", "[0:0::1]:80", "{}").unwrap();
     assert_eq!((named.address.as_str(), named.body().as_str()), ("[::1]:80", "{}"));
+}
+
+#[test]
+fn a_health_check_shows_its_defaults_and_stores_none() {
+    let service = service(r#"{"match":[],"health_check":{"path":"/up"}}"#);
+    assert_eq!(service.body().as_str(), r#"{"health_check":{"path":"/up"},"match":[]}"#);
+    assert_eq!(
+        service.document()["health_check"],
+        json(
+            r#"{"path": "/up", "interval": "5s", "timeout": "1s", "unhealthy_after": 3, "healthy_after": 2,
+                "expect": "2xx"}"#
+        )
+    );
+    let expect = &service.health_check.unwrap().expect;
+    assert_eq!(
+        [199, 200, 299, 300].map(|status| expect.holds(status)),
+        [false, true, true, false]
+    );
+}
+
+#[test]
+fn the_header_of_a_consistent_hash_is_kept_in_lower_case() {
+    let service = service(r#"{"match":[],"balance":{"consistent_hash":{"header":"X-User"}}}"#);
+    let body = r#"{"balance":{"consistent_hash":{"header":"x-user"}},"match":[]}"#;
+    assert_eq!(service.body().as_str(), body);
+    assert_eq!(service.document()["balance"]["consistent_hash"]["header"], "x-user");
 }
 
 #[test]

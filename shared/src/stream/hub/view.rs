@@ -112,7 +112,7 @@ impl Hub {
                 .iter()
                 .map(|w| WarmingView {
                     upstream: format!("{}/{}", w.service, w.id),
-                    last: w.last.clone(),
+                    last: w.last.to_string(),
                 })
                 .collect(),
             refused: level.refused.clone(),

@@ -6,7 +6,7 @@ use super::{Disk, Output, Subscriber};
 use crate::change::Revision;
 use crate::model::ServiceName;
 use crate::state::State;
-use crate::stream::message::{self, Change, Draining, Refused, Up};
+use crate::stream::message::{self, Change, Draining, Refused, Up, WARMING_MAX, Warming};
 use crate::table::Table;
 use crate::time::Time;
 
@@ -223,6 +223,23 @@ impl Subscriber {
         self.level.draining = draining;
         self.level_dirty = true;
         if other_set {
+            self.say_level(now, out);
+        }
+    }
+
+    /// As for what drains. What a swap has brought is told with the revision that it belongs to.
+    pub(super) fn warming(&mut self, mut warming: Vec<Warming>, now: Time, out: &mut Vec<Output>) {
+        let more = warming.len().saturating_sub(WARMING_MAX) as u64;
+        warming.truncate(WARMING_MAX);
+        let same =
+            |(a, b): (&Warming, &Warming)| a.registration == b.registration && a.service == b.service && a.id == b.id;
+        let level = &mut self.level;
+        let pairs = || level.warming.iter().zip(&warming);
+        let same_set = level.warming.len() == warming.len() && level.warming_more == more && pairs().all(same);
+        self.level_dirty |= !same_set || level.warming != warming;
+        level.warming = warming;
+        level.warming_more = more;
+        if !same_set && matches!(self.cycle.stage, Stage::Idle) {
             self.say_level(now, out);
         }
     }

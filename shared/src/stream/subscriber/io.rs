@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::change::{Epoch, Revision};
 use crate::model::ServiceName;
 use crate::state::State;
-use crate::stream::message::{Change, Down, Draining, Query, Up, Upstreams};
+use crate::stream::message::{Change, Down, Draining, Query, Up, Upstreams, Warming};
 use crate::table::Table;
 
 /// What happened. The answers to outputs are fed back in the order of the outputs.
@@ -33,6 +33,9 @@ pub enum Input {
     /// What is draining at this moment. Only ever read and handed in at once: a level that was read before a `Retire`
     /// and handed in after it would hide what that retired.
     Draining(Vec<Draining>),
+    /// Every registration that has not passed its health check, at this moment: read and handed in at once, whenever one
+    /// begins or ends to be one, and after a swap before its `Retire` is answered.
+    Warming(Vec<Warming>),
     /// A `Look` is done.
     Seen(Upstreams),
     /// The process ends: the listeners close.

@@ -1,7 +1,9 @@
 use super::*;
 use crate::digest::Digest;
 use crate::stream::fixture::{Log, at, draining, instance};
-use crate::stream::message::{Beat, Change, Down, Hello, Query, SnapshotOffer, Upstreams, Welcome};
+use crate::stream::message::{
+    Beat, Change, Down, Hello, Query, SnapshotOffer, Upstreams, WARMING_MAX, Warming, Welcome,
+};
 
 mod echo;
 mod history;
@@ -474,6 +476,45 @@ fn what_cannot_be_forgotten_is_not_outrun() {
     world.disk = Ok(());
     world.echo(31_000);
     assert_eq!((world.level().applied, world.level().persisted), (Revision(2), true));
+}
+
+#[test]
+fn what_is_warming_is_told_with_the_revision_that_brought_it() {
+    let mut world = World::live();
+    let warming = |id: &str, last: &str| Warming {
+        service: "web".into(),
+        id: id.into(),
+        registration: Revision(2),
+        last: last.into(),
+    };
+    let change = world.change("a");
+    let now = at(world.now);
+    let outputs = world.proxy.handle(Input::Lines(vec![change]), now);
+    assert!(matches!(outputs[..], [Output::Write(_)]));
+    world.proxy.handle(Input::Stored(Ok(())), now);
+    world.proxy.handle(Input::Swapped, now);
+    let outputs = world.proxy.handle(Input::Warming(vec![warming("a", "503")]), now);
+    assert!(outputs.is_empty(), "not before its revision");
+    let outputs = world.proxy.handle(Input::Retired(Vec::new()), now);
+    world.carry_out(outputs);
+    assert_eq!((world.level().applied, world.level().warming.len()), (Revision(2), 1));
+
+    // Another outcome is told with the next state, another set at once.
+    let before = world.said.len();
+    world.give(Input::Warming(vec![warming("a", "500")]));
+    assert_eq!(world.said.len(), before);
+    world.run(1_000);
+    assert_eq!(&*world.level().warming[0].last, "500");
+    world.give(Input::Warming(Vec::new()));
+    assert_eq!(world.level().warming, []);
+
+    // Of very many some are counted only.
+    let many = (0..WARMING_MAX + 5).map(|n| warming(&n.to_string(), ""));
+    world.give(Input::Warming(many.collect()));
+    assert_eq!(
+        (world.level().warming.len(), world.level().warming_more),
+        (WARMING_MAX, 5)
+    );
 }
 
 #[test]

@@ -108,11 +108,11 @@ impl Report {
         });
     }
 
-    pub(super) fn warming(&mut self, proxy: &Arc<str>, warming: &message::Warming) {
+    pub(super) fn warming(&mut self, proxy: &Arc<str>, upstream: String, last: &str) {
         list(&mut self.warming, &mut self.more, || Warming {
             proxy: proxy.clone(),
-            upstream: format!("{}/{}", warming.service, warming.id),
-            last: warming.last.clone(),
+            upstream,
+            last: last.to_owned(),
         });
     }
 

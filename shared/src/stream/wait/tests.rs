@@ -234,7 +234,7 @@ fn a_warming_upstream_is_waited_for() {
         service: "web".into(),
         id: "a:1".into(),
         registration: Revision(10),
-        last: "503".to_owned(),
+        last: "503".into(),
     };
     let cold = Level {
         warming: vec![warming],
@@ -247,6 +247,17 @@ fn a_warming_upstream_is_waited_for() {
     });
     assert_eq!(wait.handle(Progress::Tick, &world.roster, at(1)), None);
     assert_eq!(wait.report(&world.roster, at(1)).warming[0].last, "503");
+    let among_many = Level {
+        warming_more: 1,
+        ..level(10)
+    };
+    let progress = world.say(0, among_many, 2);
+    assert_eq!(
+        wait.handle(progress, &world.roster, at(2)),
+        None,
+        "it may be one of them"
+    );
+    assert_eq!(wait.report(&world.roster, at(1)).warming[0].upstream, "web/a:1");
     let progress = world.say(0, level(10), 2);
     assert!(wait.handle(progress, &world.roster, at(2)).unwrap().reached);
 }

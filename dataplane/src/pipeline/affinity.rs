@@ -1,0 +1,54 @@
+//! Which upstream a key belongs to: the same one on every proxy, and after every restart, as long as it is there and is
+//! not overloaded.
+//!
+//! Highest random weight (Thaler and Ravishankar 1998), with weights as in Schindler's and with loads that are bounded
+//! (Mirrokni, Thorup, Zadimoghaddam: Consistent hashing with bounded loads, 2016): a key goes to the first in its own
+//! order that has no more than its part of all requests and a quarter. An upstream that goes leaves its keys to the others
+//! evenly, and nobody else's move.
+
+use std::sync::Arc;
+
+use crate::upstream::endpoint::Endpoint;
+use crate::view::Candidate;
+
+/// Of a key or an upstream's id. For good: another function would move all keys.
+pub fn hash(text: &str) -> u64 {
+    // FNV-1a, and its weak high bits mixed.
+    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    mix(text.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
+}
+
+/// The finalizer of SplitMix64.
+fn mix(mut hash: u64) -> u64 {
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+/// `due`: the weight of now. Looks at every candidate.
+pub(super) fn belongs_to<'a>(
+    all: &'a [Candidate],
+    key: u64,
+    wanted: impl Fn(&Candidate) -> bool,
+    due: impl Fn(&Candidate) -> u64,
+) -> Option<&'a Arc<Endpoint>> {
+    let wanted = || all.iter().filter(|one| one.weight > 0 && wanted(one));
+    let (mut requests, mut weights) = (1, 0);
+    for one in wanted() {
+        requests += one.endpoint.in_flight();
+        weights += due(one);
+    }
+    let is_within = |one: &Candidate| {
+        let most = u128::from(requests) * u128::from(due(one)) * 5;
+        u128::from(one.endpoint.in_flight()) < most.div_ceil(u128::from(weights.max(1)) * 4)
+    };
+    let place = |one: &Candidate| {
+        // In (0, 1], by 53 bits.
+        let chance = ((mix(key ^ one.seed) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        -chance.ln() / due(one) as f64
+    };
+    let first = |one: &&Candidate, other: &&Candidate| place(one).total_cmp(&place(other));
+    let chosen = wanted().filter(|one| is_within(one)).min_by(first);
+    // All are beyond only while others leave and come.
+    chosen.or_else(|| wanted().min_by(first)).map(|one| &one.endpoint)
+}

@@ -1,0 +1,100 @@
+//! What a proxy knows of a service's upstreams together. It outlives every swap that leaves the service in the table.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::endpoint::Endpoint;
+use super::queue::Queue;
+
+pub struct Care {
+    budget: Budget,
+    ejections: Mutex<Ejections>,
+    queue: Queue,
+}
+
+#[derive(Default)]
+struct Ejections {
+    /// How many upstreams take requests, were they all well.
+    size: usize,
+    list: Vec<Weak<Endpoint>>,
+}
+
+impl Care {
+    pub(crate) fn new(workers: usize) -> Care {
+        Care {
+            budget: Budget::new(workers),
+            ejections: Mutex::default(),
+            queue: Queue::default(),
+        }
+    }
+
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Requests that wait for a place at any of its upstreams.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// How many upstreams take requests, were they all well.
+    pub fn size(&self) -> usize {
+        self.ejections().size
+    }
+
+    /// No requests for it until then, if the service can spare it: never more than half of its upstreams are ejected at a
+    /// time, half an upstream being none.
+    pub fn eject(&self, endpoint: &Arc<Endpoint>, now: Instant, duration: Duration) -> bool {
+        self.eject_with(endpoint, now, || duration)
+    }
+
+    /// It gave no answer, or half of one, over a connection that it took: ejected for a pause that grows, as after a
+    /// connection that it did not take.
+    pub fn suspend(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
+        self.eject_with(endpoint, now, || endpoint.health().next_pause())
+    }
+
+    fn eject_with(&self, endpoint: &Arc<Endpoint>, now: Instant, duration: impl FnOnce() -> Duration) -> bool {
+        let mut ejections = self.ejected_at(now);
+        let is_ejected = endpoint.health().is_ejected(|| now);
+        if is_ejected || endpoint.is_retired() || ejections.list.len() >= ejections.size / 2 {
+            return is_ejected;
+        }
+        endpoint.health().eject(now + duration());
+        ejections.list.push(Arc::downgrade(endpoint));
+        true
+    }
+
+    /// The service has so many upstreams now. Those whose time is over first come back if fewer may be ejected.
+    pub(crate) fn resize(&self, size: usize, now: Instant) {
+        self.queue.free_all();
+        let mut ejections = self.ejections();
+        ejections.size = size;
+        if ejections.list.is_empty() {
+            return;
+        }
+        drop(ejections);
+        let mut ejections = self.ejected_at(now);
+        let until = |endpoint: &Weak<Endpoint>| endpoint.upgrade().map_or(0, |one| one.health().ejected_until());
+        ejections.list.sort_by_key(until);
+        let beyond = ejections.list.len().saturating_sub(size / 2);
+        for endpoint in ejections.list.drain(..beyond).filter_map(|one| one.upgrade()) {
+            endpoint.health().reinstate();
+        }
+    }
+
+    fn ejections(&self) -> MutexGuard<'_, Ejections> {
+        self.ejections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With those alone that are.
+    fn ejected_at(&self, now: Instant) -> MutexGuard<'_, Ejections> {
+        let mut ejections = self.ejections();
+        ejections.list.retain(|endpoint| {
+            let endpoint = endpoint.upgrade();
+            endpoint.is_some_and(|one| !one.is_retired() && one.health().is_ejected(|| now))
+        });
+        ejections
+    }
+}

@@ -76,7 +76,13 @@ impl Plane {
         let stop = CancellationToken::new();
         let admin = SocketAddr::from(([127, 0, 0, 1], 1));
         let access = Access::of(None, None, admin).expect("a loopback address");
-        let api = Api::new(changelog, fleet.clone(), format!("http://{admin}").into(), None, stop.clone());
+        let api = Api::new(
+            changelog,
+            fleet.clone(),
+            format!("http://{admin}").into(),
+            None,
+            stop.clone(),
+        );
         api.set_ready();
         let router = api::router(api, push::router(fleet, stop), Arc::new(access));
         Plane {

@@ -26,12 +26,12 @@ fn mix(mut hash: u64) -> u64 {
 }
 
 /// `due`: the weight of now. Looks at every candidate.
-pub(super) fn belongs_to<'a>(
-    all: &'a [Candidate],
+pub(super) fn belongs_to(
+    all: &[Candidate],
     key: u64,
     wanted: impl Fn(&Candidate) -> bool,
     due: impl Fn(&Candidate) -> u64,
-) -> Option<&'a Arc<Endpoint>> {
+) -> Option<&Arc<Endpoint>> {
     let wanted = || all.iter().filter(|one| one.weight > 0 && wanted(one));
     let (mut requests, mut weights) = (1, 0);
     for one in wanted() {

@@ -7,7 +7,7 @@ mod cursor;
 mod fleet;
 mod health;
 mod page;
-mod query;
+pub(crate) mod query;
 mod revisions;
 pub mod server;
 mod services;

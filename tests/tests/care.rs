@@ -111,6 +111,22 @@ async fn health(api: &Api, proxy: &str, upstream: &str) -> String {
     one.map_or("none".into(), |one| one["health"].as_str().unwrap().to_owned())
 }
 
+/// As the list of the service's upstreams tells it: by proxy, of one upstream.
+async fn listed(api: &Api, upstream: &str) -> Vec<String> {
+    let list = api.get("/v1/services/web/upstreams?status=true").await.expect(200).body;
+    let items = list["items"].as_array().unwrap().iter();
+    let one = items.clone().find(|item| item["id"] == upstream).unwrap();
+    let told = one["status"].as_array().unwrap().iter();
+    told.map(|told| {
+        format!(
+            "{} {}",
+            told["proxy"].as_str().unwrap(),
+            told["health"].as_str().unwrap_or("–")
+        )
+    })
+    .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_starter_gets_requests_once_it_is_well_everywhere() {
     let world = World::new();
@@ -132,6 +148,8 @@ async fn a_slow_starter_gets_requests_once_it_is_well_everywhere() {
     let told = |proxy: &str| json!({"proxy": proxy, "upstream": "web/slow", "last": "status 503"});
     assert_eq!(*warming, ["p1", "p2", "p3"].map(told));
     assert_eq!(health(&api, "p1", "web/slow").await, "warming");
+    assert_eq!(listed(&api, "slow").await, ["p1 warming", "p2 warming", "p3 warming"]);
+    assert_eq!(listed(&api, "old").await, ["p1 up", "p2 up", "p3 up"]);
     assert_eq!(slow.served.load(Ordering::SeqCst), 0, "there is another one");
 
     let waiting = tokio::spawn({

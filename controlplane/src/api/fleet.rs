@@ -107,6 +107,14 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     ))
 }
 
+/// How a proxy's upstreams are, whichever control plane has its stream. `None`: it cannot be asked now.
+pub async fn ask(api: &Api, proxy: &MemberView, of: Option<message::Of>) -> Option<message::Upstreams> {
+    match &proxy.elsewhere {
+        Some(url) => planes::upstreams(url, api.peer_token.clone(), &proxy.name, of).await,
+        None => api.fleet.upstreams(&proxy.name, of).await,
+    }
+}
+
 pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
     call.query(&[])?;
     let name = call.param("proxy");
@@ -116,11 +124,7 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
         view = api.fleet.member(name);
     }
     let view = view.ok_or_else(|| Problem::new(problem::NOT_FOUND, format!("no proxy is called {name:?}")))?;
-    let upstreams = match &view.elsewhere {
-        Some(url) => planes::upstreams(url, api.peer_token.clone(), name).await,
-        None => api.fleet.upstreams(name).await,
-    };
-    let upstreams = Some(Upstreams::of(upstreams));
+    let upstreams = Some(Upstreams::of(ask(&api, &view, None).await));
     let proxy = Proxy {
         upstreams,
         ..Proxy::of(view, &api)

@@ -73,6 +73,15 @@ impl Query {
         Cursor::parse(list.into(), self.value("cursor"))
     }
 
+    /// False when it is not given.
+    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.value(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(invalid(name, "one of true, false is expected")),
+        }
+    }
+
     pub fn goal(&self) -> Result<Option<Goal>, Problem> {
         let Some(text) = self.value("wait") else {
             return Ok(None);

@@ -1,3 +1,5 @@
+mod status;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -13,7 +15,8 @@ use crate::registry::plan::Subject;
 use crate::registry::{Document, address, document, service, upstream};
 
 pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
-    let query = call.query(&["limit", "cursor"])?;
+    let query = call.query(&["limit", "cursor", "status"])?;
+    let with_status = query.flag("status")?;
     let name = call.service("service")?;
     let cursor = query.cursor(format!("upstreams of {name}"))?;
     let key = ObjectKey::service(name.as_str());
@@ -29,7 +32,11 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let page = Page::of(keys, query.limit()?, |key| {
         cursor.at(key.upstream_parts().map_or("", |(_, id)| id))
     });
-    Ok(page.map(|key| document::current(&head, key)).answer())
+    let mut page = page.map(|key| document::current(&head, key));
+    if with_status {
+        status::add(&api, &name, cursor.after(), &mut page.items).await;
+    }
+    Ok(page.answer())
 }
 
 pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {

@@ -146,7 +146,7 @@ async fn a_proxy_is_asked_and_answers_for_itself() {
     able.features.push(message::QUERY.into());
     let (mut p, q) = (stage.proxy(able).await, stage.proxy(hello("q", 2)).await);
     let fleet = stage.fleet.clone();
-    let asking = tokio::spawn(async move { fleet.upstreams("p").await });
+    let asking = tokio::spawn(async move { fleet.upstreams("p", None).await });
     let id = loop {
         match p.next().await.unwrap() {
             Down::Query(query) => break query.id,
@@ -169,8 +169,8 @@ async fn a_proxy_is_asked_and_answers_for_itself() {
     p.say(answer(2)).await;
     assert_eq!(asking.await.unwrap().unwrap().more, 2);
     // One that knows no queries, and one that is not there.
-    assert_eq!(stage.fleet.upstreams("q").await, None);
-    assert_eq!(stage.fleet.upstreams("r").await, None);
+    assert_eq!(stage.fleet.upstreams("q", None).await, None);
+    assert_eq!(stage.fleet.upstreams("r", None).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,7 +92,7 @@ fn documents() -> Vec<Bad> {
         service(r#"{"match": [], "max_body": "much"}"#, 422, "invalid", Some("max_body")),
         service(r#"{"match": [], "balance": "fair"}"#, 422, "invalid", Some("balance")),
         service(
-            r#"{"match": [], "balance": {"consistent_hash": {"header": "x-user", "cookie": "a"}}}"#,
+            r#"{"match": [], "balance": {"consistent_hash": {"header": "a", "cookie": "b"}}}"#,
             422,
             "invalid",
             Some("balance.consistent_hash.cookie"),

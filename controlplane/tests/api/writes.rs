@@ -57,6 +57,23 @@ async fn a_checked_upstream_is_waited_for_until_it_is_healthy() {
         let reply = plane.put(upstream, body).await.expect(200).json;
         assert_eq!(reply["wait"]["for"], goal, "{body}");
     }
+    let list = plane
+        .get("/v1/services/web/upstreams?status=true")
+        .await
+        .expect(200)
+        .json;
+    assert_eq!(list["items"][0]["status"], json!([]), "no proxy is there");
+    let plain = plane
+        .get("/v1/services/web/upstreams?status=false")
+        .await
+        .expect(200)
+        .json;
+    assert!(plain["items"][0].get("status").is_none());
+    let wrong = plane
+        .get("/v1/services/web/upstreams?status=1")
+        .await
+        .expect_problem(422, "invalid");
+    assert_eq!(wrong.json["errors"][0]["field"], "status");
     plane.put("/v1/services/web", r#"{"match": []}"#).await.expect(200);
     let unchecked = plane
         .put("/v1/services/web/upstreams/127.0.0.1:3", "")

@@ -4,7 +4,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shared::stream::message::{Seen, UPSTREAMS_MAX, Upstreams};
+use shared::model::ServiceName;
+use shared::stream::message::{Of, Query, Seen, UPSTREAMS_MAX, Upstreams};
 
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Standing;
@@ -20,8 +21,26 @@ struct Line {
     in_flight: u64,
 }
 
-/// Of all that requests may be sent to. It looks at each of them: not for a thread that has anything else to do.
-pub fn look(id: u64, view: &View) -> Upstreams {
+/// It may look at all that there are: not for a thread that has anything else to do.
+pub fn look(query: &Query, view: &View) -> Upstreams {
+    match &query.of {
+        Some(of) => look_at(query.id, of, view),
+        None => look_around(query.id, view),
+    }
+}
+
+fn look_at(id: u64, of: &Of, view: &View) -> Upstreams {
+    let service = ServiceName::try_from(&*of.service).ok();
+    let pool = service.and_then(|service| view.pool(&service));
+    let candidates = pool.iter().flat_map(|pool| pool.candidates());
+    let mut asked = candidates.filter(|candidate| candidate.endpoint.identity().id.as_str() > &*of.after);
+    let seen = asked.by_ref().take(UPSTREAMS_MAX);
+    let list = seen.map(|candidate| Line::of(&candidate.endpoint).seen()).collect();
+    let more = asked.count() as u64;
+    Upstreams { id, list, more }
+}
+
+fn look_around(id: u64, view: &View) -> Upstreams {
     // The last of those that are kept is on top, and goes when one before it comes.
     let mut kept = BinaryHeap::new();
     let mut more = 0;
@@ -61,7 +80,7 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use shared::model::{ServiceName, UpstreamId};
+    use shared::model::UpstreamId;
 
     use super::*;
     use crate::fixture::Registry;
@@ -85,7 +104,7 @@ mod tests {
             .health()
             .failed(Instant::now() + std::time::Duration::from_secs(3_600));
         let _busy = endpoint(&view, "u1019").enter().confirm();
-        let answer = look(7, &view);
+        let answer = look(&Query { id: 7, of: None }, &view);
         assert_eq!((answer.id, answer.list.len(), answer.more), (7, UPSTREAMS_MAX, 20));
         let first: Vec<(&str, &str, u64)> = answer.list[..4]
             .iter()
@@ -99,5 +118,25 @@ mod tests {
         ];
         assert_eq!(first, expected);
         assert_eq!(&*answer.list.last().unwrap().id, "u0998");
+
+        let of = |service: &str, after: &str| {
+            let of = Some(Of {
+                service: service.into(),
+                after: after.into(),
+            });
+            let answer = look(&Query { id: 8, of }, &view);
+            let ids = answer
+                .list
+                .iter()
+                .map(|seen| (seen.id.to_string(), seen.health.to_string()));
+            (ids.collect::<Vec<_>>(), answer.more)
+        };
+        let (first, more) = of("web", "");
+        assert_eq!((first.len(), more), (UPSTREAMS_MAX, 20));
+        assert_eq!(first[500], ("u0500".to_owned(), "down".to_owned()), "in their order");
+        let (last, more) = of("web", "u1017");
+        assert_eq!((last[1].0.as_str(), last.len(), more), ("u1019", 2, 0));
+        assert_eq!(of("absent", ""), (vec![], 0));
+        assert_eq!(of("No Name", ""), (vec![], 0));
     }
 }

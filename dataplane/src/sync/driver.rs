@@ -207,8 +207,9 @@ impl Driver {
 
     fn look(&mut self, query: &Query) {
         if self.looks.len() < LOOKS_MAX {
-            let (id, view) = (query.id, self.views.now());
-            self.looks.spawn_blocking(move || status::upstreams::look(id, &view));
+            let (query, view) = (query.clone(), self.views.now());
+            self.looks
+                .spawn_blocking(move || status::upstreams::look(&query, &view));
         }
     }
 

@@ -141,10 +141,21 @@ pub struct Warming {
 pub struct Query {
     /// Stands in the answer.
     pub id: u64,
+    /// None: of all services. A proxy that is older than this field takes it for that, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Of>,
 }
 
-/// How the upstreams are that requests may be sent to, at one moment: first those that are not up, then those with
-/// something in flight, each by service and id.
+/// One service's upstreams, in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Of {
+    pub service: Arc<str>,
+    /// Beginning behind this id; empty: with the first.
+    pub after: Arc<str>,
+}
+
+/// How the upstreams are that requests may be sent to, at one moment: of all services first those that are not up, then
+/// those with something in flight, each by service and id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstreams {
     pub id: u64,

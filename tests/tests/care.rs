@@ -90,7 +90,7 @@ async fn client(proxy: SocketAddr, service: &str, over: Arc<AtomicBool>) -> (u64
         let mut connection = Connection::connect(proxy).await.unwrap();
         for _ in 0..100 {
             requests += 1;
-            match connection.exchange(&Request::new("GET", "/", service)).await {
+            match connection.exchange(&Request::new("GET", "/bytes?n=100", service)).await {
                 Ok((head, _)) if head.status == 200 => {}
                 Ok((head, body)) => failures.push(format!("{}: {}", head.status, String::from_utf8_lossy(&body))),
                 Err(error) => {
@@ -206,4 +206,38 @@ async fn checks_that_fail_take_an_upstream_out_and_it_comes_back() {
     vulcan_tests::eventually("it is back", async || one.served.load(Ordering::SeqCst) > served).await;
     let (_, failures) = load.end().await;
     assert_eq!(failures, [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_killed_fails_no_request_that_may_be_repeated() {
+    let world = World::new();
+    let (control, fleet) = world.fleet(2, &[]).await;
+    let api = control.api();
+    api.service("web", json!({})).await;
+    let mut origins = [
+        world.origin("a").await,
+        world.origin("b").await,
+        world.origin("c").await,
+    ];
+    for origin in &origins {
+        api.register("web", &origin.id, origin.address).await;
+    }
+    let load = Load::start(&fleet, "web");
+    for origin in &mut origins {
+        vulcan_tests::eventually("it serves", async || origin.count().await.received > 50).await;
+    }
+    let [killed, _b, _c] = &mut origins;
+    killed.kill();
+    for proxy in ["p1", "p2"] {
+        vulcan_tests::eventually("it is seen", async || health(&api, proxy, "web/a").await == "down").await;
+    }
+    let mut again = world.origin_at("again", killed.address).await;
+    vulcan_tests::eventually("it is back", async || again.count().await.received > 50).await;
+    let (requests, failures) = load.end().await;
+    assert!(
+        failures.is_empty(),
+        "{} of {requests}, such as {}",
+        failures.len(),
+        failures[0]
+    );
 }

@@ -176,14 +176,14 @@ impl World {
         });
     }
 
-    fn service_body(&mut self, name: &str) -> String {
+    pub fn service_body(&mut self, name: &str) -> String {
         let balance = self.dice.one(&["least_request", "round_robin", "random"]);
         let drain = self.dice.one(&["2s", "5s", "20s"]);
         json!({"match": [{"hosts": [format!("{name}.test")]}], "balance": balance, "timeouts": {"drain": drain, "response": "2s"}})
             .to_string()
     }
 
-    fn some_what(&mut self) -> What {
+    pub fn some_what(&mut self) -> What {
         let (service, id) = (self.dice.one(&SERVICES), self.dice.one(&IDS));
         let address = self.dice.one(&ADDRESSES);
         match self.dice.below(100) {
@@ -247,7 +247,7 @@ impl World {
         }
     }
 
-    fn ask_of(&mut self, n: usize, what: What, goal: Option<Goal>) {
+    pub fn ask_of(&mut self, n: usize, what: What, goal: Option<Goal>) {
         let Some(head) = self.planes[n].run.as_ref().map(|run| run.committer.head().clone()) else {
             return;
         };

@@ -1,5 +1,6 @@
 //! What goes wrong. Each run draws some kinds and how often they come, so that runs differ in kind and not only in chance.
 
+mod ambush;
 mod histories;
 mod sharing;
 
@@ -15,6 +16,8 @@ use crate::medium::Condition;
 use crate::plane::Line;
 use crate::proxy::Proxy;
 use crate::world::{Actor, World};
+
+use ambush::Ambushes;
 
 const NAMES_MAX: usize = 5;
 /// Where the store is not shared.
@@ -47,6 +50,8 @@ enum Fault {
     SlowTail,
     FullStore,
     Isolate,
+    ReturnInTheDark,
+    LeaveUnheeded,
 }
 
 /// On any store.
@@ -70,7 +75,7 @@ const EVERYWHERE: [Fault; 13] = [
 const ALONE: [Fault; 3] = [Fault::BackUp, Fault::GoBack, Fault::WrongVolume];
 
 /// Of one that several share.
-const SHARED: [Fault; 9] = [
+const SHARED: [Fault; 11] = [
     Fault::MoveProxy,
     Fault::SeverProxy,
     Fault::CutPeer,
@@ -80,6 +85,8 @@ const SHARED: [Fault; 9] = [
     Fault::SlowTail,
     Fault::FullStore,
     Fault::Isolate,
+    Fault::ReturnInTheDark,
+    Fault::LeaveUnheeded,
 ];
 
 pub struct Faults {
@@ -94,6 +101,7 @@ pub struct Faults {
     pub store_trouble_until: u64,
     /// Nothing gets from one to the other until then.
     pub severed: BTreeMap<(Actor, Actor), u64>,
+    ambushes: Ambushes,
     lease: u64,
     on_lease_end: OnLeaseEnd,
     went_back: bool,
@@ -101,7 +109,11 @@ pub struct Faults {
 
 impl Faults {
     pub fn new(dice: &mut Dice, shared: bool) -> Faults {
-        let share = dice.between(15, 90);
+        // What takes several things in a row shows only where nothing else goes wrong meanwhile.
+        let (share, longest) = match shared {
+            true => (dice.one(&[12, 12, 25, 50, 80]), dice.one(&[2_000, 4_000, 9_000])),
+            false => (dice.between(15, 90), 4_000),
+        };
         let own: &[Fault] = if shared { &SHARED } else { &ALONE };
         Faults {
             enabled: EVERYWHERE
@@ -110,13 +122,14 @@ impl Faults {
                 .copied()
                 .filter(|_| dice.percent(share))
                 .collect(),
-            between: dice.between(300, 4_000) * MILLI,
+            between: dice.between(300, longest) * MILLI,
             over: false,
             forget_after: dice.one(&[None, Some(15), Some(40)]).map(Duration::from_secs),
             foreign: dice.percent(40) && !shared,
             follows: dice.percent(50),
             store_trouble_until: 0,
             severed: BTreeMap::new(),
+            ambushes: Ambushes::default(),
             lease: dice.one(&[3, 4, 10]),
             on_lease_end: dice.one(&[
                 OnLeaseEnd::Serve,
@@ -249,7 +262,12 @@ impl World {
                 let impostor = self.add_proxy(name);
                 self.start_proxy(impostor);
                 let time = self.dice.between(SECOND, 15 * SECOND);
-                self.after(Actor::World, time, move |world| world.kill_proxy(impostor));
+                self.after(Actor::World, time, move |world| {
+                    // By then it may be the one that is left.
+                    if !world.faults.over {
+                        world.kill_proxy(impostor);
+                    }
+                });
             }
             Fault::Store => {
                 self.count.add("stores in trouble");
@@ -264,6 +282,8 @@ impl World {
             Fault::SeverPlanes => self.sever_planes(n),
             Fault::CutStore | Fault::SlowStore | Fault::SlowTail | Fault::FullStore => self.spoil_line(fault, n),
             Fault::Isolate => self.isolate(n),
+            Fault::ReturnInTheDark => self.return_in_the_dark(i, n),
+            Fault::LeaveUnheeded => self.leave_unheeded(i),
         }
     }
 

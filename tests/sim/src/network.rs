@@ -75,6 +75,7 @@ impl World {
     /// A proxy dials one of its addresses; at most one connection is its own.
     pub fn dial(&mut self, proxy: usize, url: usize) -> ConnId {
         let n = (url + self.proxies[proxy].first_address) % self.planes.len();
+        self.dials(proxy, n);
         self.last_connection += 1;
         let id = self.last_connection;
         let connection = Connection {

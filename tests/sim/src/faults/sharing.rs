@@ -74,11 +74,7 @@ impl World {
         let until = self.now + self.dice.between(5 * SECOND, 40 * SECOND);
         self.note(|| format!("plane {n}: isolated until {} s", until / SECOND));
         self.planes[n].line.full_until = until;
-        for other in (0..self.planes.len()).filter(|other| *other != n) {
-            let (own, other) = (Actor::Plane(n), Actor::Plane(other));
-            self.faults.severed.insert((own, other), until);
-            self.faults.severed.insert((other, own), until);
-        }
+        self.part_from_others(n, until);
     }
 
     pub(super) fn cut_some_peer(&mut self) {

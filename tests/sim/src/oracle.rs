@@ -42,6 +42,12 @@ struct Dead {
     reached: BTreeSet<usize>,
 }
 
+impl Ledger {
+    pub fn live(&self) -> Revision {
+        self.live
+    }
+}
+
 impl Retired {
     pub fn upstream(service: &'static str, id: &'static str, before: Revision) -> Retired {
         Retired::Upstream(service, id, before)

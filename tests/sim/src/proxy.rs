@@ -80,8 +80,9 @@ pub struct Run {
     pub comes_over: bool,
     /// By its own clock.
     pub started: Time,
-    /// What must be live wherever it opens: promised before it was welcomed, or before it began.
     hello_sent: Time,
+    /// What had been promised to writers by then.
+    pub promised_before: Revision,
     /// What the control plane is known to have heard of it, counted from its sending.
     pub proven: Option<Time>,
     pub stopping: bool,
@@ -181,6 +182,7 @@ impl World {
             comes_over: false,
             started: now,
             hello_sent: now,
+            promised_before: Revision::ZERO,
             proven: None,
             stopping: false,
             views,

@@ -138,6 +138,7 @@ impl World {
         let Some(run) = &mut self.proxies[i].run else { return };
         let first = !std::mem::replace(&mut run.opened, true);
         let alone = now.since(run.started) >= ALONE_AFTER;
+        let before = run.promised_before;
         let (Some(served), true) = (run.served, first) else {
             if first {
                 self.violate(format!("proxy {i} opens its listeners without a table"));
@@ -151,7 +152,8 @@ impl World {
         let Some(volume) = self.volume_of(served.epoch) else {
             return;
         };
-        let live = volume.ledger.live;
+        // Where others must learn first who holds it, what is promised meanwhile names it.
+        let live = if self.shared { before } else { volume.ledger.live };
         if !alone && volume.holds(served.revision, served.digest) && served.revision < live {
             let revision = served.revision;
             self.violate(format!(

@@ -139,10 +139,11 @@ impl World {
     pub(super) fn send(&mut self, i: usize, up: &Up) {
         self.note(|| format!("proxy {i}: says {up:?}"));
         self.check_said(i, up);
-        let now = self.proxies[i].time(self.now);
+        let (now, promised) = (self.proxies[i].time(self.now), self.volume().ledger.live());
         let Some(run) = &mut self.proxies[i].run else { return };
         if let Up::Hello(_) = up {
             run.hello_sent = now;
+            run.promised_before = promised;
         }
         if let Some(id) = run.connection {
             self.send_up(id, up);

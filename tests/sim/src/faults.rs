@@ -109,20 +109,17 @@ pub struct Faults {
 
 impl Faults {
     pub fn new(dice: &mut Dice, shared: bool) -> Faults {
-        // What takes several things in a row shows only where nothing else goes wrong meanwhile.
-        let (share, longest) = match shared {
-            true => (dice.one(&[12, 12, 25, 50, 80]), dice.one(&[2_000, 4_000, 9_000])),
-            false => (dice.between(15, 90), 4_000),
-        };
+        let share = dice.between(15, 90);
         let own: &[Fault] = if shared { &SHARED } else { &ALONE };
+        let mut enabled: Vec<Fault> = EVERYWHERE.iter().chain(own).copied().collect();
+        enabled.retain(|_| dice.percent(share));
+        if shared && dice.percent(25) {
+            // What takes several things in a row shows where nothing else goes wrong meanwhile.
+            enabled = vec![dice.one(&[Fault::ReturnInTheDark, Fault::LeaveUnheeded, Fault::MoveProxy])];
+        }
         Faults {
-            enabled: EVERYWHERE
-                .iter()
-                .chain(own)
-                .copied()
-                .filter(|_| dice.percent(share))
-                .collect(),
-            between: dice.between(300, longest) * MILLI,
+            enabled,
+            between: dice.between(300, 4_000) * MILLI,
             over: false,
             forget_after: dice.one(&[None, Some(15), Some(40)]).map(Duration::from_secs),
             foreign: dice.percent(40) && !shared,

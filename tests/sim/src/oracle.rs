@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dataplane::upstream::endpoint::Identity;
 use shared::change::{Commit, Epoch, ObjectKey, OpId, Revision};
-use shared::stream::planes::{PUBLIC_AFTER, ROW_AGE_MAX};
+use shared::stream::planes::PUBLIC_AFTER;
 use shared::stream::roster::{MARGIN, Member};
 use shared::stream::subscriber::{OnLeaseEnd, Phase};
 use shared::stream::wait::Report;
@@ -198,8 +198,10 @@ impl World {
                 continue;
             };
             let known = now.since(heard.since) > PUBLIC_AFTER && now.since(heard.last) < member.lease();
-            let row = run.sharing.as_ref().and_then(|sharing| self.rows.written(sharing.id));
-            let alive = row.is_some_and(|row| self.now - row < SECOND * ROW_AGE_MAX.as_secs());
+            let alive = run
+                .sharing
+                .as_ref()
+                .is_some_and(|sharing| self.rows.proves(sharing.id, self.now));
             if known && alive && now.since(run.since) > PUBLIC_AFTER {
                 self.violate(format!(
                     "{what} was answered 200 with {name} named detached, which another control plane heard just before"

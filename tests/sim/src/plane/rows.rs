@@ -1,9 +1,10 @@
 //! The rows by which the control planes of a shared store know of each other.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use shared::stream::planes::listener::Listener;
-use shared::stream::planes::{PlaneId, Row};
+use shared::stream::planes::{PUBLIC_AFTER, PlaneId, ROW_AGE_MAX, Row};
 use shared::time::Time;
 
 use super::World;
@@ -42,14 +43,18 @@ pub struct Rows(BTreeMap<PlaneId, Kept>);
 
 struct Kept {
     row: Row,
+    /// Refreshed without a break since then, and last.
+    since: u64,
     written: u64,
     until: u64,
 }
 
 impl Rows {
-    /// When a row was last written, in true time.
-    pub fn written(&self, id: PlaneId) -> Option<u64> {
-        self.0.get(&id).map(|kept| kept.written)
+    /// Whether everybody can have seen for a while, in true time, that this one is alive.
+    pub fn proves(&self, id: PlaneId, now: u64) -> bool {
+        let apart = |time: u64| Duration::from_nanos(now - time);
+        let seen = |kept: &Kept| apart(kept.since) > PUBLIC_AFTER && apart(kept.written) < ROW_AGE_MAX;
+        self.0.get(&id).is_some_and(seen)
     }
 }
 
@@ -77,7 +82,9 @@ impl World {
     }
 
     fn write_row(&mut self, row: Row) {
+        let before = self.rows.0.get(&row.id).filter(|kept| kept.until > self.now);
         let kept = Kept {
+            since: before.map_or(self.now, |kept| kept.since),
             written: self.now,
             until: self.now + KEPT - OFF + self.dice.below(2 * OFF),
             row,

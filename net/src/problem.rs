@@ -43,6 +43,7 @@ pub const TOO_LARGE: Type = sort(413, "too-large", "The body is too large");
 
 // The proxies'.
 pub const BAD_REQUEST: Type = sort(400, "bad-request", "The request is not valid HTTP");
+pub const DENIED: Type = sort(403, "denied", "The client may not use the service");
 pub const NO_ROUTE: Type = sort(404, "no-route", "No service matches the request");
 pub const REQUEST_TIMEOUT: Type = sort(408, "request-timeout", "The request did not arrive in time");
 pub const HEAD_TOO_LARGE: Type = sort(431, "head-too-large", "The request's head is too large");

@@ -1,5 +1,6 @@
 //! The domain: services and upstreams. A value of these types is valid; the only way to one is to parse it.
 
+mod access;
 mod address;
 mod balance;
 mod care;
@@ -20,6 +21,7 @@ mod tests;
 mod timeouts;
 mod upstream;
 
+pub use access::Access;
 pub use address::Address;
 pub use balance::Balance;
 pub use care::UpstreamCare;

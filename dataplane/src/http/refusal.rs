@@ -104,11 +104,9 @@ impl From<Verdict> for Refusal {
             Verdict::Stale => {
                 Refusal::new(problem::NO_UPSTREAM, "the service keeps changing").retry_after(Duration::from_secs(1))
             }
+            Verdict::Denied => Refusal::new(problem::DENIED, "the service is not for clients at this address"),
             // Their steps let everybody pass.
-            Verdict::Unauthorized { .. }
-            | Verdict::Denied
-            | Verdict::QuotaExceeded { .. }
-            | Verdict::AuthorizerUnavailable { .. } => {
+            Verdict::Unauthorized { .. } | Verdict::QuotaExceeded { .. } | Verdict::AuthorizerUnavailable { .. } => {
                 Refusal::new(problem::NO_UPSTREAM, "the request was not admitted").retry_after(Duration::from_secs(1))
             }
         }

@@ -10,8 +10,11 @@ pub struct Authorized {
     routed: Routed,
 }
 
-/// Services have no authorizer yet, so that everyone may use them.
-pub async fn authorize(routed: Routed, _meta: &RequestMeta<'_>) -> Result<Authorized, Verdict> {
+/// Services have no authorizer yet, so that everyone may use them who comes from where it is allowed.
+pub async fn authorize(routed: Routed, meta: &RequestMeta<'_>) -> Result<Authorized, Verdict> {
+    if !routed.service().access.admits(meta.client) {
+        return Err(Verdict::Denied);
+    }
     Ok(Authorized { routed })
 }
 

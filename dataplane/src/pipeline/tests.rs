@@ -226,6 +226,24 @@ fn refusals_before_any_upstream() {
 }
 
 #[test]
+fn a_service_is_for_whom_its_lists_let_in() {
+    let views = Views::new(1);
+    let mut registry = Registry::default();
+    registry.service(
+        "web",
+        r#"{"match":[{}],"allow":["127.0.0.0/8"],"deny":["127.0.0.2/32"]}"#,
+    );
+    registry.deploy(&views);
+    let refused = |client: [u8; 4]| {
+        let client = client.into();
+        admit(&views.now(), &RequestMeta { client, ..meta("/") }).err()
+    };
+    assert_eq!(refused([127, 0, 0, 1]), None);
+    assert_eq!(refused([127, 0, 0, 2]), Some(Verdict::Denied));
+    assert_eq!(refused([10, 0, 0, 1]), Some(Verdict::Denied));
+}
+
+#[test]
 fn an_authorization_ends_with_the_service_that_gave_it() {
     let (views, mut registry) = deployed("random", &[("a", 1)]);
     let admitted = admit(&views.now(), &meta("/")).ok().unwrap();

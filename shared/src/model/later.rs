@@ -11,8 +11,6 @@ use super::invalid::Errors;
 pub(super) fn service(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) {
     for (name, default) in [
         ("authorizer", Value::Null),
-        ("allow", json!([])),
-        ("deny", json!([])),
         ("open", json!(false)),
         ("mail", Value::Null),
     ] {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::access::{Access, nets_to_json};
 use super::balance::Balance;
 use super::care::UpstreamCare;
 use super::check::HealthCheck;
@@ -22,6 +23,7 @@ pub struct Service {
     pub name: ServiceName,
     /// None at all: internal, no request is routed to it.
     pub matches: Vec<Match>,
+    pub access: Access,
     pub balance: Balance,
     /// None: nobody asks the upstreams how they are.
     pub health_check: Option<Arc<HealthCheck>>,
@@ -85,6 +87,11 @@ impl Service {
         let mut members = Map::new();
         let matches = self.matches.iter().map(|matching| matching.to_json(all)).collect();
         members.insert("match".to_owned(), matches);
+        for (name, nets) in self.access.lists() {
+            if all || !nets.is_empty() {
+                members.insert(name.to_owned(), nets_to_json(nets));
+            }
+        }
         if all || self.balance != Balance::default() {
             members.insert("balance".to_owned(), self.balance.to_json());
         }
@@ -144,6 +151,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
             None
         }
     };
+    let access = Access::read(&mut fields, errors);
     let balance = fields.read("balance", errors, Balance::default(), Balance::read);
     let health_check = fields.read("health_check", errors, None, HealthCheck::read);
     let timeouts = fields.read("timeouts", errors, Timeouts::default(), Timeouts::read);
@@ -157,6 +165,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
     Some(Service {
         name,
         matches: matches?,
+        access: access?,
         balance: balance?,
         health_check: health_check?.map(Arc::new),
         timeouts: timeouts?,

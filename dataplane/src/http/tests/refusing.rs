@@ -51,6 +51,27 @@ fn what_is_no_sound_request_reaches_nobody() {
 }
 
 #[test]
+fn a_client_is_refused_by_the_address_that_trusted_proxies_tell() {
+    story(async || {
+        let setting = Setting {
+            fields: r#","deny":["1.2.3.0/24"]"#,
+            trusted: &["127.0.0.0/8"],
+            ..Setting::default()
+        };
+        let stage = Stage::set(setting).await;
+        let (origin, mut client) = (stage.origin("a").await, stage.client().await);
+        client
+            .send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
+            .await;
+        client.message().await.is_problem(403, "denied");
+        let allowed = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.4.4\r\n\r\n";
+        let (mut upstream, _) = client.asks(allowed, &origin).await;
+        upstream.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        assert_eq!(client.message().await.status(), "204", "on the same connection");
+    });
+}
+
+#[test]
 fn a_bad_chunk_is_no_end_of_a_request() {
     story(async || {
         let stage = Stage::new().await;

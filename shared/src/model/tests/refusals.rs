@@ -161,8 +161,14 @@ fn services() {
             "health_check.expect",
         ),
         (r#"{"match":[],"authorizer":"auth"}"#, NotSupported, "authorizer"),
-        (r#"{"match":[],"allow":["10.0.0.0/8"]}"#, NotSupported, "allow"),
-        (r#"{"match":[],"deny":["10.0.0.0/8"]}"#, NotSupported, "deny"),
+        (r#"{"match":[],"allow":"10.0.0.0/8"}"#, Wrong, "allow"),
+        (
+            r#"{"match":[],"allow":["10.0.0.0/8","10.0.0.0/33"]}"#,
+            Wrong,
+            "allow[1]",
+        ),
+        (r#"{"match":[],"deny":["example.com"]}"#, Wrong, "deny[0]"),
+        (r#"{"match":[],"deny":[7]}"#, Wrong, "deny[0]"),
         (
             r#"{"match":[],"upstream_care":{"eject_for":"0s"}}"#,
             Wrong,
@@ -255,8 +261,13 @@ fn all_errors_are_told_and_the_worst_decides() {
     let both = r#"{"match":[{"path_regex":"(","priority":"x"}],"open":true,"what":1}"#;
     let expected = ["match[0].path_regex", "match[0].priority", "open", "what"];
     assert_refused(Service::parse("web", both), both, Wrong, &expected);
-    let later = r#"{"match":[],"open":true,"allow":["::/0"]}"#;
-    assert_refused(Service::parse("web", later), later, NotSupported, &["allow", "open"]);
+    let later = r#"{"match":[],"open":true,"authorizer":"auth"}"#;
+    assert_refused(
+        Service::parse("web", later),
+        later,
+        NotSupported,
+        &["authorizer", "open"],
+    );
     let flood = format!(r#"{{"match":[{}]}}"#, vec!["7"; 200].join(","));
     assert_eq!(Service::parse("web", &flood).unwrap_err().errors.len(), 32);
 }

@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod answer;
+mod authorizers;
 mod call;
 mod cursor;
 mod fleet;
@@ -101,6 +102,15 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
                 .delete(upstreams::remove),
         )
         .route("/v1/upstreams", get(upstreams::at_address).delete(upstreams::leave))
+        .route("/v1/authorizers", get(authorizers::list))
+        .route(
+            "/v1/authorizers/{authorizer}",
+            get(authorizers::show)
+                .put(authorizers::replace)
+                .patch(authorizers::patch)
+                .delete(authorizers::remove),
+        )
+        .route("/v1/authorizers/{authorizer}/revoke", post(authorizers::revoke))
         .route("/v1/revisions", get(revisions::list))
         .route("/v1/revisions/{revision}", get(revisions::show))
         .route("/v1/watch", get(watch::watch))

@@ -61,6 +61,10 @@ impl Registry {
         self.apply(Kind::Upstream, &format!("web/{id}"), Some(body), Some(registration));
     }
 
+    pub fn put(&mut self, kind: Kind, key: &str, body: &str) {
+        self.apply(kind, key, Some(body), None);
+    }
+
     pub fn delete(&mut self, kind: Kind, key: &str) {
         self.apply(kind, key, None, None);
     }
@@ -102,7 +106,9 @@ pub fn meta(path: &str) -> RequestMeta<'_> {
         method: "GET",
         host: "example.com",
         path,
+        uri: path,
         headers: &(),
+        fields: None,
         length: None,
         credentials: None,
     }
@@ -110,6 +116,6 @@ pub fn meta(path: &str) -> RequestMeta<'_> {
 
 /// Everything before the pick.
 pub fn admit(view: &View, meta: &RequestMeta<'_>) -> Result<Admitted, Verdict> {
-    let authorized = authorize(route(view, meta)?, meta).now_or_never().unwrap()?;
+    let authorized = authorize(route(view, meta)?, meta, &()).now_or_never().unwrap()?;
     limit(authorized, meta).now_or_never().unwrap()
 }

@@ -1,5 +1,6 @@
 //! The data plane: a proxy that follows a control plane and forwards what its table routes.
 
+pub mod authorizer;
 pub mod config;
 pub mod http;
 pub mod phase;

@@ -14,14 +14,15 @@ mod balance;
 pub mod dice;
 mod limit;
 mod meta;
+mod named;
 mod pick;
 mod route;
 mod verdict;
 
-pub use authorize::{Authorized, authorize};
+pub use authorize::{Authorized, Authorizers, Given, authorize};
 pub use limit::{Admitted, limit};
 pub use meta::{Credentials, Protocol, RequestMeta};
-pub use pick::{Picked, Tried, choose, pick, pick_in_turn};
+pub use pick::{Picked, Tried, choose, pick, pick_in_turn, pick_internal};
 pub use route::{Routed, route};
 pub use verdict::Verdict;
 

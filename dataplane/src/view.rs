@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Cache};
 use imbl::HashMap;
 use net::clock::boottime;
-use shared::model::ServiceName;
+use shared::model::{AuthorizerName, ServiceName};
 use shared::stream::message;
 use shared::table::{Entry, Table};
 use shared::time::Time;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::draining::DrainingSet;
 pub use self::pool::{Candidate, Pool};
+use crate::authorizer::Asked;
 use crate::upstream::care::Care;
 use crate::upstream::check::Checks;
 use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
@@ -34,6 +35,8 @@ use crate::upstream::resolve::Names;
 pub struct View {
     table: Table,
     pools: HashMap<ServiceName, Arc<Pool>>,
+    /// Raised where a table follows that is no change of the one before it, but a whole of its own.
+    era: u64,
 }
 
 impl View {
@@ -43,6 +46,15 @@ impl View {
 
     pub fn pool(&self, service: &ServiceName) -> Option<&Arc<Pool>> {
         self.pools.get(service)
+    }
+
+    /// An authorizer, to be asked as it stands here.
+    pub fn asked(&self, name: &AuthorizerName) -> Option<Asked> {
+        let authority = self.table.authority(name)?.clone();
+        Some(Asked {
+            authority,
+            era: self.era,
+        })
     }
 
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
@@ -116,7 +128,7 @@ impl Views {
             .map(|entry| &entry.service.name)
             .collect();
         let names: Vec<ServiceName> = names.into_iter().cloned().collect();
-        self.swap_touched(table, &names)
+        self.replace(table, &names, before.era + 1)
     }
 
     /// Makes `table` the one of now, which differs from that before it in the services `touched` only. Costs what changed,
@@ -125,6 +137,10 @@ impl Views {
     ///
     /// One caller swaps; readers may be many.
     pub fn swap_touched(&self, table: Table, touched: &[ServiceName]) -> LeftOut {
+        self.replace(table, touched, self.now().era)
+    }
+
+    fn replace(&self, table: Table, touched: &[ServiceName], era: u64) -> LeftOut {
         let mut pools = self.now().pools.clone();
         let mut left = Vec::new();
         for name in touched {
@@ -141,7 +157,7 @@ impl Views {
                 None => pools.remove(name),
             };
         }
-        self.current.store(Arc::new(View { table, pools }));
+        self.current.store(Arc::new(View { table, pools, era }));
         self.is_started.store(true, Ordering::Relaxed);
         LeftOut(left)
     }

@@ -19,6 +19,7 @@ pub use self::supervisor::{Connections, Listening, Workers, WorkersError};
 
 use self::accept::Acceptor;
 use crate::Config;
+use crate::authorizer::Desk;
 use crate::http::Upload;
 use crate::phase::PhaseReceiver;
 use crate::upstream::inflight;
@@ -32,6 +33,7 @@ pub struct WorkerContext {
     pub views: Reader,
     /// Its connections to upstreams.
     pub upstreams: Rc<Pool<Upload>>,
+    pub authorizers: Desk,
     pub config: Arc<Config>,
     /// Connections end with their current request once it `ends_keep_alives`.
     pub phase: PhaseReceiver,

@@ -43,12 +43,18 @@ pub const TOO_LARGE: Type = sort(413, "too-large", "The body is too large");
 
 // The proxies'.
 pub const BAD_REQUEST: Type = sort(400, "bad-request", "The request is not valid HTTP");
+pub const UNAUTHORIZED: Type = sort(401, "unauthorized", "Credentials are needed");
 pub const DENIED: Type = sort(403, "denied", "The client may not use the service");
 pub const NO_ROUTE: Type = sort(404, "no-route", "No service matches the request");
 pub const REQUEST_TIMEOUT: Type = sort(408, "request-timeout", "The request did not arrive in time");
 pub const HEAD_TOO_LARGE: Type = sort(431, "head-too-large", "The request's head is too large");
 pub const UPSTREAM_FAILED: Type = sort(502, "upstream-failed", "The upstream failed");
 pub const NO_UPSTREAM: Type = sort(503, "no-upstream", "No upstream can take the request");
+pub const AUTHORIZER_UNAVAILABLE: Type = sort(
+    503,
+    "authorizer-unavailable",
+    "The authorization server does not answer",
+);
 pub const DRAINING: Type = sort(503, "draining", "The proxy is shutting down");
 pub const UPSTREAM_TIMEOUT: Type = sort(504, "upstream-timeout", "The upstream did not answer in time");
 

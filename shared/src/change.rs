@@ -65,6 +65,9 @@ pub enum Kind {
     Member,
     /// An epoch that this store may take proxies over from; its key is that epoch.
     Succession,
+    Authorizer,
+    /// The last one of an authorizer, whose name is its key.
+    Revocation,
     /// Written by a newer version: kept as it is, and refused by name where it would have to be understood.
     Unknown(Arc<str>),
 }
@@ -76,6 +79,8 @@ impl Kind {
             Kind::Upstream => "upstream",
             Kind::Member => "member",
             Kind::Succession => "succession",
+            Kind::Authorizer => "authorizer",
+            Kind::Revocation => "revocation",
             Kind::Unknown(name) => name,
         }
     }
@@ -93,6 +98,8 @@ impl From<&str> for Kind {
             "upstream" => Kind::Upstream,
             "member" => Kind::Member,
             "succession" => Kind::Succession,
+            "authorizer" => Kind::Authorizer,
+            "revocation" => Kind::Revocation,
             other => Kind::Unknown(other.into()),
         }
     }
@@ -137,6 +144,21 @@ impl ObjectKey {
         ObjectKey {
             kind: Kind::Upstream,
             key: format!("{service}/{id}").into(),
+        }
+    }
+
+    pub fn authorizer(name: &str) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::Authorizer,
+            key: name.into(),
+        }
+    }
+
+    /// Of an authorizer: what was revoked there last.
+    pub fn revocation(authorizer: &str) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::Revocation,
+            key: authorizer.into(),
         }
     }
 

@@ -1,7 +1,8 @@
-//! The domain: services and upstreams. A value of these types is valid; the only way to one is to parse it.
+//! The domain: services, upstreams and authorizers. A value of these types is valid; the only way to one is to parse it.
 
 mod access;
 mod address;
+mod authorizer;
 mod balance;
 mod care;
 mod check;
@@ -14,15 +15,18 @@ mod later;
 mod matching;
 mod name;
 pub mod path;
+mod revocation;
 mod service;
 mod size;
 #[cfg(test)]
 mod tests;
 mod timeouts;
 mod upstream;
+mod vary;
 
 pub use access::Access;
 pub use address::Address;
+pub use authorizer::{Authorizer, OnFailure, Remembering, Style};
 pub use balance::Balance;
 pub use care::UpstreamCare;
 pub use check::{Expect, HealthCheck};
@@ -31,9 +35,11 @@ pub use host::HostPattern;
 pub use invalid::{FieldError, Invalid, InvalidKind};
 pub use json::merge_patch;
 pub use matching::{HeaderCondition, Match, Method};
-pub use name::{ServiceName, UpstreamId};
+pub use name::{AuthorizerName, ServiceName, UpstreamId};
 pub use path::{BadPath, PathPattern, PathPrefix, PathRegex};
+pub use revocation::{Holder, Revocation, TokenHash};
 pub use service::{Retries, Service};
 pub use size::{format_size, parse_size};
 pub use timeouts::Timeouts;
 pub use upstream::{Upstream, UpstreamState};
+pub use vary::Vary;

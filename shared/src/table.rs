@@ -3,6 +3,7 @@
 //! Everything is a persistent map: a clone is O(1) and a change copies a path through a tree, never the table.
 
 mod apply;
+mod authority;
 mod claims;
 mod conditions;
 mod entry;
@@ -22,12 +23,14 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 pub use apply::Applied;
+pub use authority::Authority;
 pub use entry::{Entry, Registered};
 pub use query::{Headers, Query};
 pub use refusal::{Cause, Refusal};
 
 use crate::change::ObjectKey;
 use crate::model::{Address, ServiceName, UpstreamId, host, path};
+use authority::Authorities;
 use claims::Claims;
 use entry::Entries;
 use hosts::Hosts;
@@ -39,6 +42,7 @@ pub struct Table {
     hosts: Hosts,
     claims: Claims,
     upstreams: Upstreams,
+    authorities: Authorities,
     refused: OrdMap<ObjectKey, Refusal>,
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, Method};
 use http_body_util::{BodyExt, Limited};
 use net::problem::{self, Problem};
 use serde_json::{Map, Value};
-use shared::model::{Invalid, ServiceName, UpstreamId, json};
+use shared::model::{AuthorizerName, Invalid, ServiceName, UpstreamId, json};
 
 use super::access::Actor;
 use super::answer::Failure;
@@ -76,6 +76,10 @@ impl Call {
     /// The service in the path; `field` is what its representation calls it.
     pub fn service(&self, field: &str) -> Result<ServiceName, Invalid> {
         ServiceName::try_from(self.param("service")).map_err(|rule| Invalid::field(field, rule))
+    }
+
+    pub fn authorizer(&self) -> Result<AuthorizerName, Invalid> {
+        AuthorizerName::try_from(self.param("authorizer")).map_err(|rule| Invalid::field("name", rule))
     }
 
     pub fn upstream(&self) -> Result<UpstreamId, Invalid> {

@@ -195,13 +195,7 @@ fn roster_at(revision: Revision) -> WaitSpec {
 pub async fn succeed(State(api): State<Arc<Api>>, call: Call) -> Answer {
     call.unconditional()?;
     let from = epoch(call.json()?)?;
-    write(
-        &api,
-        &call,
-        Subject::Succession,
-        succession::succeed(from, Uuid::new_v4()),
-    )
-    .await
+    write(&api, &call, Subject::Settled, succession::succeed(from, Uuid::new_v4())).await
 }
 
 fn epoch(body: Value) -> Result<Epoch, Problem> {

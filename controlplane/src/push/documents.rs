@@ -1,4 +1,4 @@
-//! A state as the document that `/v1/apply` takes: services with their upstreams, fields at their default left out.
+//! A state as the document that `/v1/apply` takes: services with their upstreams, and authorizers, fields at their default left out.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use shared::change::Kind;
 use shared::state::State;
 
 pub(super) fn apply_document(state: &State) -> io::Result<Vec<u8>> {
-    let mut services = Map::new();
+    let (mut services, mut authorizers) = (Map::new(), Map::new());
     // In the order of a snapshot: a service stands before its upstreams.
     for (key, object) in &state.objects {
         let body: Value = serde_json::from_str(object.body.as_str())?;
@@ -24,10 +24,16 @@ pub(super) fn apply_document(state: &State) -> io::Result<Vec<u8>> {
                     upstreams.insert(id.to_owned(), body);
                 }
             }
+            (Kind::Authorizer, _) => {
+                authorizers.insert(key.key.to_string(), body);
+            }
             _ => {}
         }
     }
-    let document = Map::from_iter([("services".to_owned(), Value::Object(services))]);
+    let mut document = Map::from_iter([("services".to_owned(), Value::Object(services))]);
+    if !authorizers.is_empty() {
+        document.insert("authorizers".to_owned(), authorizers.into());
+    }
     Ok(serde_json::to_vec(&Value::Object(document))?)
 }
 
@@ -44,6 +50,8 @@ mod tests {
             (Kind::Service, "web", r#"{"match":[]}"#),
             (Kind::Upstream, "web/a:1", r#"{"weight":2}"#),
             (Kind::Member, "proxy", r#"{}"#),
+            (Kind::Authorizer, "main", r#"{"service":"web"}"#),
+            (Kind::Revocation, "main", r#"{}"#),
         ];
         for (revision, (kind, key, body)) in objects.into_iter().enumerate() {
             let op = Op {
@@ -59,7 +67,10 @@ mod tests {
         let text = String::from_utf8(apply_document(&state).unwrap()).unwrap();
         assert_eq!(
             text,
-            r#"{"services":{"web":{"match":[],"upstreams":{"a:1":{"weight":2}}}}}"#
+            concat!(
+                r#"{"authorizers":{"main":{"service":"web"}},"#,
+                r#""services":{"web":{"match":[],"upstreams":{"a:1":{"weight":2}}}}}"#
+            )
         );
     }
 }

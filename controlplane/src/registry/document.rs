@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use shared::change::{Kind, ObjectKey, Revision};
-use shared::model::Invalid;
+use shared::model::{AuthorizerName, Invalid};
 
 use crate::changelog::Head;
 
@@ -59,6 +59,14 @@ pub fn current(head: &Head, key: &ObjectKey) -> Value {
             (
                 entry.map(|entry| entry.upstream.document()),
                 vec![("id", id), ("service", service)],
+            )
+        }
+        (Kind::Authorizer, _) => {
+            let name = AuthorizerName::try_from(&*key.key).ok();
+            let authority = name.and_then(|name| head.table.authority(&name));
+            (
+                authority.map(|authority| authority.authorizer.document()),
+                vec![("name", &*key.key)],
             )
         }
         _ => (

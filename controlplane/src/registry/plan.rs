@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shared::change::{Kind, ObjectKey, Op, Revision, Verb};
-use shared::model::{Address, Service, ServiceName, Timeouts, Upstream, UpstreamId, UpstreamState};
+use shared::model::{Address, AuthorizerName, Service, ServiceName, Timeouts, Upstream, UpstreamId, UpstreamState};
 use shared::stream::wait::{Condition, Target, WaitSpec};
 
 use super::address;
@@ -18,7 +18,9 @@ pub enum Subject {
     Upstream(ServiceName, UpstreamId),
     UpstreamGone(ServiceName, UpstreamId),
     AddressGone(Address),
-    Succession,
+    Authorizer(AuthorizerName),
+    /// What its operations name is all there is to it, and nothing drains.
+    Settled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +175,7 @@ impl Past<'_> {
                 Some(_) => Vec::new(),
                 None => self.retired_earlier(service, id),
             },
-            Subject::Service(_) | Subject::Succession => Vec::new(),
+            Subject::Service(_) | Subject::Authorizer(_) | Subject::Settled => Vec::new(),
         }
     }
 
@@ -230,7 +232,7 @@ impl Past<'_> {
                 let drains = services.map(|(service, _)| self.drain_of(service));
                 drains.max().unwrap_or_else(|| Timeouts::default().drain)
             }
-            Subject::Succession => Timeouts::default().drain,
+            Subject::Authorizer(_) | Subject::Settled => Timeouts::default().drain,
         }
     }
 
@@ -247,6 +249,7 @@ impl Past<'_> {
         match subject {
             Subject::Service(name) => vec![ObjectKey::service(name.as_str())],
             Subject::Upstream(service, id) => vec![ObjectKey::upstream(service.as_str(), id.as_str())],
+            Subject::Authorizer(name) => vec![ObjectKey::authorizer(name.as_str())],
             _ => self.committed.ops.iter().map(Op::object).collect(),
         }
     }

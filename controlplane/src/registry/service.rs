@@ -1,16 +1,17 @@
 use shared::change::{Kind, ObjectKey};
 use shared::model::{Invalid, Service, ServiceName};
 
-use super::{Conditions, Document, check, decision, delete_all, put, refused, stored};
+use super::authorizer::{asking, in_use};
+use super::{Conditions, Decided, Document, check, decision, delete_all, put, refused, stored};
 use crate::changelog::{Decide, Head};
 
 /// Creates or replaces a service.
 pub fn replace(name: &ServiceName, document: Document, conditions: Conditions) -> Result<Decide, Invalid> {
-    let body = Service::from_value(name.as_str(), &document.value)?.body();
+    let service = Service::from_value(name.as_str(), &document.value)?;
     let key = ObjectKey::service(name.as_str());
     Ok(decision(move |head| {
         check(head, &key, &conditions, Some(&document))?;
-        put(head, &key, body.clone(), None)
+        set(head, &key, &service)
     }))
 }
 
@@ -20,17 +21,32 @@ pub fn patch(name: &ServiceName, document: Document, conditions: Conditions) -> 
     decision(move |head| {
         let stored = stored(head, &key, &document, &conditions)?;
         let service = Service::patched(&key.key, stored, &document.value).map_err(refused)?;
-        put(head, &key, service.body(), None)
+        set(head, &key, &service)
     })
 }
 
-/// Deletes a service with its upstreams.
+/// Deletes a service with its upstreams, unless an authorizer asks it.
 pub fn remove(name: &ServiceName, conditions: Conditions) -> Decide {
     let key = ObjectKey::service(name.as_str());
     decision(move |head| {
         check(head, &key, &conditions, None)?;
+        if let Some(user) = asking(head, &key.key) {
+            return Err(in_use(&key, &user));
+        }
         Ok(delete_all(head, upstreams(head, &key.key).chain([&key])))
     })
+}
+
+fn set(head: &Head, key: &ObjectKey, service: &Service) -> Decided {
+    let authorizer = service
+        .authorizer
+        .as_ref()
+        .map(|name| ObjectKey::authorizer(name.as_str()));
+    if let Some(authorizer) = authorizer.filter(|authorizer| head.state.get(authorizer).is_none()) {
+        let detail = format_args!("{authorizer} does not exist");
+        return Err(refused(Invalid::field("authorizer", detail)));
+    }
+    put(head, key, service.body(), None)
 }
 
 /// The keys of a service's upstreams, in order.

@@ -112,7 +112,7 @@ fn documents() -> Vec<Bad> {
         service(
             r#"{"match": [], "authorizer": "a"}"#,
             422,
-            "not-supported",
+            "invalid",
             Some("authorizer"),
         ),
         service(r#"{"match": [], "name": "other"}"#, 422, "invalid", Some("name")),

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod authorizers;
 mod bad_input;
 mod conditional;
 mod framework;

@@ -6,11 +6,13 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use super::answer::Answer;
+use super::basic;
 use super::forward::forward;
 use super::forwarded::Forwarding;
 use super::outgoing::Outgoing;
@@ -70,7 +72,7 @@ async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<
     let admitted = admit(client, &head, body.size_hint().exact()).await?;
 
     // What the upstream is to see.
-    let outgoing = Outgoing::new(client, head, body, is_continue_expected, admitted.service());
+    let outgoing = Outgoing::new(client, head, body, is_continue_expected, &admitted);
 
     // To whom, as often as it takes and is allowed.
     forward(client, admitted, outgoing).await
@@ -80,18 +82,23 @@ async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<
 pub async fn admit(client: &Client, head: &request::Parts, length: Option<u64>) -> Result<Admitted, Refusal> {
     let context = &client.context;
     let headers = target::View(&head.headers);
-    let meta = RequestMeta {
+    let mut meta = RequestMeta {
         client: client.forwarding.client(&head.headers, &context.config.trusted),
         protocol: Protocol::Http,
         method: head.method.as_str(),
         host: target::host(&head.headers),
         path: head.uri.path(),
+        uri: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
         headers: &headers,
+        fields: Some(&head.headers),
         length,
         credentials: None,
     };
     let routed = context.views.with(|view| route(view, &meta))?;
-    let authorized = authorize(routed, &meta).await?;
+    if routed.is_guarded() {
+        meta.credentials = basic::credentials(&head.headers);
+    }
+    let authorized = authorize(routed, &meta, &context.authorizers).await?;
     Ok(limit(authorized, &meta).await?)
 }
 

@@ -149,6 +149,17 @@ pub fn trailers(frame: Frame<bytes::Bytes>) -> Option<Frame<bytes::Bytes>> {
     Some(Frame::trailers(trailers))
 }
 
+/// Takes out the fields with these names, which are in lower case, also under the spelling that servers with CGI variables
+/// take for them.
+pub fn remove_spellings(headers: &mut HeaderMap, names: &[std::sync::Arc<str>]) {
+    for name in names {
+        let is_it = |key: &&HeaderName| key.as_str().replace('_', "-") == name.replace('_', "-");
+        while let Some(key) = headers.keys().find(is_it).cloned() {
+            headers.remove(key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

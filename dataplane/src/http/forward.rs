@@ -35,6 +35,8 @@ struct Failure {
     is_unsent: bool,
     /// The same upstream would fail again.
     is_for_others: bool,
+    /// It has to be admitted again first.
+    is_stale: bool,
 }
 
 pub async fn forward(
@@ -51,7 +53,7 @@ pub async fn forward(
             Ok(picked) => picked,
             Err(Verdict::Stale) if stale < STALE_MAX => {
                 stale += 1;
-                admitted = admit_again(client, &outgoing).await?;
+                admitted = admit_again(client, &mut outgoing).await?;
                 continue;
             }
             // That nobody is up says more than that somebody was not.
@@ -69,8 +71,13 @@ pub async fn forward(
                 return Err(failure.refusal);
             }
         }
-        match attempt(client, service, picked, &mut outgoing, may_repeat).await {
+        match attempt(client, &admitted, picked, &mut outgoing, may_repeat).await {
             Ok(answer) => return Ok(answer),
+            Err(failure) if failure.is_stale && stale < STALE_MAX => {
+                stale += 1;
+                admitted = admit_again(client, &mut outgoing).await?;
+                continue;
+            }
             Err(failure) if failure.is_harmless && may_repeat => {
                 tried.add(&endpoint);
                 failed = Some(failure);
@@ -82,20 +89,21 @@ pub async fn forward(
 }
 
 /// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
-async fn admit_again(client: &Client, outgoing: &Outgoing) -> Result<Admitted, Refusal> {
-    match outgoing.head() {
-        Some(head) => admit(client, head, outgoing.length()).await,
-        None => Err(Verdict::Stale.into()),
-    }
+async fn admit_again(client: &Client, outgoing: &mut Outgoing) -> Result<Admitted, Refusal> {
+    let head = outgoing.head().ok_or(Verdict::Stale)?;
+    let admitted = admit(client, head, outgoing.length()).await?;
+    outgoing.grant(&admitted);
+    Ok(admitted)
 }
 
 async fn attempt(
     client: &Client,
-    service: &Service,
+    admitted: &Admitted,
     picked: Picked,
     outgoing: &mut Outgoing,
     may_repeat: bool,
 ) -> Result<Response<Answer>, Failure> {
+    let service = admitted.service();
     let in_flight = Rc::new(picked.into_in_flight());
     let endpoint = in_flight.endpoint();
     let mut given_back = None;
@@ -104,6 +112,13 @@ async fn attempt(
         let mut connection = match client.upstreams().take(endpoint, outgoing.is_repeatable()) {
             Some(kept) => kept,
             None => match client.upstreams().connect(endpoint, service.timeouts.connect).await {
+                // It took its time.
+                Ok(new) if !client.context.views.with(|view| admitted.is_of(view)) => {
+                    endpoint.health().connected();
+                    new.release();
+                    given_back.into_iter().for_each(|request| outgoing.take_back(request));
+                    return Err(Failure::stale());
+                }
                 Ok(new) => {
                     endpoint.health().connected();
                     new
@@ -181,6 +196,14 @@ impl Failure {
             is_harmless: false,
             is_unsent: false,
             is_for_others: false,
+            is_stale: false,
+        }
+    }
+
+    fn stale() -> Failure {
+        Failure {
+            is_stale: true,
+            ..Failure::for_good(Verdict::Stale.into())
         }
     }
 
@@ -190,6 +213,7 @@ impl Failure {
             is_harmless: true,
             is_unsent: true,
             is_for_others: false,
+            is_stale: false,
         }
     }
 
@@ -201,6 +225,7 @@ impl Failure {
             is_harmless: outgoing.is_repeatable(),
             is_unsent: false,
             is_for_others: true,
+            is_stale: false,
         }
     }
 }
@@ -262,6 +287,7 @@ fn broken(
         is_harmless: outgoing.is_repeatable(),
         is_unsent: false,
         is_for_others: false,
+        is_stale: false,
     }
 }
 

@@ -162,6 +162,13 @@ fn remove_spellings(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes out whatever speaks in a proxy's name.
+pub fn remove_ours(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| is_ours(name.as_str())).cloned() {
+        headers.remove(name);
+    }
+}
+
 /// All values become one, with this one at its end.
 fn append(headers: &mut HeaderMap, name: &HeaderName, last: HeaderValue) {
     let mut list = BytesMut::new();

@@ -3,20 +3,23 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
-use shared::model::Service;
 
 use super::exchange::Client;
 use super::fields;
 use super::upload::{GoAhead, KEPT_MAX, Source, Upload, Wait};
+use crate::authorizer::X_VULCAN_AUTH_TOKEN;
+use crate::pipeline::Admitted;
 use crate::upstream::endpoint::InFlight;
 
 pub struct Outgoing {
     /// Gone with the last attempt that may be made.
     head: Option<request::Parts>,
+    /// Fields in it that come of a grant.
+    granted: Vec<HeaderName>,
     source: Option<Rc<Source>>,
     length: Option<u64>,
     /// May be sent again although an upstream may have acted on it (RFC 9110, 9.2.2).
@@ -33,8 +36,9 @@ impl Outgoing {
         mut head: request::Parts,
         body: Incoming,
         is_continue_expected: bool,
-        service: &Service,
+        admitted: &Admitted,
     ) -> Outgoing {
+        let service = admitted.service();
         let length = body.size_hint().exact();
         let is_empty = body.is_end_stream();
         let is_chunked = length.is_none();
@@ -63,14 +67,36 @@ impl Outgoing {
         let is_idempotent = is_idempotent(&head.method);
         let is_kept = is_idempotent && service.retries.attempts > 0 && length.is_some_and(|length| length <= KEPT_MAX);
         let session = client.session.clone();
-        Outgoing {
+        let mut outgoing = Outgoing {
             head: Some(head),
+            granted: Vec::new(),
             source: (!is_empty).then(|| Source::new(body, session, service.max_body, is_kept)),
             length,
             is_repeatable: is_idempotent && (is_empty || is_kept),
             wants_upgrade,
             is_continue_expected: is_continue_expected && !is_empty,
             go_ahead: None,
+        };
+        outgoing.grant(admitted);
+        outgoing
+    }
+
+    /// Writes what the authorizer said of the request, in the place of what it said before and of what the client says
+    /// under these names.
+    pub fn grant(&mut self, admitted: &Admitted) {
+        let Some(head) = &mut self.head else { return };
+        for name in self.granted.drain(..) {
+            head.headers.remove(name);
+        }
+        let Some(grant) = admitted.grant() else { return };
+        fields::remove_spellings(&mut head.headers, admitted.copied());
+        for (name, value) in &grant.copied {
+            head.headers.append(name, value.clone());
+            self.granted.push(name.clone());
+        }
+        if let Some(token) = &grant.auth_token {
+            head.headers.insert(X_VULCAN_AUTH_TOKEN, token.clone());
+            self.granted.push(X_VULCAN_AUTH_TOKEN);
         }
     }
 

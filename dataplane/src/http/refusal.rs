@@ -1,5 +1,6 @@
 //! Answers of the proxy itself: `application/problem+json`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +10,17 @@ use net::problem::{self, Problem, Type};
 
 use super::head::Refused;
 use super::session::{Expired, Fault};
+use crate::authorizer::{Reply, basic_challenge};
 use crate::pipeline::Verdict;
 
 #[derive(Clone, Debug)]
 pub struct Refusal {
     problem: Box<Problem>,
     retry_after: Option<Duration>,
+    /// Who shows credentials for it may come again.
+    realm: Option<String>,
+    /// Said instead of all this, by an authorizer.
+    reply: Option<Arc<Reply>>,
 }
 
 impl Refusal {
@@ -22,6 +28,8 @@ impl Refusal {
         Refusal {
             problem: Box::new(Problem::new(of, detail)),
             retry_after: None,
+            realm: None,
+            reply: None,
         }
     }
 
@@ -54,12 +62,18 @@ impl Refusal {
     }
 
     pub fn into_response(self) -> Response<Bytes> {
+        if let Some(reply) = &self.reply {
+            return relayed(reply);
+        }
         let mut response = Response::new(Bytes::from(self.problem.to_json()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(realm) = &self.realm {
+            headers.insert(header::WWW_AUTHENTICATE, basic_challenge(realm));
         }
         response
     }
@@ -105,8 +119,20 @@ impl From<Verdict> for Refusal {
                 Refusal::new(problem::NO_UPSTREAM, "the service keeps changing").retry_after(Duration::from_secs(1))
             }
             Verdict::Denied => Refusal::new(problem::DENIED, "the service is not for clients at this address"),
-            // Their steps let everybody pass.
-            Verdict::Unauthorized { .. } | Verdict::QuotaExceeded { .. } | Verdict::AuthorizerUnavailable { .. } => {
+            Verdict::Unauthorized { realm } => Refusal {
+                realm: Some(realm),
+                ..Refusal::new(problem::UNAUTHORIZED, "the service asks for a user name and a password")
+            },
+            Verdict::Refused(reply) => Refusal {
+                reply: Some(reply),
+                ..Refusal::new(problem::DENIED, "the authorizer refused it")
+            },
+            Verdict::AuthorizerUnavailable { retry_after } => {
+                let detail = "nobody can say whether the client may use the service";
+                Refusal::new(problem::AUTHORIZER_UNAVAILABLE, detail).retry_after(retry_after)
+            }
+            // Its step lets everybody pass.
+            Verdict::QuotaExceeded { .. } => {
                 Refusal::new(problem::NO_UPSTREAM, "the request was not admitted").retry_after(Duration::from_secs(1))
             }
         }
@@ -133,6 +159,13 @@ impl From<Expired> for Refusal {
             }
         }
     }
+}
+
+fn relayed(reply: &Reply) -> Response<Bytes> {
+    let mut response = Response::new(reply.body.clone());
+    *response.status_mut() = reply.status;
+    response.headers_mut().extend(reply.headers.iter().cloned());
+    response
 }
 
 /// What the client made of its own request.

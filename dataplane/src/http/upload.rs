@@ -84,6 +84,8 @@ impl Source {
 /// The body of one attempt. It counts as in flight as long as there is any of it left to send.
 pub struct Upload {
     source: Option<Rc<Source>>,
+    /// The whole body, of a request that the proxy makes by itself.
+    own: Option<Bytes>,
     /// How many of the source's kept pieces this attempt has sent.
     sent: usize,
     wait: Option<Wait>,
@@ -92,8 +94,13 @@ pub struct Upload {
 
 impl Upload {
     pub fn empty() -> Upload {
+        Upload::of(Bytes::new())
+    }
+
+    pub fn of(own: Bytes) -> Upload {
         Upload {
             source: None,
+            own: (!own.is_empty()).then_some(own),
             sent: 0,
             wait: None,
             in_flight: None,
@@ -103,6 +110,7 @@ impl Upload {
     pub fn new(source: Rc<Source>, in_flight: Rc<InFlight>, wait: Option<Wait>) -> Upload {
         Upload {
             source: Some(source),
+            own: None,
             sent: 0,
             wait,
             in_flight: Some(in_flight),
@@ -111,7 +119,7 @@ impl Upload {
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let Some(source) = &self.source else {
-            return Poll::Ready(None);
+            return Poll::Ready(self.own.take().map(|data| Ok(Frame::data(data))));
         };
         if let Some(wait) = &mut self.wait {
             ready!(wait.poll(cx));
@@ -141,9 +149,11 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source
-            .as_ref()
-            .is_none_or(|source| source.kept(self.sent).is_none() && source.is_over())
+        self.own.is_none()
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| source.kept(self.sent).is_none() && source.is_over())
     }
 
     /// The head says it: a length as it was sent, or chunks.

@@ -4,6 +4,8 @@ use shared::change::Revision;
 use shared::model::{Balance, Service};
 
 use super::{Authorized, RequestMeta, Verdict, affinity};
+use crate::authorizer::Grant;
+use crate::view::View;
 
 /// A request that has been counted where it counts, and may be sent to an upstream, as often as its retries allow.
 pub struct Admitted {
@@ -30,7 +32,24 @@ impl Admitted {
         self.key
     }
 
-    pub(super) fn revision(&self) -> Revision {
+    /// What its authorizer gave it; none where nobody had to be asked.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.authorized.grant()
+    }
+
+    /// Names of fields that are the authorizer's to write, whether it did or not.
+    pub fn copied(&self) -> &[Arc<str>] {
+        self.authorized.copied()
+    }
+
+    /// Whether it would be admitted on this view as well: the service and its authorizer are what they were, and nothing
+    /// was revoked.
+    pub fn is_of(&self, view: &View) -> bool {
+        let pool = view.pool(&self.service().name);
+        pool.is_some_and(|pool| pool.revision() == self.revision()) && self.authorized.is_of(view)
+    }
+
+    fn revision(&self) -> Revision {
         self.authorized.revision()
     }
 }

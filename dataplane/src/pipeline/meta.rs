@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use http::HeaderMap;
 use shared::table::Headers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,13 @@ pub struct RequestMeta<'a> {
     pub host: &'a str,
     /// As sent, without the query.
     pub path: &'a str,
+    /// As sent: the path and the query.
+    pub uri: &'a str,
     pub headers: &'a dyn Headers,
+    /// All of them, where there are any; mail has none.
+    pub fields: Option<&'a HeaderMap>,
     /// Bytes of the body, where they are known beforehand.
     pub length: Option<u64>,
+    /// Looked for only where the service has somebody to show them to.
     pub credentials: Option<Credentials>,
 }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Admitted, Verdict, balance};
+use shared::model::{Service, ServiceName};
+
+use super::{Admitted, Verdict, balance, named};
 use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::view::{Reader, View};
 
@@ -33,11 +35,17 @@ impl Tried {
 /// Where to send the request, counted there until this is dropped.
 pub struct Picked {
     in_flight: InFlight,
+    service: Arc<Service>,
 }
 
 impl Picked {
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         self.in_flight.endpoint()
+    }
+
+    /// Whose settings the request is sent with.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
     }
 
     /// For whoever goes on with the request after its head: a body, a tunnel.
@@ -50,22 +58,46 @@ impl Picked {
 /// endpoint that was retired in between is left again, and the view of then has others. Where the end of its lease stops the
 /// proxy, the clock is asked each time: one that was stopped itself wakes with a table that nobody stands by any more.
 pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
+    enter(views, tried.is_empty(), |view| {
+        let chosen = choose(view, admitted, tried)?;
+        // An authorizer may have named one of another service: its own limits are what counts there.
+        let service = match admitted.grant().and_then(|grant| grant.target.as_ref()) {
+            None => admitted.service(),
+            Some(_) => view.pool(&chosen.identity().service).ok_or(Verdict::Stale)?.service(),
+        };
+        Ok((chosen, service.clone()))
+    })
+}
+
+/// As `pick`, for what the proxy itself asks an internal service: nobody has to admit it.
+pub fn pick_internal(views: &Reader, service: &ServiceName, tried: &Tried) -> Result<Picked, Verdict> {
+    enter(views, tried.is_empty(), |view| {
+        let pool = view.pool(service).ok_or(Verdict::NoRoute)?;
+        Ok((balance::choose(pool, None, tried)?, pool.service().clone()))
+    })
+}
+
+fn enter(
+    views: &Reader,
+    is_first: bool,
+    choose: impl Fn(&View) -> Result<(Arc<Endpoint>, Arc<Service>), Verdict>,
+) -> Result<Picked, Verdict> {
     for _ in 0..LOOKS_MAX {
         if !views.may_send() {
             break;
         }
-        let chosen = views.with(|view| choose(view, admitted, tried))?;
+        let (chosen, service) = views.with(&choose)?;
         if !chosen.health().may_try(Instant::now) {
             continue;
         }
         let Ok(in_flight) = chosen.enter().confirm() else {
             continue;
         };
-        if let Ok(in_flight) = in_flight.take_place(admitted.service().upstream_care.max_in_flight) {
-            if tried.is_empty() {
+        if let Ok(in_flight) = in_flight.take_place(service.upstream_care.max_in_flight) {
+            if is_first {
                 in_flight.endpoint().care().budget().earn();
             }
-            return Ok(Picked { in_flight });
+            return Ok(Picked { in_flight, service });
         }
     }
     Err(Verdict::NoUpstream {
@@ -96,9 +128,15 @@ pub async fn pick_in_turn(views: &Reader, admitted: &Admitted, tried: &Tried) ->
 
 /// The first step of the hand-over. Without the other two the endpoint may be retired before anything is sent to it.
 pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    let pool = view.pool(&admitted.service().name).ok_or(Verdict::Stale)?;
-    if pool.revision() != admitted.revision() {
+    if !admitted.is_of(view) {
         return Err(Verdict::Stale);
     }
-    balance::choose(pool, admitted.key(), tried)
+    match admitted.grant().and_then(|grant| grant.target.as_ref()) {
+        Some(target) => named::choose(view, target, admitted, tried),
+        None => balance::choose(
+            view.pool(&admitted.service().name).ok_or(Verdict::Stale)?,
+            admitted.key(),
+            tried,
+        ),
+    }
 }

@@ -1,5 +1,8 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::authorizer::Reply;
 
 /// Why a request goes no further. Edges render it in their protocol: HTTP as a status and a problem, SMTP as a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +13,10 @@ pub enum Verdict {
     Unauthorized {
         realm: String,
     },
+    /// By the service's lists of clients.
     Denied,
+    /// By the authorizer, in its own words.
+    Refused(Arc<Reply>),
     NoRoute,
     TooLarge {
         bytes_max: u64,

@@ -92,10 +92,14 @@ impl Pool {
     }
 
     pub fn endpoint(&self, id: &UpstreamId) -> Option<&Arc<Endpoint>> {
+        self.candidate(id).map(|candidate| &candidate.endpoint)
+    }
+
+    pub fn candidate(&self, id: &UpstreamId) -> Option<&Candidate> {
         let found = self
             .candidates
             .binary_search_by(|candidate| candidate.endpoint.identity().id.cmp(id));
-        found.ok().map(|at| &self.candidates[at].endpoint)
+        found.ok().map(|at| &self.candidates[at])
     }
 
     /// Those that `new` does not go on with.

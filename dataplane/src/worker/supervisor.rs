@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::accept::Acceptor;
 use super::{Command, STOP_GRACE, Worker, WorkerContext, run};
 use crate::Config;
+use crate::authorizer::{Desk, Memory};
 use crate::phase::{Phase, PhaseReceiver};
 use crate::upstream::pool::Pool;
 use crate::view::Views;
@@ -114,24 +115,31 @@ impl Workers {
         let connections_max = connections_max(config.workers);
         let mut commands = Vec::new();
         let mut threads = JoinSet::new();
+        // What one worker was told, all know.
+        let memory = Arc::<Memory>::default();
         for index in 0..config.workers {
             let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
             let (ended, end) = oneshot::channel::<()>();
             let (config, views, phase) = (config.clone(), views.clone(), phase.clone());
             let (handler, counted) = (handler.clone(), counted.clone());
-            let make = move || Worker {
-                context: Rc::new(WorkerContext {
-                    index,
-                    views: views.reader(),
-                    upstreams: Pool::new(),
-                    config,
-                    phase,
-                }),
-                acceptor: Acceptor::default(),
-                connections: Default::default(),
-                connections_max,
-                counted,
-                handler,
+            let memory = memory.clone();
+            let make = move || {
+                let upstreams = Pool::new();
+                Worker {
+                    context: Rc::new(WorkerContext {
+                        index,
+                        views: views.reader(),
+                        authorizers: Desk::new(views.reader(), upstreams.clone(), memory),
+                        upstreams,
+                        config,
+                        phase,
+                    }),
+                    acceptor: Acceptor::default(),
+                    connections: Default::default(),
+                    connections_max,
+                    counted,
+                    handler,
+                }
             };
             let body = move || {
                 let _ended = ended;

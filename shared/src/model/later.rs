@@ -9,11 +9,7 @@ use super::invalid::Errors;
 
 /// The later fields of a service.
 pub(super) fn service(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) {
-    for (name, default) in [
-        ("authorizer", Value::Null),
-        ("open", json!(false)),
-        ("mail", Value::Null),
-    ] {
+    for (name, default) in [("open", json!(false)), ("mail", Value::Null)] {
         field(fields, name, &default, path, errors);
     }
 }

@@ -1,4 +1,4 @@
-//! Names of services and ids of upstreams: shared text that was checked once, so a clone is a counter.
+//! Names of services and authorizers, and ids of upstreams: shared text that was checked once, so a clone is a counter.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -41,6 +41,11 @@ text! {
 }
 
 text! {
+    /// `[a-z0-9][a-z0-9._-]{0,62}`
+    AuthorizerName
+}
+
+text! {
     /// `[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]{0,127}`: any address without a zone is one, unless it is longer or begins with `_`.
     UpstreamId
 }
@@ -61,11 +66,23 @@ impl TryFrom<&str> for ServiceName {
     type Error = InvalidName;
 
     fn try_from(text: &str) -> Result<ServiceName, InvalidName> {
-        let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        match is_name(text, 63, first, |b| first(b) || b"._-".contains(&b)) {
-            true => Ok(ServiceName(text.into())),
-            false => Err(InvalidName("[a-z0-9][a-z0-9._-]{0,62}")),
-        }
+        plain(text).map(ServiceName)
+    }
+}
+
+impl TryFrom<&str> for AuthorizerName {
+    type Error = InvalidName;
+
+    fn try_from(text: &str) -> Result<AuthorizerName, InvalidName> {
+        plain(text).map(AuthorizerName)
+    }
+}
+
+fn plain(text: &str) -> Result<Arc<str>, InvalidName> {
+    let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    match is_name(text, 63, first, |b| first(b) || b"._-".contains(&b)) {
+        true => Ok(text.into()),
+        false => Err(InvalidName("[a-z0-9][a-z0-9._-]{0,62}")),
     }
 }
 

@@ -8,12 +8,12 @@ use super::access::{Access, nets_to_json};
 use super::balance::Balance;
 use super::care::UpstreamCare;
 use super::check::HealthCheck;
-use super::fields::{Fields, Path, array, integer};
+use super::fields::{Fields, Path, array, integer, string};
 use super::invalid::{Errors, Invalid};
 use super::json;
 use super::later;
 use super::matching::Match;
-use super::name::ServiceName;
+use super::name::{AuthorizerName, ServiceName};
 use super::size::{format_size, parse_size};
 use super::timeouts::Timeouts;
 use crate::change::Body;
@@ -23,6 +23,8 @@ pub struct Service {
     pub name: ServiceName,
     /// None at all: internal, no request is routed to it.
     pub matches: Vec<Match>,
+    /// Whom to ask before a request goes on; none: it is open to all.
+    pub authorizer: Option<AuthorizerName>,
     pub access: Access,
     pub balance: Balance,
     /// None: nobody asks the upstreams how they are.
@@ -87,6 +89,10 @@ impl Service {
         let mut members = Map::new();
         let matches = self.matches.iter().map(|matching| matching.to_json(all)).collect();
         members.insert("match".to_owned(), matches);
+        if all || self.authorizer.is_some() {
+            let name = self.authorizer.as_ref().map(AuthorizerName::as_str);
+            members.insert("authorizer".to_owned(), name.into());
+        }
         for (name, nets) in self.access.lists() {
             if all || !nets.is_empty() {
                 members.insert(name.to_owned(), nets_to_json(nets));
@@ -151,6 +157,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
             None
         }
     };
+    let authorizer = fields.read("authorizer", errors, None, read_authorizer);
     let access = Access::read(&mut fields, errors);
     let balance = fields.read("balance", errors, Balance::default(), Balance::read);
     let health_check = fields.read("health_check", errors, None, HealthCheck::read);
@@ -165,6 +172,7 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
     Some(Service {
         name,
         matches: matches?,
+        authorizer: authorizer?,
         access: access?,
         balance: balance?,
         health_check: health_check?.map(Arc::new),
@@ -173,6 +181,14 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
         max_body: max_body?,
         upstream_care: upstream_care?,
     })
+}
+
+fn read_authorizer(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Option<AuthorizerName>> {
+    if value.is_null() {
+        return Some(None);
+    }
+    let name = AuthorizerName::try_from(string(value, path, errors)?);
+    name.map(Some).map_err(|rule| errors.invalid(path, rule)).ok()
 }
 
 fn read_retries(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Retries> {

@@ -1,5 +1,6 @@
 //! What is accepted, what is refused with which field, and the one form in which it is kept.
 
+mod authorizers;
 mod documents;
 mod paths;
 mod refusals;

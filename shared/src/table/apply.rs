@@ -66,27 +66,32 @@ impl Table {
             match step.object.kind {
                 Kind::Service => services.extend(edit.service(step)),
                 Kind::Unknown(_) => edit.unknown(step),
-                Kind::Upstream | Kind::Member | Kind::Succession => {}
+                Kind::Authorizer => edit.authorizer(step),
+                Kind::Upstream | Kind::Revocation | Kind::Member | Kind::Succession => {}
             }
         }
         edit.settle(services);
-        steps
-            .filter(|step| step.object.kind == Kind::Upstream)
-            .for_each(|step| edit.upstream(step));
+        for step in steps {
+            match step.object.kind {
+                Kind::Upstream => edit.upstream(step),
+                Kind::Revocation => edit.revocation(step),
+                _ => {}
+            }
+        }
         edit.finish()
     }
 }
 
 /// One operation, or one object of a state.
-struct Step<'a> {
-    object: ObjectKey,
-    revision: Revision,
+pub(super) struct Step<'a> {
+    pub object: ObjectKey,
+    pub revision: Revision,
     /// None deletes it.
-    put: Option<Put<'a>>,
+    pub put: Option<Put<'a>>,
 }
 
-struct Put<'a> {
-    body: &'a Body,
+pub(super) struct Put<'a> {
+    pub body: &'a Body,
     registration: Revision,
 }
 

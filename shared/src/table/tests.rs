@@ -1,5 +1,6 @@
 //! Stories about the table, and random tables against the plainest possible reading of the rules.
 
+mod authorities;
 mod changes;
 mod order;
 mod random;

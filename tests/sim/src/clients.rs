@@ -104,7 +104,7 @@ impl What {
             What::PutUpstream(name, of, _) => Subject::Upstream(service(name), id(of)),
             What::DeleteUpstream(name, of) => Subject::UpstreamGone(service(name), id(of)),
             What::DeleteAddress(of) => Subject::AddressGone(Address::try_from(*of).expect("a good address")),
-            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) => Subject::Succession,
+            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) => Subject::Settled,
         }
     }
 

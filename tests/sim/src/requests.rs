@@ -223,11 +223,15 @@ fn admit(view: &View, service: &str) -> Result<Admitted, Verdict> {
         method: "GET",
         host: &host,
         path: "/",
+        uri: "/",
         headers: &(),
+        fields: None,
         length: None,
         credentials: None,
     };
     let ready = "the steps do not wait yet";
-    let authorized = authorize(route(view, &meta)?, &meta).now_or_never().expect(ready)?;
+    let authorized = authorize(route(view, &meta)?, &meta, &())
+        .now_or_never()
+        .expect(ready)?;
     limit(authorized, &meta).now_or_never().expect(ready)
 }

@@ -23,7 +23,7 @@ type Named = (String, i64, String);
 pub async fn into(state: &mut State, client: &Client) -> Result<(), ReadError> {
     for (table, kind) in [
         ("services", Kind::Service),
-        ("authorizers", Kind::from("authorizer")),
+        ("authorizers", Kind::Authorizer),
         ("members", Kind::Member),
     ] {
         let text = format!("SELECT name, revision, body FROM {{keyspace}}.{table}");

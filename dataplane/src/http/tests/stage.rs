@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::change::Kind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
+use crate::authorizer::Desk;
 use crate::config::{Config, OnLeaseEnd};
 use crate::fixture::Registry;
 use crate::http::session::Patience;
@@ -101,6 +103,7 @@ impl Stage {
             index: 0,
             views: views.reader(),
             upstreams: upstreams.clone(),
+            authorizers: Desk::new(views.reader(), upstreams.clone(), Arc::default()),
             config: Arc::new(config(&setting)),
             phase: receiver,
         });
@@ -127,9 +130,9 @@ impl Stage {
 
     /// Registers a new origin under this id.
     pub async fn origin(&self, id: &str) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        self.register(id, &listener.local_addr().unwrap().to_string());
-        Origin { listener }
+        let origin = Origin::new().await;
+        self.register(id, &origin.address());
+        origin
     }
 
     /// Registers a new origin that gives everyone the same answer.
@@ -164,9 +167,21 @@ impl Stage {
         soon(waiting).await;
     }
 
+    pub fn put(&self, kind: Kind, key: &str, body: &str) {
+        let mut registry = self.registry.borrow_mut();
+        registry.put(kind, key, body);
+        registry.deploy(&self.views);
+    }
+
+    /// As a snapshot would bring it.
+    pub fn start_over(&self) {
+        let table = self.registry.borrow().table();
+        self.views.retire(self.views.swap(table));
+    }
+
     pub fn unregister(&self, id: &str) {
         let mut registry = self.registry.borrow_mut();
-        registry.delete(shared::change::Kind::Upstream, &format!("web/{id}"));
+        registry.delete(Kind::Upstream, &format!("web/{id}"));
         registry.deploy(&self.views);
     }
 
@@ -212,6 +227,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    pub async fn new() -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Origin { listener }
+    }
+
     pub fn address(&self) -> String {
         self.listener.local_addr().unwrap().to_string()
     }

@@ -13,7 +13,7 @@ fn a_service_shows_its_defaults_and_stores_none() {
         json(
             r#"{
             "match": [{"hosts": [], "path_prefix": null, "path_regex": null, "methods": [], "headers": {}, "priority": 0}],
-            "allow": [], "deny": [],
+            "authorizer": null, "allow": [], "deny": [],
             "balance": "least_request",
             "health_check": null,
             "timeouts": {"connect": "1s", "response": "60s", "idle": "60s", "drain": "60s"},

@@ -160,7 +160,8 @@ fn services() {
             Wrong,
             "health_check.expect",
         ),
-        (r#"{"match":[],"authorizer":"auth"}"#, NotSupported, "authorizer"),
+        (r#"{"match":[],"authorizer":"A"}"#, Wrong, "authorizer"),
+        (r#"{"match":[],"authorizer":["auth"]}"#, Wrong, "authorizer"),
         (r#"{"match":[],"allow":"10.0.0.0/8"}"#, Wrong, "allow"),
         (
             r#"{"match":[],"allow":["10.0.0.0/8","10.0.0.0/33"]}"#,
@@ -261,12 +262,12 @@ fn all_errors_are_told_and_the_worst_decides() {
     let both = r#"{"match":[{"path_regex":"(","priority":"x"}],"open":true,"what":1}"#;
     let expected = ["match[0].path_regex", "match[0].priority", "open", "what"];
     assert_refused(Service::parse("web", both), both, Wrong, &expected);
-    let later = r#"{"match":[],"open":true,"authorizer":"auth"}"#;
+    let later = r#"{"match":[],"open":true,"mail":{}}"#;
     assert_refused(
         Service::parse("web", later),
         later,
         NotSupported,
-        &["authorizer", "open"],
+        &["open", "mail"],
     );
     let flood = format!(r#"{{"match":[{}]}}"#, vec!["7"; 200].join(","));
     assert_eq!(Service::parse("web", &flood).unwrap_err().errors.len(), 32);

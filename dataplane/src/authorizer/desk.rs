@@ -1,0 +1,157 @@
+//! A worker's way to authorizers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::model::OnFailure;
+use tokio::sync::watch;
+
+use super::answer::{Answer, Grant};
+use super::call::call;
+use super::key::Key;
+use super::memory::{Joining, Known, Landing, Memory};
+use super::question::Question;
+use super::shard::{Outcome, Remembered};
+use super::{Asked, Stamp};
+use crate::http::Upload;
+use crate::pipeline::{Authorizers, Given, RequestMeta, Verdict};
+use crate::upstream::pool::Pool;
+use crate::view::Reader;
+
+/// Calls that a request waits for: one that ends with its worker is begun again.
+const CALLS_MAX: usize = 3;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Shared by the connections of one worker.
+#[derive(Clone)]
+pub struct Desk(Rc<Inner>);
+
+pub struct Inner {
+    pub(super) views: Reader,
+    pub(super) upstreams: Rc<Pool<Upload>>,
+    memory: Arc<Memory>,
+}
+
+impl std::ops::Deref for Desk {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Authorizers for Desk {
+    async fn ask(&self, asked: &Asked, meta: &RequestMeta<'_>) -> Result<Given, Verdict> {
+        let key = self.memory.key(asked, meta);
+        let stale = match self.memory.look(key, asked, Instant::now()) {
+            Known::Fresh(entry) => return given(&entry.answer, asked.stamp()),
+            Known::Ending(entry) => {
+                self.refresh(key, asked, meta);
+                return given(&entry.answer, asked.stamp());
+            }
+            Known::Stale(entry) => Some(entry),
+            Known::Nothing => None,
+        };
+        match self.called(key, asked, meta).await {
+            Outcome::Said { answer, stamp, .. } => given(&answer, stamp),
+            Outcome::Failed | Outcome::Lost => failed(asked, stale.as_deref()),
+        }
+    }
+}
+
+/// What is left when there is no answer.
+fn failed(asked: &Asked, stale: Option<&Remembered>) -> Result<Given, Verdict> {
+    if let Some(entry) = stale {
+        entry.spare(Instant::now());
+        return given(&entry.answer, asked.stamp());
+    }
+    match asked.authority.authorizer.on_failure {
+        OnFailure::Allow => given(&Arc::new(Answer::Granted(Grant::default())), asked.stamp()),
+        OnFailure::Deny => Err(Verdict::AuthorizerUnavailable {
+            retry_after: RETRY_AFTER,
+        }),
+    }
+}
+
+fn given(answer: &Arc<Answer>, stamp: Stamp) -> Result<Given, Verdict> {
+    match &**answer {
+        Answer::Granted(_) => Ok(Given {
+            answer: answer.clone(),
+            stamp,
+        }),
+        Answer::Refused(reply) => Err(Verdict::Refused(reply.clone())),
+    }
+}
+
+impl Desk {
+    pub fn new(views: Reader, upstreams: Rc<Pool<Upload>>, memory: Arc<Memory>) -> Desk {
+        Desk(Rc::new(Inner {
+            views,
+            upstreams,
+            memory,
+        }))
+    }
+
+    /// The outcome of the one call for this key. What was said to one client alone is asked again for every other.
+    async fn called(&self, key: Key, asked: &Asked, meta: &RequestMeta<'_>) -> Outcome {
+        for _ in 0..CALLS_MAX {
+            let (mut outcome, is_own) = match self.memory.join(key, asked.stamp()) {
+                Joining::Begun(landing) => (self.begin(landing, asked, meta), true),
+                Joining::Waits(outcome) => (outcome, false),
+                Joining::Full => return Outcome::Failed,
+            };
+            // The sender lives until it has said something.
+            let outcome = match outcome.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(outcome)) => outcome.clone(),
+                Ok(None) | Err(_) => Outcome::Lost,
+            };
+            match outcome {
+                Outcome::Lost => {}
+                Outcome::Said { is_private: true, .. } if !is_own => return self.call_alone(asked, meta).await,
+                outcome => return outcome,
+            }
+        }
+        Outcome::Lost
+    }
+
+    async fn call_alone(&self, asked: &Asked, meta: &RequestMeta<'_>) -> Outcome {
+        let (authorizer, stamp) = (&asked.authority.authorizer, asked.stamp());
+        let question = Question::of(authorizer, meta);
+        match call(self, authorizer, &question).await {
+            Ok(understood) => Outcome::Said {
+                answer: Arc::new(understood.answer),
+                stamp,
+                is_private: true,
+            },
+            Err(_) => Outcome::Failed,
+        }
+    }
+
+    fn refresh(&self, key: Key, asked: &Asked, meta: &RequestMeta<'_>) {
+        if let Joining::Begun(landing) = self.memory.join(key, asked.stamp()) {
+            self.begin(landing, asked, meta);
+        }
+    }
+
+    /// A task of its own: it goes on when the request that began it has gone.
+    fn begin(&self, landing: Landing, asked: &Asked, meta: &RequestMeta<'_>) -> watch::Receiver<Option<Outcome>> {
+        let authorizer = asked.authority.authorizer.clone();
+        let question = Question::of(&authorizer, meta);
+        let outcome = landing.outcome();
+        let desk = self.clone();
+        tokio::task::spawn_local(async move {
+            match call(&desk, &authorizer, &question).await {
+                Ok(understood) => {
+                    let stale = authorizer.cache.stale;
+                    landing.said(understood, question.username, stale, Instant::now());
+                }
+                Err(failure) => {
+                    tracing::debug!(authorizer = %authorizer.name, %failure, "no answer");
+                    landing.failed();
+                }
+            }
+        });
+        outcome
+    }
+}

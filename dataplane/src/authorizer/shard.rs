@@ -1,0 +1,193 @@
+//! A part of what is remembered, under one lock: answers, and the calls that are under way.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use shared::change::Revision;
+use shared::model::Holder;
+use tokio::sync::watch;
+
+use super::answer::{Answer, Reply};
+use super::key::Key;
+use super::{Asked, Stamp};
+
+/// Beside what an answer itself holds.
+const ENTRY_BYTES: usize = 320;
+
+/// Whoever has a stale answer does not wait for a hanging authorizer more often than that.
+const SPARED_FOR: Duration = Duration::from_secs(1);
+
+/// One answer.
+pub struct Remembered {
+    pub answer: Arc<Answer>,
+    pub holder: Holder,
+    /// The last one under which it was seen to hold; only grows.
+    generation: AtomicU64,
+    pub refresh_at: Instant,
+    pub fresh_until: Instant,
+    /// While the authorizer fails.
+    pub stale_until: Instant,
+    /// Somebody has begun to refresh it.
+    pub is_refreshing: AtomicBool,
+    born: Instant,
+    /// Milliseconds since then; until that time a failed authorizer is not asked again.
+    spared_until: AtomicU64,
+}
+
+/// A call that others may wait for.
+pub struct Flight {
+    pub stamp: Stamp,
+    pub outcome: watch::Sender<Option<Outcome>>,
+}
+
+#[derive(Clone)]
+pub enum Outcome {
+    Said {
+        answer: Arc<Answer>,
+        stamp: Stamp,
+        is_private: bool,
+    },
+    Failed,
+    /// The call ended with its worker.
+    Lost,
+}
+
+struct Slot {
+    entry: Arc<Remembered>,
+    /// Since the clock's hand passed.
+    is_used: bool,
+}
+
+#[derive(Default)]
+pub struct Shard {
+    entries: HashMap<Key, Slot>,
+    /// Every key of `entries` once: the clock.
+    order: VecDeque<Key>,
+    bytes: usize,
+    pub flights: HashMap<Key, Arc<Flight>>,
+}
+
+impl Remembered {
+    pub fn new(answer: Arc<Answer>, holder: Holder, generation: Revision, times: [Instant; 4]) -> Remembered {
+        let [born, refresh_at, fresh_until, stale_until] = times;
+        Remembered {
+            answer,
+            holder,
+            generation: AtomicU64::new(generation.0),
+            refresh_at,
+            fresh_until,
+            stale_until,
+            is_refreshing: AtomicBool::new(false),
+            born,
+            spared_until: AtomicU64::new(0),
+        }
+    }
+
+    /// The authorizer has failed: for a moment what it said before is used without asking.
+    pub fn spare(&self, now: Instant) {
+        let until = self.since_birth(now + SPARED_FOR);
+        self.spared_until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    pub fn is_spared(&self, now: Instant) -> bool {
+        self.since_birth(now) < self.spared_until.load(Ordering::Relaxed)
+    }
+
+    fn since_birth(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether nothing that was revoked since it was said is its own.
+    fn holds(&self, asked: &Asked) -> bool {
+        let now = asked.authority.generation();
+        let seen = Revision(self.generation.load(Ordering::Acquire));
+        // A view that is older than the answer's, on a worker that has not looked yet, decides nothing.
+        if now <= seen {
+            return true;
+        }
+        let holds = !asked.authority.is_revoked(seen, &self.holder);
+        if holds {
+            self.generation.fetch_max(now.0, Ordering::AcqRel);
+        }
+        holds
+    }
+
+    fn bytes(&self) -> usize {
+        let held = match &*self.answer {
+            Answer::Granted(grant) => {
+                let token = grant.auth_token.as_ref().map_or(0, |token| token.len());
+                let copied = grant
+                    .copied
+                    .iter()
+                    .map(|(name, value)| name.as_str().len() + value.len() + 64);
+                token + copied.sum::<usize>() + grant.limit_key.as_ref().map_or(0, |key| key.len()) + addresses(grant)
+            }
+            Answer::Refused(reply) => reply_bytes(reply),
+        };
+        ENTRY_BYTES + held + self.holder.username.len()
+    }
+}
+
+fn addresses(grant: &super::Grant) -> usize {
+    match &grant.target {
+        Some(super::Target::Addresses(addresses)) => addresses.len() * 96,
+        Some(super::Target::Service(_)) | None => 0,
+    }
+}
+
+fn reply_bytes(reply: &Reply) -> usize {
+    let headers = reply
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 64);
+    headers.sum::<usize>() + reply.body.len()
+}
+
+impl Shard {
+    /// What is remembered under `key`, if it was not revoked and is good for anything yet.
+    pub fn look(&mut self, key: Key, asked: &Asked, now: Instant) -> Option<Arc<Remembered>> {
+        let slot = self.entries.get_mut(&key)?;
+        if now >= slot.entry.stale_until || !slot.entry.holds(asked) {
+            return None;
+        }
+        slot.is_used = true;
+        Some(slot.entry.clone())
+    }
+
+    /// Makes room for it, if it has to: what was not used for longest goes first, nearly (the clock of Corbató).
+    pub fn put(&mut self, key: Key, entry: Arc<Remembered>, entries_max: usize, bytes_max: usize) {
+        let bytes = entry.bytes();
+        if bytes > bytes_max {
+            return;
+        }
+        let slot = Slot { entry, is_used: false };
+        match self.entries.insert(key, slot) {
+            Some(old) => self.bytes -= old.entry.bytes(),
+            None => self.order.push_back(key),
+        }
+        self.bytes += bytes;
+        while self.entries.len() > entries_max || self.bytes > bytes_max {
+            let Some(oldest) = self.order.pop_front() else { break };
+            match self.entries.get_mut(&oldest) {
+                Some(slot) if slot.is_used || oldest == key => {
+                    slot.is_used = false;
+                    self.order.push_back(oldest);
+                }
+                _ => {
+                    let gone = self.entries.remove(&oldest);
+                    self.bytes -= gone.map_or(0, |gone| gone.entry.bytes());
+                }
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

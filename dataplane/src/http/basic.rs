@@ -1,0 +1,114 @@
+//! Who a client says it is: Basic credentials (RFC 7617).
+
+use http::HeaderMap;
+use http::header;
+
+use crate::pipeline::Credentials;
+
+/// None also where what is there cannot be read, or is there twice: whoever is asked again may do better.
+pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
+    let space = value.iter().position(|b| *b == b' ')?;
+    let (scheme, encoded) = value.split_at(space);
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let user_pass = text(decode(encoded.trim_ascii())?);
+    let (username, password) = user_pass.split_once(':')?;
+    Some(Credentials {
+        username: username.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
+/// UTF-8, as clients are told; Latin-1 from those that do not heed it.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
+/// RFC 4648, 4; padding may be left out.
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let unpadded = text
+        .strip_suffix(b"==")
+        .or_else(|| text.strip_suffix(b"="))
+        .unwrap_or(text);
+    if unpadded.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(unpadded.len() * 3 / 4);
+    for group in unpadded.chunks(4) {
+        let mut bits: u32 = 0;
+        for digit in group {
+            bits = bits << 6 | u32::from(sextet(*digit)?);
+        }
+        bits <<= 6 * (4 - group.len());
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+    }
+    Some(bytes)
+}
+
+fn sextet(digit: u8) -> Option<u8> {
+    match digit {
+        b'A'..=b'Z' => Some(digit - b'A'),
+        b'a'..=b'z' => Some(digit - b'a' + 26),
+        b'0'..=b'9' => Some(digit - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn said(values: &[&'static str]) -> Option<(String, String)> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        credentials(&headers).map(|held| (held.username, held.password))
+    }
+
+    fn pair(username: &str, password: &str) -> Option<(String, String)> {
+        Some((username.into(), password.into()))
+    }
+
+    #[test]
+    fn credentials_are_read_as_clients_write_them() {
+        assert_eq!(
+            said(&["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]),
+            pair("Aladdin", "open sesame")
+        );
+        assert_eq!(said(&["bAsIc  dGVzdDoxMjPCow=="]), pair("test", "123£"), "UTF-8");
+        assert_eq!(said(&["Basic dGVzdDoxMjOj"]), pair("test", "123£"), "Latin-1");
+        assert_eq!(said(&["Basic YTpiOmM="]), pair("a", "b:c"));
+        assert_eq!(said(&["Basic Ongg"]), pair("", "x "), "an empty user");
+        assert_eq!(said(&["Basic Og=="]), pair("", ""));
+        assert_eq!(
+            said(&["Basic YXBpOmFwaWtleQ"]),
+            pair("api", "apikey"),
+            "without padding"
+        );
+    }
+
+    #[test]
+    fn what_is_none_is_not_guessed_at() {
+        for none in [
+            &[][..],
+            &["Bearer abc"],
+            &["Basic"],
+            &["Basic "],
+            &["Basic YWJj"],
+            &["Basic YTpi", "Basic YTpi"],
+            &["Basic Y:pi"],
+            &["Basic YTpiY"],
+            &["Basic YT===piY"],
+        ] {
+            assert_eq!(said(none), None, "{none:?}");
+        }
+    }
+}

@@ -15,6 +15,8 @@ mod key;
 mod memory;
 mod question;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

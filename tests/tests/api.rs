@@ -138,7 +138,8 @@ async fn objects_show_their_defaults_and_take_back_what_they_show() {
     assert_eq!(put.body["committed"], true);
     let shown = api.get(WEB).await.expect(200);
     assert_eq!(shown.etag(), format!("\"{}\"", put.revision()));
-    let expected = json!({"name": "web", "revision": put.revision(), "balance": "least_request",
+    let expected = json!({"name": "web", "revision": put.revision(), "authorizer": null,
+        "allow": [], "deny": [], "balance": "least_request",
         "match": [{"hosts": ["web.example"], "path_prefix": "/v2", "path_regex": null, "methods": [], "headers": {},
             "priority": 0}],
         "timeouts": {"connect": "1s", "response": "60s", "idle": "60s", "drain": "60s"},

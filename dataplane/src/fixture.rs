@@ -103,6 +103,7 @@ pub fn meta(path: &str) -> RequestMeta<'_> {
     RequestMeta {
         client: [127, 0, 0, 1].into(),
         protocol: Protocol::Http,
+        scheme: "http",
         method: "GET",
         host: "example.com",
         path,

@@ -10,7 +10,7 @@
 //! What only looks at bytes and fields is public: `fuzz/` holds it against the parser behind it.
 
 mod answer;
-mod basic;
+pub mod basic;
 pub mod chunks;
 mod exchange;
 pub mod fields;

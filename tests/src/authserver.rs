@@ -13,6 +13,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::binary;
+use crate::process::Process;
 use crate::wire::{Body, Connection};
 
 /// How often it was asked.
@@ -22,6 +24,30 @@ pub struct Asked(AtomicU64);
 impl Asked {
     pub fn count(&self) -> u64 {
         self.0.load(SeqCst)
+    }
+}
+
+/// A process of its own, that can be killed.
+pub struct Authserver {
+    pub address: SocketAddr,
+    process: Process,
+}
+
+impl Authserver {
+    pub async fn start(users: &Path, listen: &str, log: &Path) -> Authserver {
+        let mut command = binary::authserver();
+        let process = Process::spawn("authserver", command.arg(users).arg(listen), log);
+        let prefix = "listening authserver ";
+        let address = process.line("its address", 0, |line| line.strip_prefix(prefix)?.parse().ok());
+        Authserver {
+            address: address.await,
+            process,
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 }
 

@@ -52,3 +52,8 @@ pub fn origin() -> Command {
     static ORIGIN: OnceLock<PathBuf> = OnceLock::new();
     Command::new(ORIGIN.get_or_init(|| build("vulcan-tests", "vulcan-origin")))
 }
+
+pub fn authserver() -> Command {
+    static AUTHSERVER: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(AUTHSERVER.get_or_init(|| build("vulcan-tests", "vulcan-authserver")))
+}

@@ -2,6 +2,7 @@
 //! many, an authorizer that dies, and revocations under load.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use serde_json::json;
 use tokio::task::JoinSet;
 use vulcan_tests::api::{Api, Reply};
-use vulcan_tests::authserver::{self, Asked};
+use vulcan_tests::authserver::{self, Asked, Authserver};
 use vulcan_tests::node::Node;
 use vulcan_tests::origin;
 use vulcan_tests::wire::Request;
@@ -38,6 +39,11 @@ async fn ask(node: &Node, credentials: &str) -> Reply {
 /// A service `web` behind an authorizer that reads this file.
 async fn guarded(api: &Api, users: &Path, settings: serde_json::Value) -> Arc<Asked> {
     let (address, asked) = authserver::inside(users).await;
+    guarded_by(api, address, settings).await;
+    asked
+}
+
+async fn guarded_by(api: &Api, address: SocketAddr, settings: serde_json::Value) {
     api.put("/v1/services/auth", json!({"match": []})).await.live();
     api.register("auth", "a", address).await.live();
     let mut authorizer = json!({"service": "auth"});
@@ -48,7 +54,6 @@ async fn guarded(api: &Api, users: &Path, settings: serde_json::Value) -> Arc<As
     api.put("/v1/authorizers/main", authorizer).await.live();
     api.service("web", json!({"authorizer": "main"})).await.live();
     api.register("web", "a", origin::inside("a").await).await.live();
-    asked
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +107,32 @@ async fn five_hundred_at_once_are_one_call() {
     let statuses = clients.join_all().await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     assert_eq!(asked.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_does_without_the_authorizer_and_others_do_not_hang() {
+    let world = World::new();
+    let users = users(&world, "api:apikey token\n");
+    let up = world.up(&[]).await;
+    let start = async |listen: &str, log: &str| Authserver::start(&users, listen, &world.path(log)).await;
+    let mut server = start("127.0.0.1:0", "first.log").await;
+    guarded_by(&up.api(), server.address, json!({"timeout": "5s"})).await;
+    let ask_for = async |path: &str| {
+        let request = Request::new("GET", path, "web").with("authorization", API);
+        Api::new(up.http()).send(&request).await
+    };
+    ask_for("/reflect").await.expect(200);
+    server.kill();
+    for _ in 0..10 {
+        ask_for("/reflect").await.expect(200);
+        let unknown = ask_for("/reflect?unknown").await.expect(503);
+        assert_eq!(unknown.body["type"], "urn:vulcan:authorizer-unavailable");
+    }
+    let _server = start(&server.address.to_string(), "second.log").await;
+    vulcan_tests::eventually("it recovers by itself", async || {
+        ask_for("/reflect?unknown").await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,9 @@ async fn read(answer: Response<Incoming>, connection: Connection<Upload>) -> Res
     let (head, body) = answer.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|_| Failure::Body)?.to_bytes();
-    connection.release();
+    // One that switched protocols speaks HTTP no more.
+    if !head.status.is_informational() {
+        connection.release();
+    }
     Ok((head, body))
 }

@@ -114,7 +114,7 @@ impl Question {
         let client = meta.client.to_string();
         for (name, value) in [
             ("x-forwarded-method", meta.method),
-            ("x-forwarded-proto", "http"),
+            ("x-forwarded-proto", meta.scheme),
             ("x-forwarded-host", meta.host),
             ("x-forwarded-uri", meta.uri),
             ("x-forwarded-for", &client),

@@ -85,6 +85,7 @@ pub async fn admit(client: &Client, head: &request::Parts, length: Option<u64>) 
     let mut meta = RequestMeta {
         client: client.forwarding.client(&head.headers, &context.config.trusted),
         protocol: Protocol::Http,
+        scheme: client.forwarding.scheme(&head.headers),
         method: head.method.as_str(),
         host: target::host(&head.headers),
         path: head.uri.path(),

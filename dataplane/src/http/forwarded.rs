@@ -81,6 +81,15 @@ impl Forwarding {
         client
     }
 
+    /// How the client came, as far as a trusted proxy tells.
+    pub fn scheme(&self, headers: &HeaderMap) -> &'static str {
+        let told = headers.get(X_FORWARDED_PROTO).filter(|_| self.is_trusted);
+        match told.is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"https")) {
+            true => "https",
+            false => "http",
+        }
+    }
+
     /// Writes this proxy's fields; what the client says in them stays only if it is trusted. The host stands in the
     /// head already, and what the client nominated by `Connection` has been removed.
     pub fn write(&self, headers: &mut HeaderMap) {
@@ -293,6 +302,7 @@ mod tests {
         ]);
         let forwarding = forwarding("1.2.3.4:5", &trusted());
         assert_eq!(forwarding.client(&headers, &trusted()).to_string(), "1.2.3.4");
+        assert_eq!(forwarding.scheme(&headers), "http");
         forwarding.write(&mut headers);
         says(&headers, "x-forwarded-for", "1.2.3.4");
         says(&headers, "x-forwarded-proto", "http");
@@ -316,6 +326,7 @@ mod tests {
             ("x-forwarded-proto", "https"),
         ]);
         let forwarding = forwarding("10.1.1.1:5", &trusted());
+        assert_eq!(forwarding.scheme(&headers), "https");
         assert_eq!(forwarding.client(&headers, &trusted()).to_string(), "1.2.3.4");
         forwarding.write(&mut headers);
         says(&headers, "x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.2.2.2, 10.1.1.1");

@@ -21,6 +21,8 @@ pub struct RequestMeta<'a> {
     /// As far as trusted proxies in front of us can tell.
     pub client: IpAddr,
     pub protocol: Protocol,
+    /// `http` or `https`, as far as trusted proxies in front of us can tell.
+    pub scheme: &'static str,
     pub method: &'a str,
     /// As sent, with a port if there was one; empty when the request named none.
     pub host: &'a str,

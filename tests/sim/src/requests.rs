@@ -220,6 +220,7 @@ fn admit(view: &View, service: &str) -> Result<Admitted, Verdict> {
     let meta = RequestMeta {
         client: [127, 0, 0, 1].into(),
         protocol: Protocol::Http,
+        scheme: "http",
         method: "GET",
         host: &host,
         path: "/",

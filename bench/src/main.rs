@@ -1,6 +1,7 @@
 //! Measurements of Vulcan beside its goals and its rivals. Each prints Markdown; `run` beside this crate builds and
 //! calls them. The hidden commands are the processes that a measurement starts for itself.
 
+mod authorize;
 mod deploys;
 mod fleet;
 mod histogram;
@@ -45,6 +46,8 @@ enum Task {
     Store(store::Options),
     /// What one change and one look-up cost in the routing table.
     Swap(swap::Options),
+    /// What an authorizer's remembered answer costs.
+    Authorize(authorize::Options),
     /// Loads one address and prints what came of it.
     Load {
         target: SocketAddr,
@@ -91,6 +94,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Deploys(options) => measured(|scratch| deploys::run(&vulcan, &options, scratch)),
         Task::Store(options) => measured(|scratch| store::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
+        Task::Authorize(options) => measured(|_| authorize::run(&options)),
         Task::Load {
             target,
             mode,

@@ -10,7 +10,7 @@ use shared::model::Holder;
 use tokio::sync::watch;
 
 use super::answer::{Answer, Reply};
-use super::key::Key;
+use super::key::{ByKey, Key};
 use super::{Asked, Stamp};
 
 /// Beside what an answer itself holds.
@@ -62,11 +62,11 @@ struct Slot {
 
 #[derive(Default)]
 pub struct Shard {
-    entries: HashMap<Key, Slot>,
+    entries: HashMap<Key, Slot, ByKey>,
     /// Every key of `entries` once: the clock.
     order: VecDeque<Key>,
     bytes: usize,
-    pub flights: HashMap<Key, Arc<Flight>>,
+    pub flights: HashMap<Key, Arc<Flight>, ByKey>,
 }
 
 impl Remembered {

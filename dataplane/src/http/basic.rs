@@ -14,12 +14,11 @@ pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
     }
-    let user_pass = text(decode(encoded.trim_ascii())?);
-    let (username, password) = user_pass.split_once(':')?;
-    Some(Credentials {
-        username: username.to_owned(),
-        password: password.to_owned(),
-    })
+    let mut username = text(decode(encoded.trim_ascii())?);
+    let colon = username.find(':')?;
+    let password = username.split_off(colon + 1);
+    username.truncate(colon);
+    Some(Credentials { username, password })
 }
 
 /// UTF-8, as clients are told; Latin-1 from those that do not heed it.
@@ -40,7 +39,10 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
     for group in unpadded.chunks(4) {
         let mut bits: u32 = 0;
         for digit in group {
-            bits = bits << 6 | u32::from(sextet(*digit)?);
+            match SEXTETS[usize::from(*digit)] {
+                NONE => return None,
+                sextet => bits = bits << 6 | u32::from(sextet),
+            }
         }
         bits <<= 6 * (4 - group.len());
         bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
@@ -48,16 +50,19 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn sextet(digit: u8) -> Option<u8> {
-    match digit {
-        b'A'..=b'Z' => Some(digit - b'A'),
-        b'a'..=b'z' => Some(digit - b'a' + 26),
-        b'0'..=b'9' => Some(digit - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
+const NONE: u8 = u8::MAX;
+
+/// What each digit stands for.
+const SEXTETS: [u8; 256] = {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut sextets = [NONE; 256];
+    let mut sextet = 0;
+    while sextet < digits.len() {
+        sextets[digits[sextet] as usize] = sextet as u8;
+        sextet += 1;
     }
-}
+    sextets
+};
 
 #[cfg(test)]
 mod tests {

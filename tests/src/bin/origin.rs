@@ -6,6 +6,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use vulcan_tests::origin::{Tally, serve};
 
 fn main() {
@@ -15,8 +16,8 @@ fn main() {
         std::process::exit(2);
     };
     let tally = Arc::new(Tally::default());
-    let counted = tally.clone();
-    std::thread::spawn(move || commands(&counted));
+    let (sender, commands) = mpsc::unbounded_channel();
+    std::thread::spawn(move || read(&sender));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -27,7 +28,7 @@ fn main() {
             "listening origin {}",
             listener.local_addr().expect("a bound listener has an address")
         );
-        serve(listener, &id, tally).await;
+        tokio::join!(serve(listener, &id, tally.clone()), obey(commands, &tally));
     });
 }
 
@@ -44,10 +45,17 @@ async fn bind(listen: &str) -> TcpListener {
     }
 }
 
-fn commands(tally: &Tally) {
+fn read(commands: &mpsc::UnboundedSender<String>) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        commands.send(line).expect("the origin serves for ever");
+    }
+    std::process::exit(0);
+}
+
+/// On the thread that answers requests: no answer is between its last byte and its count when this one looks.
+async fn obey(mut commands: mpsc::UnboundedReceiver<String>, tally: &Tally) {
+    while let Some(line) = commands.recv().await {
         let count = if line == "mark" { tally.mark() } else { tally.count() };
         println!("{}", serde_json::to_string(&count).expect("numbers are JSON"));
     }
-    std::process::exit(0);
 }

@@ -263,12 +263,7 @@ fn all_errors_are_told_and_the_worst_decides() {
     let expected = ["match[0].path_regex", "match[0].priority", "open", "what"];
     assert_refused(Service::parse("web", both), both, Wrong, &expected);
     let later = r#"{"match":[],"open":true,"mail":{}}"#;
-    assert_refused(
-        Service::parse("web", later),
-        later,
-        NotSupported,
-        &["open", "mail"],
-    );
+    assert_refused(Service::parse("web", later), later, NotSupported, &["open", "mail"]);
     let flood = format!(r#"{{"match":[{}]}}"#, vec!["7"; 200].join(","));
     assert_eq!(Service::parse("web", &flood).unwrap_err().errors.len(), 32);
 }

@@ -9,7 +9,6 @@ use super::duration::format_duration;
 use super::fields::{Fields, Path, array, string};
 use super::invalid::{Errors, Invalid};
 use super::json;
-use super::later;
 use super::name::{AuthorizerName, ServiceName};
 use super::timeouts::{duration, positive};
 use super::vary::{self, Vary};
@@ -29,6 +28,7 @@ pub struct Authorizer {
     pub timeout: Duration,
     pub cache: Remembering,
     pub on_failure: OnFailure,
+    pub upstreams: Upstreams,
     /// In lower case: fields of an answer that are handed on to the upstream.
     pub copy_headers: Arc<[Arc<str>]>,
 }
@@ -53,6 +53,16 @@ pub enum OnFailure {
     Allow,
 }
 
+/// Which addresses an answer may name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upstreams {
+    /// Those that are registered, so that unregistering stays safe.
+    #[default]
+    Registered,
+    /// Others, too: nobody waits for what is in flight there.
+    Any,
+}
+
 /// For how long an answer is kept, and for which requests it is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembering {
@@ -75,6 +85,10 @@ impl Style {
 
 impl OnFailure {
     const ALL: [(&'static str, OnFailure); 2] = [("deny", OnFailure::Deny), ("allow", OnFailure::Allow)];
+}
+
+impl Upstreams {
+    const ALL: [(&'static str, Upstreams); 2] = [("registered", Upstreams::Registered), ("any", Upstreams::Any)];
 }
 
 impl Default for Remembering {
@@ -162,6 +176,11 @@ impl Authorizer {
                 name_of(&OnFailure::ALL, self.on_failure),
             ),
             (
+                "upstreams",
+                self.upstreams == Upstreams::default(),
+                name_of(&Upstreams::ALL, self.upstreams),
+            ),
+            (
                 "copy_headers",
                 self.copy_headers.is_empty(),
                 self.copy_headers.iter().map(|name| Value::from(&**name)).collect(),
@@ -173,9 +192,6 @@ impl Authorizer {
         let cache = self.cache.to_json(self.style, all);
         if !cache.is_empty() {
             shown.insert("cache".to_owned(), cache.into());
-        }
-        if all {
-            shown.insert("upstreams".to_owned(), "registered".into());
         }
         Value::Object(shown)
     }
@@ -242,7 +258,9 @@ fn read(name: AuthorizerName, value: &Value, errors: &mut Errors) -> Option<Auth
     let on_failure = fields.read("on_failure", errors, OnFailure::default(), |value, path, errors| {
         one_of(&OnFailure::ALL, value, path, errors)
     });
-    later::field(&mut fields, "upstreams", &object!("registered"), path, errors);
+    let upstreams = fields.read("upstreams", errors, Upstreams::default(), |value, path, errors| {
+        one_of(&Upstreams::ALL, value, path, errors)
+    });
     let copy_headers = fields.read("copy_headers", errors, Vec::new(), |value, path, errors| {
         let names = array(value, path, errors, COPY_HEADERS_MAX, read_copied)?;
         if !names.is_empty() && known != Style::Forward {
@@ -260,6 +278,7 @@ fn read(name: AuthorizerName, value: &Value, errors: &mut Errors) -> Option<Auth
         timeout: timeout?,
         cache: cache?,
         on_failure: on_failure?,
+        upstreams: upstreams?,
         copy_headers: copy_headers?.into(),
     })
 }

@@ -187,10 +187,10 @@ impl World {
             stopping: false,
             views,
         }));
-        if loaded.is_none() && self.shared {
-            // It begins anew, perhaps with what a control plane knows that has been cut off for long.
-            node.said = None;
+        if loaded.is_none() {
+            self.begins_anew(i);
         }
+        let node = &mut self.proxies[i];
         let (name, said, torn) = (node.name.clone(), node.said, node.medium.take_torn());
         if torn {
             self.count.add("torn tails");

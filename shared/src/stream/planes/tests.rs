@@ -383,6 +383,7 @@ fn a_goodbye_that_a_restart_outran_does_not() {
     let mut world = World::new();
     let p = world.attach(A, "p", 1, 2);
     world.talk(A, p, 3, 1_000);
+    let q = world.attach(B, "q", 2, 1);
     // That of its first start, through the other one; A has not read it yet.
     let commit = world.log.leave("p", true);
     let (now, state) = (at(world.now), world.log.state.clone());
@@ -391,8 +392,9 @@ fn a_goodbye_that_a_restart_outran_does_not() {
     let state = world.log.state.clone();
     world.hub(B).committed(&service, &state, now);
     let wait = world.wait(B, service.revision).expect("p is served by A");
+    world.say(B, q, service.revision.0);
     world.run(1_000);
-    assert!(!world.is_over(B, wait));
+    assert!(!world.is_over(B, wait), "p is still to be waited for");
 }
 
 #[test]

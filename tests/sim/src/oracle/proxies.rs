@@ -115,6 +115,15 @@ impl World {
         self.volume_of(to).is_none_or(|volume| volume.consents.contains(&from))
     }
 
+    /// Without a table it takes that of a control plane which has been cut off for long, or of a store that went back.
+    pub fn begins_anew(&mut self, i: usize) {
+        let said = self.proxies[i].said;
+        let volume = said.and_then(|(epoch, _)| self.volume_of(epoch));
+        if self.shared || volume.is_some_and(|volume| volume.history > 0) {
+            self.proxies[i].said = None;
+        }
+    }
+
     /// What a restart finds is not behind what was said.
     pub fn check_start(&mut self, i: usize, loaded: Option<(Epoch, Revision)>, said: Option<(Epoch, Revision)>) {
         let (Some((epoch, revision)), Some((said_epoch, said))) = (loaded, said) else {

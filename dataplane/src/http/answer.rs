@@ -68,6 +68,7 @@ impl Lease {
 
     /// The protocols are switched: the connection is the tunnel's.
     pub fn hand_over(self) {
+        self.in_flight.endpoint().health().succeeded();
         self.connection.hand_over();
     }
 
@@ -81,6 +82,7 @@ impl Lease {
 
     /// The answer is complete.
     fn end(self) {
+        self.in_flight.endpoint().health().succeeded();
         if self.is_reusable {
             self.connection.release();
         }

@@ -145,9 +145,9 @@ async fn attempt(
         let mut error = match sent {
             Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, expired.into())),
             Ok(Ok(answer)) => {
-                endpoint.health().succeeded();
-                judge(endpoint, service, &answer);
                 is_sound(answer.headers()).map_err(|refusal| Failure::of_answer(endpoint, outgoing, refusal))?;
+                endpoint.health().answers();
+                judge(endpoint, service, &answer);
                 let tunnel = upgrade.map(|upstream| Tunnel {
                     upstream,
                     in_flight: in_flight.clone(),

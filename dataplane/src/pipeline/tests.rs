@@ -134,6 +134,26 @@ fn tried_ones_come_last_and_those_marked_down_not_at_all() {
 }
 
 #[test]
+fn one_that_gave_no_answer_is_tried_by_one_request_after_its_pause() {
+    for balance in ["random", "least_request", "round_robin"] {
+        let (views, _) = deployed(balance, &[("a", 1), ("b", 1)]);
+        let view = views.now();
+        let pool = view.pools().next().unwrap();
+        let [a, b] = [0, 1].map(|at| &pool.candidates()[at].endpoint);
+        // Its first pause is over.
+        let before = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        assert!(pool.care().suspend(a, before));
+        let counts = spread(&views, 40);
+        assert_eq!(counts, BTreeMap::from([("a".into(), 1), ("b".into(), 39)]), "{balance}");
+        // That gave no answer, either; and of two no more than one is ejected.
+        assert!(pool.care().suspend(a, Instant::now()) && !pool.care().suspend(b, Instant::now()));
+        assert!(a.health().is_ejected(Instant::now) && b.health().is_up(), "{balance}");
+        a.health().reinstate();
+        assert!(spread(&views, 40)["a"] > 5, "{balance}");
+    }
+}
+
+#[test]
 fn one_that_is_warming_is_used_when_nothing_else_is_left() {
     for balance in ["random", "least_request", "round_robin"] {
         let (views, mut registry) = deployed(balance, &[("a", 1)]);

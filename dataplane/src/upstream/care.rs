@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::endpoint::Endpoint;
+use super::health::Health;
 use super::queue::Queue;
 
 pub struct Care {
@@ -46,22 +47,28 @@ impl Care {
     /// No requests for it until then, if the service can spare it: never more than half of its upstreams are ejected at a
     /// time, half an upstream being none.
     pub fn eject(&self, endpoint: &Arc<Endpoint>, now: Instant, duration: Duration) -> bool {
-        self.eject_with(endpoint, now, || duration)
+        self.set_aside(endpoint, now, |health| health.eject(now + duration))
     }
 
-    /// It gave no answer, or half of one, over a connection that it took: ejected for a pause that grows, as after a
-    /// connection that it did not take.
+    /// It gave no answer, or half of one, over a connection that it took: ejected for a pause that grows, and tried after
+    /// it, as after a connection that it did not take.
     pub fn suspend(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
-        self.eject_with(endpoint, now, || endpoint.health().next_pause())
+        self.set_aside(endpoint, now, |health| health.suspend(now + health.next_pause()))
     }
 
-    fn eject_with(&self, endpoint: &Arc<Endpoint>, now: Instant, duration: impl FnOnce() -> Duration) -> bool {
+    fn set_aside(&self, endpoint: &Arc<Endpoint>, now: Instant, by: impl FnOnce(&Health)) -> bool {
         let mut ejections = self.ejected_at(now);
-        let is_ejected = endpoint.health().is_ejected(|| now);
-        if is_ejected || endpoint.is_retired() || ejections.list.len() >= ejections.size / 2 {
-            return is_ejected;
+        let health = endpoint.health();
+        if health.is_set_aside(|| now) {
+            return true;
         }
-        endpoint.health().eject(now + duration());
+        // One that was being tried is in the list.
+        ejections.list.retain(|other| other.as_ptr() != Arc::as_ptr(endpoint));
+        if endpoint.is_retired() || ejections.list.len() >= ejections.size / 2 {
+            health.reinstate();
+            return false;
+        }
+        by(health);
         ejections.list.push(Arc::downgrade(endpoint));
         true
     }

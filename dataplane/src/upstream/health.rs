@@ -2,12 +2,12 @@
 //! answers that are errors or none have it ejected, if the service can spare it (`Care`).
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// A connection that takes longer is not waited for by the others.
+/// A connection or an answer that takes longer is not waited for by the others.
 const TRIAL: Duration = Duration::from_secs(1);
 
 pub const SHARE_WHOLE: u64 = 1_000;
@@ -57,7 +57,9 @@ pub struct Health {
     errors: AtomicU32,
     /// A `Checked`.
     checked: AtomicU8,
-    /// Until then one request tries whether it takes connections again; the others stay away.
+    /// It was ejected over what was no answer, and no sound one has begun since.
+    is_suspect: AtomicBool,
+    /// Until then one request tries whether it takes connections, or answers, again; the others stay away.
     trial_until: AtomicU64,
     /// Since when it is in use, as far as it has begun slowly; 0: for long.
     fresh_since: AtomicU64,
@@ -69,8 +71,8 @@ impl Health {
         let checked = self.checked();
         match () {
             () if checked == Checked::Failed || self.pause(&now).is_some() => Standing::Down,
-            () if left(&self.trial_until, &now).is_some() => Standing::Down,
             () if self.is_ejected(&now) => Standing::Ejected,
+            () if left(&self.trial_until, &now).is_some() => Standing::Down,
             () if checked == Checked::Warming => Standing::Warming,
             () => Standing::Up,
         }
@@ -97,30 +99,65 @@ impl Health {
         left(&self.down_until, now)
     }
 
+    /// Its time is not over, or it is over and one request tries it.
     pub fn is_ejected(&self, now: impl Fn() -> Instant) -> bool {
+        let is_tried = || self.takes_connections() && self.is_suspect() && left(&self.trial_until, &now).is_some();
+        self.is_set_aside(&now) || is_tried()
+    }
+
+    /// Its time is not over.
+    pub(super) fn is_set_aside(&self, now: impl Fn() -> Instant) -> bool {
         left(&self.ejected_until, now).is_some()
     }
 
-    /// After a pause, whether it is for the caller to try if connections are taken again: one does at a time, so that a
-    /// crowd does not wait for what may be dead.
+    fn is_suspect(&self) -> bool {
+        self.is_suspect.load(Ordering::Relaxed)
+    }
+
+    fn takes_connections(&self) -> bool {
+        self.down_until.load(Ordering::Relaxed) == 0
+    }
+
+    /// After a pause, whether it is for the caller to try if connections are taken again, or answers given: one does at a
+    /// time, so that a crowd does not wait for what may be dead. Whoever has nothing else may join the one that waits for
+    /// an answer.
     pub fn may_try(&self, now: impl Fn() -> Instant) -> bool {
-        if self.down_until.load(Ordering::Relaxed) == 0 {
+        if self.takes_connections() && !self.is_suspect() {
             return true;
         }
         let (now, until) = (now(), self.trial_until.load(Ordering::Relaxed));
         let (at, mine) = (since_start(now), since_start(now + TRIAL));
+        if until > at {
+            return self.takes_connections();
+        }
         let trial = &self.trial_until;
-        until <= at
-            && trial
-                .compare_exchange(until, mine, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+        trial
+            .compare_exchange(until, mine, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// It takes connections. Whether it answers is another matter, so that the next pause is no shorter for it.
     pub fn connected(&self) {
-        if self.down_until.load(Ordering::Relaxed) != 0 {
+        if !self.takes_connections() {
             self.down_until.store(0, Ordering::Relaxed);
-            self.trial_until.store(0, Ordering::Relaxed);
+            if !self.is_suspect() {
+                self.trial_until.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A sound answer has begun: whoever stayed away may come. That it will be whole is another matter, as above.
+    pub fn answers(&self) {
+        self.trust();
+        self.connected();
+    }
+
+    fn trust(&self) {
+        if self.is_suspect() {
+            self.is_suspect.store(false, Ordering::Relaxed);
+            if self.takes_connections() {
+                self.trial_until.store(0, Ordering::Relaxed);
+            }
         }
     }
 
@@ -161,12 +198,13 @@ impl Health {
         self.failures.load(Ordering::Relaxed) > 0
     }
 
+    /// An answer was whole.
     pub fn succeeded(&self) {
         // Written only when there is something to forget: the line is shared by all workers.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
-        self.connected();
+        self.answers();
     }
 
     /// An answer that is a 5xx, or none. Says how many have come in a row.
@@ -185,8 +223,16 @@ impl Health {
         self.ejected_until.store(since_start(until), Ordering::Relaxed);
     }
 
-    pub(super) fn reinstate(&self) {
+    /// As `eject`, and after that time one request at a time until it answers.
+    pub(super) fn suspend(&self, until: Instant) {
+        self.eject(until);
+        self.trial_until.store(0, Ordering::Relaxed);
+        self.is_suspect.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reinstate(&self) {
         self.ejected_until.store(0, Ordering::Relaxed);
+        self.trust();
     }
 
     pub(super) fn ejected_until(&self) -> u64 {
@@ -273,6 +319,34 @@ mod tests {
             4 * PAUSE_FIRST,
             "it has answered nothing"
         );
+    }
+
+    #[test]
+    fn after_no_answer_one_tries_for_all_until_it_answers() {
+        let health = Health::default();
+        let now = Instant::now();
+        health.suspend(now + PAUSE_FIRST);
+        assert_eq!(health.standing(|| now), Standing::Ejected);
+        let now = now + PAUSE_FIRST;
+        assert_eq!(health.standing(|| now), Standing::Up);
+        assert!(health.may_try(|| now));
+        assert_eq!(health.standing(|| now), Standing::Ejected, "for the others");
+        assert!(health.may_try(|| now), "for whoever has nothing else");
+        health.connected();
+        assert_eq!(health.standing(|| now), Standing::Ejected, "a connection is no answer");
+        health.answers();
+        assert_eq!(health.standing(|| now), Standing::Up);
+
+        // It takes no connections either: nobody is to wait for it.
+        health.suspend(now);
+        health.failed(now);
+        let now = now + PAUSE_FIRST;
+        assert!(health.may_try(|| now) && !health.may_try(|| now));
+        assert_eq!(health.standing(|| now), Standing::Down);
+        health.connected();
+        assert_eq!(health.standing(|| now), Standing::Ejected);
+        let now = now + TRIAL;
+        assert_eq!(health.standing(|| now), Standing::Up, "it hangs, and another one tries");
     }
 
     #[test]

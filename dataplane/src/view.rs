@@ -29,14 +29,17 @@ use crate::upstream::care::Care;
 use crate::upstream::check::Checks;
 use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
 use crate::upstream::resolve::Names;
+use crate::upstream::stray::Strays;
 
 /// One state of the configuration, whole. Persistent maps: the next one shares what did not change.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct View {
     table: Table,
     pools: HashMap<ServiceName, Arc<Pool>>,
     /// Raised where a table follows that is no change of the one before it, but a whole of its own.
     era: u64,
+    /// Of all views.
+    strays: Arc<Strays>,
 }
 
 impl View {
@@ -55,6 +58,11 @@ impl View {
             authority,
             era: self.era,
         })
+    }
+
+    /// Where requests go that an authorizer sends to what is not in the table.
+    pub fn strays(&self) -> &Arc<Strays> {
+        &self.strays
     }
 
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
@@ -103,12 +111,17 @@ const NEVER: u64 = u64::MAX;
 
 impl Views {
     pub fn new(workers: usize) -> Arc<Views> {
+        let (names, drained) = (Arc::<Names>::default(), Arc::<DrainSignal>::default());
+        let first = View {
+            strays: Arc::new(Strays::new(workers, names.clone(), drained.clone())),
+            ..View::default()
+        };
         Arc::new(Views {
-            current: Arc::default(),
+            current: Arc::new(ArcSwap::from_pointee(first)),
             workers,
-            names: Arc::default(),
+            names,
             draining: DrainingSet::default(),
-            drained: Arc::default(),
+            drained,
             lease: Arc::default(),
             checks: Arc::default(),
             is_started: AtomicBool::new(false),
@@ -141,7 +154,8 @@ impl Views {
     }
 
     fn replace(&self, table: Table, touched: &[ServiceName], era: u64) -> LeftOut {
-        let mut pools = self.now().pools.clone();
+        let before = self.now();
+        let mut pools = before.pools.clone();
         let mut left = Vec::new();
         for name in touched {
             let old = pools.get(name).cloned();
@@ -157,7 +171,13 @@ impl Views {
                 None => pools.remove(name),
             };
         }
-        self.current.store(Arc::new(View { table, pools, era }));
+        let strays = before.strays.clone();
+        self.current.store(Arc::new(View {
+            table,
+            pools,
+            era,
+            strays,
+        }));
         self.is_started.store(true, Ordering::Relaxed);
         LeftOut(left)
     }

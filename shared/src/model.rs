@@ -26,7 +26,7 @@ mod vary;
 
 pub use access::Access;
 pub use address::Address;
-pub use authorizer::{Authorizer, OnFailure, Remembering, Style};
+pub use authorizer::{Authorizer, OnFailure, Remembering, Style, Upstreams};
 pub use balance::Balance;
 pub use care::UpstreamCare;
 pub use check::{Expect, HealthCheck};

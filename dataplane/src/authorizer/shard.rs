@@ -132,7 +132,7 @@ impl Remembered {
 
 fn addresses(grant: &super::Grant) -> usize {
     match &grant.target {
-        Some(super::Target::Addresses(addresses)) => addresses.len() * 96,
+        Some(super::Target::Registered(addresses) | super::Target::Any(addresses)) => addresses.len() * 96,
         Some(super::Target::Service(_)) | None => 0,
     }
 }

@@ -62,6 +62,11 @@ impl Care {
         if health.is_set_aside(|| now) {
             return true;
         }
+        if !endpoint.identity().is_registered() {
+            // No part of the service's strength: set aside it is used all the same where nobody better was named.
+            by(health);
+            return true;
+        }
         // One that was being tried is in the list.
         ejections.list.retain(|other| other.as_ptr() != Arc::as_ptr(endpoint));
         if endpoint.is_retired() || ejections.list.len() >= ejections.size / 2 {

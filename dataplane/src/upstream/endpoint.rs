@@ -22,8 +22,15 @@ pub struct Identity {
     pub service: ServiceName,
     pub id: UpstreamId,
     pub address: Address,
-    /// The revision that began this registration.
+    /// The revision that began this registration; zero where there is none.
     pub registration: Revision,
+}
+
+impl Identity {
+    /// An authorizer may name others.
+    pub fn is_registered(&self) -> bool {
+        self.registration > Revision::ZERO
+    }
 }
 
 /// Wakes whoever reports what drains.

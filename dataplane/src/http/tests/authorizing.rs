@@ -10,19 +10,19 @@ const TOKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{\"auth_token\
 const FAILED: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
 
 /// By api:apikey, and what goes before its end.
-fn get(path: &str, fields: &str) -> String {
+pub(super) fn get(path: &str, fields: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YXBpOmFwaWtleQ==\r\n{fields}\r\n")
 }
 
-struct Scene {
-    stage: Stage,
-    auth: Origin,
-    origin: Origin,
+pub(super) struct Scene {
+    pub stage: Stage,
+    pub auth: Origin,
+    pub origin: Origin,
 }
 
 impl Scene {
     /// `main` with these further fields.
-    async fn new(fields: &str) -> Scene {
+    pub async fn new(fields: &str) -> Scene {
         let (stage, auth) = (Stage::with(FIELDS).await, Origin::new().await);
         let origin = stage.origin("a").await;
         stage.put(Kind::Service, "auth", r#"{"match":[],"retries":{"attempts":0}}"#);
@@ -61,14 +61,14 @@ impl Scene {
     }
 
     /// What a client is told whose authorizer answers that.
-    async fn told_by(&self, request: &str, answer: &str) -> Message {
+    pub async fn told_by(&self, request: &str, answer: &str) -> Message {
         let mut client = self.stage.client().await;
         client.send(request).await;
         let _auth = self.auth.answers(&closing(answer)).await;
         client.message().await
     }
 
-    async fn told(&self, request: &str) -> Message {
+    pub async fn told(&self, request: &str) -> Message {
         let mut client = self.stage.client().await;
         client.send(request).await;
         client.message().await
@@ -76,7 +76,7 @@ impl Scene {
 }
 
 /// The next call comes on a connection of its own.
-fn closing(answer: &str) -> String {
+pub(super) fn closing(answer: &str) -> String {
     answer.replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
 

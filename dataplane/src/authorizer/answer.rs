@@ -64,7 +64,7 @@ pub struct Understood {
 pub struct Senseless(pub &'static str);
 
 /// 2xx grants. 4xx refuses, but for those that speak of the moment (408, 425, 429). 3xx goes to the client where the
-/// request was forwarded. Everything else is a failure.
+/// request was forwarded, but for 304, which answers a question that was not asked. Everything else is a failure.
 pub fn understand(authorizer: &Authorizer, head: &response::Parts, body: Bytes) -> Result<Understood, Senseless> {
     let is_forward = authorizer.style == Style::Forward;
     let cache = &authorizer.cache;
@@ -86,7 +86,7 @@ pub fn understand(authorizer: &Authorizer, head: &response::Parts, body: Bytes) 
             })
         }
         408 | 425 | 429 => Err(Senseless("it is not able to answer now")),
-        300..=399 if is_forward => Ok(refusal(head, body, Duration::ZERO)),
+        300..=303 | 305..=399 if is_forward => Ok(refusal(head, body, Duration::ZERO)),
         400..=499 => {
             let mut refusal = refusal(head, body, shortened(cache.negative_ttl, &head.headers));
             if let (Answer::Refused(reply), false) = (&mut refusal.answer, is_forward) {
@@ -102,6 +102,7 @@ pub fn understand(authorizer: &Authorizer, head: &response::Parts, body: Bytes) 
 fn refusal(head: &response::Parts, body: Bytes, ttl: Duration) -> Understood {
     let relayed = [
         header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
         header::WWW_AUTHENTICATE,
         header::SET_COOKIE,
         header::LOCATION,
@@ -303,6 +304,7 @@ mod tests {
             assert!(asked(JSON, status, &[], "{}").is_none(), "{status}");
         }
         assert!(asked(FORWARD, 429, &[], "").is_none());
+        assert!(asked(FORWARD, 304, &[], "").is_none());
         let redirect = asked(FORWARD, 302, &[("location", "/login"), ("server", "x")], "").unwrap();
         assert_eq!((redirect.ttl, redirect.is_private), (Duration::ZERO, true));
         let Answer::Refused(reply) = redirect.answer else {

@@ -90,6 +90,7 @@ pub async fn forward(
 
 /// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
 async fn admit_again(client: &Client, outgoing: &mut Outgoing) -> Result<Admitted, Refusal> {
+    outgoing.ungrant();
     let head = outgoing.head().ok_or(Verdict::Stale)?;
     let admitted = admit(client, head, outgoing.length()).await?;
     outgoing.grant(&admitted);
@@ -147,7 +148,7 @@ async fn attempt(
             Ok(Ok(answer)) => {
                 is_sound(answer.headers()).map_err(|refusal| Failure::of_answer(endpoint, outgoing, refusal))?;
                 endpoint.health().answers();
-                judge(endpoint, service, &answer);
+                endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
                 let tunnel = upgrade.map(|upstream| Tunnel {
                     upstream,
                     in_flight: in_flight.clone(),
@@ -227,15 +228,6 @@ impl Failure {
             is_for_others: true,
             is_stale: false,
         }
-    }
-}
-
-/// An upstream whose answers are errors, one after another, is set aside.
-fn judge(endpoint: &Arc<Endpoint>, service: &Service, answer: &Response<Incoming>) {
-    let care = &service.upstream_care;
-    let errors = endpoint.health().answered(answer.status().is_server_error());
-    if errors > 0 && care.eject_after > 0 && errors.is_multiple_of(care.eject_after) {
-        endpoint.care().eject(endpoint, Instant::now(), care.eject_for);
     }
 }
 

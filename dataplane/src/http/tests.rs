@@ -1,5 +1,6 @@
 //! Stories of a client, the proxy and its origins, told byte by byte over loopback.
 
+mod asking;
 mod astray;
 mod authorizing;
 mod bodies;

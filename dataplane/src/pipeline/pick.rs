@@ -107,21 +107,36 @@ fn enter(
 
 /// As `pick`, and waits for a place where the service lets requests wait. What it gives is of the table of then.
 pub async fn pick_in_turn(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
-    let care = &admitted.service().upstream_care;
-    let of_service = |view: &View| Some(view.pool(&admitted.service().name)?.care().clone());
+    in_turn(views, admitted.service(), || pick(views, admitted, tried)).await
+}
+
+/// As `pick_internal`, and waits as `pick_in_turn` does.
+pub async fn pick_internal_in_turn(views: &Reader, service: &ServiceName, tried: &Tried) -> Result<Picked, Verdict> {
+    let of_name = |view: &View| Some(view.pool(service)?.service().clone());
+    let service = views.with(of_name).ok_or(Verdict::NoRoute)?;
+    in_turn(views, &service, || pick_internal(views, &service.name, tried)).await
+}
+
+async fn in_turn(
+    views: &Reader,
+    service: &Service,
+    pick: impl Fn() -> Result<Picked, Verdict>,
+) -> Result<Picked, Verdict> {
+    let care = &service.upstream_care;
+    let of_service = |view: &View| Some(view.pool(&service.name)?.care().clone());
     let limited = care.max_in_flight.and_then(|_| views.with(of_service));
     let Some(shared) = limited else {
-        return pick(views, admitted, tried);
+        return pick();
     };
     if shared.queue().is_empty() {
-        match pick(views, admitted, tried) {
+        match pick() {
             Err(Verdict::Busy) => {}
             outcome => return outcome,
         }
     }
     let most = shared.size() * care.queue as usize;
     let until = tokio::time::Instant::now() + care.queue_for;
-    let attempt = || Some(pick(views, admitted, tried)).filter(|outcome| !matches!(outcome, Err(Verdict::Busy)));
+    let attempt = || Some(pick()).filter(|outcome| !matches!(outcome, Err(Verdict::Busy)));
     let outcome = shared.queue().wait(most, until, attempt).await;
     outcome.unwrap_or(Err(Verdict::Busy))
 }

@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+use shared::model::UpstreamCare;
+
 use super::budget::Budget;
 use super::endpoint::Endpoint;
 use super::health::Health;
@@ -48,6 +51,14 @@ impl Care {
     /// time, half an upstream being none.
     pub fn eject(&self, endpoint: &Arc<Endpoint>, now: Instant, duration: Duration) -> bool {
         self.set_aside(endpoint, now, |health| health.eject(now + duration))
+    }
+
+    /// One whose answers are errors, one after another, is set aside.
+    pub fn judge(&self, endpoint: &Arc<Endpoint>, settings: &UpstreamCare, status: StatusCode) {
+        let errors = endpoint.health().answered(status.is_server_error());
+        if errors > 0 && settings.eject_after > 0 && errors.is_multiple_of(settings.eject_after) {
+            self.eject(endpoint, Instant::now(), settings.eject_for);
+        }
     }
 
     /// It gave no answer, or half of one, over a connection that it took: ejected for a pause that grows, and tried after

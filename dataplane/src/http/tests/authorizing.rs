@@ -35,7 +35,7 @@ impl Scene {
         Scene { stage, auth, origin }
     }
 
-    fn revoke(&self, body: &str) {
+    pub fn revoke(&self, body: &str) {
         self.stage.put(Kind::Revocation, "main", body);
     }
 

@@ -1,7 +1,7 @@
 //! Authorizers: defaults, the canonical body, refusals.
 
 use super::{fields, json};
-use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed, NotSupported};
+use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed};
 use crate::model::{Authorizer, Vary};
 
 fn authorizer(text: &str) -> Authorizer {

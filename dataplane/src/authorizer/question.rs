@@ -12,6 +12,10 @@ use shared::model::{Authorizer, Style};
 
 use crate::http::{Upload, fields, forwarded};
 use crate::pipeline::{Protocol, RequestMeta};
+use crate::secret::wipe;
+
+/// What few bodies are longer than, beside what is in it: one that does not grow leaves no copy behind.
+const BODY_BYTES: usize = 256;
 
 /// It may hold a password: nothing of it is kept when the call is over.
 pub struct Question {
@@ -40,7 +44,7 @@ struct Parameters<'a> {
 impl<'a> Parameters<'a> {
     fn of(meta: &'a RequestMeta<'_>) -> Parameters<'a> {
         let (username, password) = match &meta.credentials {
-            Some(held) => (held.username.as_str(), held.password.as_str()),
+            Some(held) => (&*held.username, &*held.password),
             None => ("", ""),
         };
         Parameters {
@@ -107,8 +111,11 @@ impl Question {
 
     fn tell(&mut self, meta: &RequestMeta<'_>) {
         self.method = Method::POST;
+        let told = Parameters::of(meta);
+        let mut body = Vec::with_capacity(BODY_BYTES + told.username.len() + told.password.len() + told.uri.len());
         // Nothing in it can fail to be written.
-        self.body = serde_json::to_vec(&Parameters::of(meta)).unwrap_or_default().into();
+        let _ = serde_json::to_writer(&mut body, &told);
+        self.body = body.into();
         self.headers
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.headers.insert(header::CONTENT_LENGTH, self.body.len().into());
@@ -174,6 +181,16 @@ impl Question {
             }
         }
         self.headers = headers;
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        wipe(std::mem::take(&mut self.target).into_bytes());
+        // An attempt that was broken off may not have let go of it yet.
+        if let Ok(body) = std::mem::take(&mut self.body).try_into_mut() {
+            wipe(body.into());
+        }
     }
 }
 

@@ -106,14 +106,20 @@ fn enter(
 }
 
 /// As `pick`, and waits for a place where the service lets requests wait. What it gives is of the table of then.
-pub async fn pick_in_turn(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
+/// `is_next`: its turn had come, and it had to be admitted again; others who wait are behind it.
+pub async fn pick_in_turn(
+    views: &Reader,
+    admitted: &Admitted,
+    tried: &Tried,
+    is_next: bool,
+) -> Result<Picked, Verdict> {
     let care = &admitted.service().upstream_care;
     let of_service = |view: &View| Some(view.pool(&admitted.service().name)?.care().clone());
     let limited = care.max_in_flight.and_then(|_| views.with(of_service));
     let Some(shared) = limited else {
         return pick(views, admitted, tried);
     };
-    if shared.queue().is_empty() {
+    if is_next || shared.queue().is_empty() {
         match pick(views, admitted, tried) {
             Err(Verdict::Busy) => {}
             outcome => return outcome,
@@ -123,6 +129,9 @@ pub async fn pick_in_turn(views: &Reader, admitted: &Admitted, tried: &Tried) ->
     let until = tokio::time::Instant::now() + care.queue_for;
     let attempt = || Some(pick(views, admitted, tried)).filter(|outcome| !matches!(outcome, Err(Verdict::Busy)));
     let outcome = shared.queue().wait(most, until, attempt).await;
+    if let Ok(Err(_)) = outcome {
+        shared.queue().free_one();
+    }
     outcome.unwrap_or(Err(Verdict::Busy))
 }
 

@@ -77,8 +77,12 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     tokio::spawn(views.checks().clone().keep(over.clone()));
     tokio::spawn(views.now().strays().clone().keep(over.clone()));
     tokio::spawn(views.clone().keep_cutting(over));
+    let barrier = workers.barrier();
     let mut serving = part(workers.follow(phase, announce), Error::Workers);
-    let mut synchronising = part(sync::run(config, views, sender.clone(), leave.clone()), Error::Sync);
+    let mut synchronising = part(
+        sync::run(config, views, barrier, sender.clone(), leave.clone()),
+        Error::Sync,
+    );
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),

@@ -70,18 +70,28 @@ impl View {
     }
 }
 
-/// The endpoints that a swap left without a place in the table, each with the time that its requests are given.
-#[must_use = "they keep their requests coming until they are retired"]
+/// What a swap left without a place in the table.
+#[must_use = "endpoints keep their requests coming until they are retired"]
 #[derive(Default)]
-pub struct LeftOut(Vec<(Arc<Endpoint>, Duration)>);
+pub struct LeftOut {
+    /// Each with the time that its requests are given.
+    endpoints: Vec<(Arc<Endpoint>, Duration)>,
+    has_admissions: bool,
+}
 
 impl LeftOut {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.endpoints.is_empty()
     }
 
     pub fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.0.iter().map(|(endpoint, _)| endpoint.identity())
+        self.endpoints.iter().map(|(endpoint, _)| endpoint.identity())
+    }
+
+    /// Whether requests that were admitted on the table before may not be on this one. Each looks before it is sent; the
+    /// change is true once all have been sent that looked before the swap.
+    pub fn has_admissions(&self) -> bool {
+        self.has_admissions
     }
 }
 
@@ -156,7 +166,10 @@ impl Views {
     fn replace(&self, table: Table, touched: &[ServiceName], era: u64) -> LeftOut {
         let before = self.now();
         let mut pools = before.pools.clone();
-        let mut left = Vec::new();
+        let mut left = LeftOut {
+            endpoints: Vec::new(),
+            has_admissions: era != before.era || !table.shares_authorities_with(&before.table),
+        };
         for name in touched {
             let old = pools.get(name).cloned();
             let new = table
@@ -164,7 +177,9 @@ impl Views {
                 .map(|entry| Arc::new(self.pool(entry, old.as_deref())));
             if let Some(old) = old {
                 let drain = new.as_deref().unwrap_or(&old).service().timeouts.drain;
-                left.extend(old.left_out(new.as_deref()).map(|endpoint| (endpoint, drain)));
+                let endpoints = old.left_out(new.as_deref());
+                left.endpoints.extend(endpoints.map(|endpoint| (endpoint, drain)));
+                left.has_admissions |= new.as_deref().is_none_or(|new| new.revision() != old.revision());
             }
             match new {
                 Some(pool) => pools.insert(name.clone(), pool),
@@ -179,7 +194,7 @@ impl Views {
             strays,
         }));
         self.is_started.store(true, Ordering::Relaxed);
-        LeftOut(left)
+        left
     }
 
     /// No request is sent to them from now on. Their idle connections close, what is in flight goes on until it ends or
@@ -190,11 +205,11 @@ impl Views {
 
     /// As `retire`, with the time for draining counted from `now`.
     pub fn retire_at(&self, left: LeftOut, now: Instant) {
-        for (endpoint, _) in &left.0 {
+        for (endpoint, _) in &left.endpoints {
             endpoint.retire();
         }
         let mut busy = Vec::new();
-        for (endpoint, drain) in left.0 {
+        for (endpoint, drain) in left.endpoints {
             endpoint.retired_token().cancel();
             if endpoint.in_flight() > 0 {
                 busy.push((endpoint, now.checked_add(drain)));

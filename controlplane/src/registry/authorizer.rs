@@ -2,7 +2,7 @@ use net::problem::{self, Problem};
 use shared::change::{ObjectKey, Op, Verb};
 use shared::model::{Authorizer, AuthorizerName, Invalid, Revocation};
 
-use super::{Conditions, Decided, Document, check, decision, delete_all, existing, put, refused, stored};
+use super::{Conditions, Decided, Document, before, check, decision, delete_all, existing, put, refused, stored};
 use crate::changelog::{Decide, Decision, Head};
 
 /// Creates or replaces an authorizer.
@@ -45,14 +45,15 @@ pub fn revoke(name: &AuthorizerName, revocation: &Revocation) -> Decide {
     let body = revocation.body();
     decision(move |head| {
         existing(head, &key)?;
-        let ObjectKey { kind, key } = ObjectKey::revocation(&key.key);
+        let key = ObjectKey::revocation(&key.key);
+        let last = head.state.get(&key).map(|last| before(last));
         Ok(Decision::Append(vec![Op {
             verb: Verb::Put,
-            kind,
-            key,
+            kind: key.kind,
+            key: key.key,
             body: Some(body.clone()),
             registration: None,
-            before: None,
+            before: last,
         }]))
     })
 }

@@ -66,7 +66,10 @@ pub struct Shard {
     /// Every key of `entries` once: the clock.
     order: VecDeque<Key>,
     bytes: usize,
+    /// That may be joined: the last one of each key.
     pub flights: HashMap<Key, Arc<Flight>, ByKey>,
+    /// All that are under way, those included that a revocation has put others in the place of.
+    pub calls: usize,
 }
 
 impl Remembered {

@@ -10,5 +10,6 @@ mod forwarding;
 mod patience;
 mod queueing;
 mod refusing;
+mod revoking;
 mod stage;
 mod switching;

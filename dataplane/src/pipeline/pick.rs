@@ -106,20 +106,28 @@ fn enter(
 }
 
 /// As `pick`, and waits for a place where the service lets requests wait. What it gives is of the table of then.
-pub async fn pick_in_turn(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
-    in_turn(views, admitted.service(), || pick(views, admitted, tried)).await
+/// `is_next`: its turn had come, and it had to be admitted again; others who wait are behind it.
+pub async fn pick_in_turn(
+    views: &Reader,
+    admitted: &Admitted,
+    tried: &Tried,
+    is_next: bool,
+) -> Result<Picked, Verdict> {
+    in_turn(views, admitted.service(), is_next, || pick(views, admitted, tried)).await
 }
 
 /// As `pick_internal`, and waits as `pick_in_turn` does.
 pub async fn pick_internal_in_turn(views: &Reader, service: &ServiceName, tried: &Tried) -> Result<Picked, Verdict> {
     let of_name = |view: &View| Some(view.pool(service)?.service().clone());
     let service = views.with(of_name).ok_or(Verdict::NoRoute)?;
-    in_turn(views, &service, || pick_internal(views, &service.name, tried)).await
+    let pick = || pick_internal(views, &service.name, tried);
+    in_turn(views, &service, false, pick).await
 }
 
 async fn in_turn(
     views: &Reader,
     service: &Service,
+    is_next: bool,
     pick: impl Fn() -> Result<Picked, Verdict>,
 ) -> Result<Picked, Verdict> {
     let care = &service.upstream_care;
@@ -128,7 +136,7 @@ async fn in_turn(
     let Some(shared) = limited else {
         return pick();
     };
-    if shared.queue().is_empty() {
+    if is_next || shared.queue().is_empty() {
         match pick() {
             Err(Verdict::Busy) => {}
             outcome => return outcome,
@@ -138,6 +146,9 @@ async fn in_turn(
     let until = tokio::time::Instant::now() + care.queue_for;
     let attempt = || Some(pick()).filter(|outcome| !matches!(outcome, Err(Verdict::Busy)));
     let outcome = shared.queue().wait(most, until, attempt).await;
+    if let Ok(Err(_)) = outcome {
+        shared.queue().free_one();
+    }
     outcome.unwrap_or(Err(Verdict::Busy))
 }
 

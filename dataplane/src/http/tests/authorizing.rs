@@ -7,14 +7,14 @@ use super::stage::*;
 
 const FIELDS: &str = r#","authorizer":"main""#;
 const TOKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{\"auth_token\": \"api\"}";
-const FAILED: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
+pub const FAILED: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
 
 /// By api:apikey, and what goes before its end.
-pub(super) fn get(path: &str, fields: &str) -> String {
+pub fn get(path: &str, fields: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YXBpOmFwaWtleQ==\r\n{fields}\r\n")
 }
 
-pub(super) struct Scene {
+pub struct Scene {
     pub stage: Stage,
     pub auth: Origin,
     pub origin: Origin,
@@ -23,7 +23,12 @@ pub(super) struct Scene {
 impl Scene {
     /// `main` with these further fields.
     pub async fn new(fields: &str) -> Scene {
-        let (stage, auth) = (Stage::with(FIELDS).await, Origin::new().await);
+        Scene::of(FIELDS, fields).await
+    }
+
+    /// With these fields of the service.
+    pub async fn of(service: &'static str, fields: &str) -> Scene {
+        let (stage, auth) = (Stage::with(service).await, Origin::new().await);
         let origin = stage.origin("a").await;
         stage.put(Kind::Service, "auth", r#"{"match":[],"retries":{"attempts":0}}"#);
         stage.put(Kind::Upstream, &format!("auth/{}", auth.address()), "{}");
@@ -40,7 +45,7 @@ impl Scene {
     }
 
     /// One client's request, let in: the head that the origin saw.
-    async fn passes(&self, request: &str) -> String {
+    pub async fn passes(&self, request: &str) -> String {
         let mut client = self.stage.client().await;
         let (mut upstream, head) = client.asks(request, &self.origin).await;
         upstream.send("HTTP/1.1 204 Fine\r\nConnection: close\r\n\r\n").await;
@@ -49,7 +54,7 @@ impl Scene {
     }
 
     /// As `passes`, once the authorizer has answered that.
-    async fn passes_by(&self, request: &str, answer: &str) -> String {
+    pub async fn passes_by(&self, request: &str, answer: &str) -> String {
         let mut client = self.stage.client().await;
         client.send(request).await;
         self.auth.answers(&closing(answer)).await;
@@ -76,7 +81,7 @@ impl Scene {
 }
 
 /// The next call comes on a connection of its own.
-pub(super) fn closing(answer: &str) -> String {
+pub fn closing(answer: &str) -> String {
     answer.replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
 

@@ -27,6 +27,7 @@ impl Wire {
     }
 
     fn written(&self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
+        self.signs.heads.wrote();
         match written {
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 self.signs.is_deaf.set(true);
@@ -53,7 +54,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         if wire.signs.is_deaf.get() {
-            return Poll::Ready(Ok(buf.len()));
+            return Poll::Ready(wire.written(Ok(buf.len()), buf.len()));
         }
         let written = ready!(Pin::new(&mut wire.stream).poll_write(cx, buf));
         Poll::Ready(wire.written(written, buf.len()))
@@ -67,7 +68,7 @@ impl AsyncWrite for Wire {
         let wire = self.get_mut();
         let bytes = bufs.iter().map(|buf| buf.len()).sum();
         if wire.signs.is_deaf.get() {
-            return Poll::Ready(Ok(bytes));
+            return Poll::Ready(wire.written(Ok(bytes), bytes));
         }
         let written = ready!(poll_write_gathered(&mut wire.stream, cx, bufs));
         Poll::Ready(wire.written(written, bytes))
@@ -78,7 +79,10 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let wire = self.get_mut();
+        ready!(Pin::new(&mut wire.stream).poll_flush(cx))?;
+        wire.signs.heads.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -46,7 +46,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The authorizer's timeout is for all of it. A question changes nothing, so that every upstream may be asked as often as
+/// The authorizer's timeout is for all of it, also for the end of a hold of its service. A question changes nothing, so that every upstream may be asked as often as
 /// the service's retries say.
 pub async fn call(desk: &Desk, authorizer: &Authorizer, question: &Question) -> Result<Understood, Failure> {
     let asking = ask(desk, authorizer, question);
@@ -60,7 +60,7 @@ async fn ask(desk: &Desk, authorizer: &Authorizer, question: &Question) -> Resul
     let mut tried = Tried::default();
     let mut failed = None;
     loop {
-        let picked = match pick_internal(&desk.views, &authorizer.service, &tried) {
+        let picked = match pick_internal(&desk.views, &authorizer.service, &tried).await {
             Ok(picked) => picked,
             Err(_) => return Err(failed.unwrap_or(Failure::NoUpstream)),
         };

@@ -75,6 +75,7 @@ pub async fn forward(
             Ok(answer) => return Ok(answer),
             Err(failure) if failure.is_stale && stale < STALE_MAX => {
                 stale += 1;
+                client.session.awaits_nothing();
                 admitted = admit_again(client, &mut outgoing).await?;
                 continue;
             }

@@ -99,7 +99,10 @@ impl Driver {
             let input = tokio::select! {
                 event = next_event(&mut self.link) => input(event),
                 // The sender lives in the views, which this holds.
-                _ = drains.changed() => Input::Draining(self.views.draining()),
+                _ = drains.changed() => {
+                    finished |= self.feed(self.held()).await?;
+                    Input::Draining(self.views.draining())
+                }
                 _ = passes.changed(), if !has_passed => {
                     has_passed = true;
                     continue;
@@ -124,6 +127,7 @@ impl Driver {
                 _ = ticks.tick() => {
                     finished |= self.feed(Input::Draining(self.views.draining())).await?;
                     finished |= self.feed(self.warming()).await?;
+                    finished |= self.feed(self.held()).await?;
                     Input::Tick
                 }
             };
@@ -150,6 +154,7 @@ impl Driver {
                 Output::Retire => {
                     self.views.retire(std::mem::take(&mut self.left));
                     queue.extend(self.subscriber.handle(self.warming(), boottime()));
+                    queue.extend(self.subscriber.handle(self.held(), boottime()));
                     Some(Input::Retired(self.views.draining()))
                 }
                 Output::Finished => {
@@ -168,6 +173,10 @@ impl Driver {
 
     fn warming(&self) -> Input {
         Input::Warming(self.views.checks().warming())
+    }
+
+    fn held(&self) -> Input {
+        Input::Held(self.views.held())
     }
 
     fn act(&mut self, output: Output) -> Option<Input> {

@@ -142,7 +142,7 @@ impl Endpoint {
     }
 
     /// As `enter`, for a health check: a hold lets it pass, and does not wait for it.
-    pub(super) fn enter_to_check(self: Arc<Endpoint>) -> Entered {
+    pub(crate) fn enter_to_check(self: Arc<Endpoint>) -> Entered {
         let lane = self.lanes.checks();
         self.enter_on(lane)
     }

@@ -21,7 +21,7 @@ fn a_hold_is_of_the_revision_that_put_it_last() {
         .apply(&[service("web", r#"{"match":[]}"#)], Revision(1))
         .table;
     let held_once = table.apply(&[hold("5s")], Revision(2));
-    assert_eq!(held_once.touched, [web.clone()]);
+    assert_eq!(held_once.touched, std::slice::from_ref(&web));
     assert_eq!(held(&held_once.table), Some((2, 5)));
     let entry = held_once.table.entry("web").unwrap();
     assert_eq!(entry.revision, Revision(1), "the service is as it was");

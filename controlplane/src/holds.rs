@@ -66,7 +66,7 @@ impl Holds {
 
     fn jitter(&self, revision: Revision) -> Duration {
         let mixed = (self.seed ^ revision.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        Duration::from_nanos(mixed * u64::from(JITTER.subsec_nanos()) >> 32)
+        Duration::from_nanos((mixed * u64::from(JITTER.subsec_nanos())) >> 32)
     }
 
     /// When the first of them is due.

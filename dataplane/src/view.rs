@@ -1,9 +1,11 @@
 //! What a worker decides by: the routing table and the endpoints behind it, swapped as one.
 //!
 //! A change comes in two steps. `Views::swap` makes the new table the one that every later decision reads; only then
-//! `Views::retire` forbids what it left out, so that a pick which meets a retired endpoint finds another table to look at.
+//! `Views::retire` forbids what it left out, so that a pick which meets a retired endpoint finds another table to look at,
+//! and takes the table's holds into force.
 
 mod draining;
+mod holding;
 mod pool;
 
 use std::cell::RefCell;
@@ -23,6 +25,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::draining::DrainingSet;
+pub use self::holding::Holding;
+use self::holding::Standing;
 pub use self::pool::{Candidate, Pool};
 use crate::authorizer::Asked;
 use crate::upstream::care::Care;
@@ -70,12 +74,14 @@ impl View {
     }
 }
 
-/// What a swap left without a place in the table.
+/// What a swap left without a place in the table, and how the services that it touched stand to holds.
 #[must_use = "endpoints keep their requests coming until they are retired"]
 #[derive(Default)]
 pub struct LeftOut {
     /// Each with the time that its requests are given.
     endpoints: Vec<(Arc<Endpoint>, Duration)>,
+    standings: Vec<Standing>,
+    is_whole: bool,
     has_admissions: bool,
 }
 
@@ -102,6 +108,7 @@ pub struct Views {
     draining: DrainingSet,
     drained: Arc<DrainSignal>,
     lease: Arc<LeaseEnd>,
+    holding: Arc<Holding>,
     checks: Arc<Checks>,
     /// There is a table: what a later one brings came live.
     is_started: AtomicBool,
@@ -133,6 +140,7 @@ impl Views {
             draining: DrainingSet::default(),
             drained,
             lease: Arc::default(),
+            holding: Arc::default(),
             checks: Arc::default(),
             is_started: AtomicBool::new(false),
         })
@@ -142,7 +150,7 @@ impl Views {
     pub fn swap(&self, table: Table) -> LeftOut {
         let before = self.now();
         let all = table.entries().chain(before.table.entries());
-        let names: HashSet<&ServiceName> = all
+        let mut names: HashSet<&ServiceName> = all
             .filter(|entry| {
                 let name = entry.service.name.as_str();
                 let (old, new) = (before.table.entry(name), table.entry(name));
@@ -150,6 +158,7 @@ impl Views {
             })
             .map(|entry| &entry.service.name)
             .collect();
+        names.extend(table.all_held().chain(before.table.all_held()).map(|(name, _)| name));
         let names: Vec<ServiceName> = names.into_iter().cloned().collect();
         self.replace(table, &names, before.era + 1)
     }
@@ -168,6 +177,8 @@ impl Views {
         let mut pools = before.pools.clone();
         let mut left = LeftOut {
             endpoints: Vec::new(),
+            standings: Vec::with_capacity(touched.len()),
+            is_whole: era != before.era,
             has_admissions: era != before.era || !table.shares_authorities_with(&before.table),
         };
         for name in touched {
@@ -181,6 +192,11 @@ impl Views {
                 left.endpoints.extend(endpoints.map(|endpoint| (endpoint, drain)));
                 left.has_admissions |= new.as_deref().is_none_or(|new| new.revision() != old.revision());
             }
+            let care = new.as_ref().map(|new| new.care().clone());
+            left.standings.push(Standing {
+                service: name.clone(),
+                held: table.held(name).zip(care),
+            });
             match new {
                 Some(pool) => pools.insert(name.clone(), pool),
                 None => pools.remove(name),
@@ -197,17 +213,18 @@ impl Views {
         left
     }
 
-    /// No request is sent to them from now on. Their idle connections close, what is in flight goes on until it ends or
+    /// No request is sent to them from now on, nor to services that are held. Their idle connections close, what is in flight goes on until it ends or
     /// the time for draining is over, and until then they are in `draining`.
     pub fn retire(&self, left: LeftOut) {
         self.retire_at(left, Instant::now());
     }
 
-    /// As `retire`, with the time for draining counted from `now`.
+    /// As `retire`, with the time for draining, and of holds, counted from `now`.
     pub fn retire_at(&self, left: LeftOut, now: Instant) {
         for (endpoint, _) in &left.endpoints {
             endpoint.retire();
         }
+        self.holding.follow(left.standings, left.is_whole, now);
         let mut busy = Vec::new();
         for (endpoint, drain) in left.endpoints {
             endpoint.retired_token().cancel();
@@ -226,7 +243,43 @@ impl Views {
         self.draining.level()
     }
 
-    /// Sees a new value whenever the set of what drains may have changed; counts alone are no change.
+    /// Every hold that is in force, with what is in flight at its service's upstreams: a level, true at this moment.
+    pub fn held(&self) -> Vec<message::Held> {
+        let in_force = self.holding.in_force();
+        if in_force.is_empty() {
+            return Vec::new();
+        }
+        let view = self.now();
+        let held = in_force.into_iter().map(|(service, revision)| message::Held {
+            busy: view.pool(&service).map(|pool| pool.busy()).unwrap_or_default(),
+            service: service.shared(),
+            revision,
+        });
+        held.collect()
+    }
+
+    /// Ends holds whose time is over; says when the next is due.
+    pub fn end_overdue(&self, now: Instant) -> Option<Instant> {
+        let (any, next) = self.holding.end_overdue(now);
+        if any {
+            self.drained.send_modify(|times| *times = times.wrapping_add(1));
+        }
+        next
+    }
+
+    /// Does so whenever one is due, until `stop`.
+    pub async fn keep_ending(self: Arc<Views>, stop: CancellationToken) {
+        loop {
+            let due = self.end_overdue(Instant::now());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.holding.begun() => {}
+                () = sleep_until(due) => {}
+            }
+        }
+    }
+
+    /// Sees a new value whenever the set of what drains, or is held, may have changed; counts alone are no change.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.drained.subscribe()
     }
@@ -242,16 +295,10 @@ impl Views {
         loop {
             changed.borrow_and_update();
             let due = self.cut_overdue(Instant::now());
-            let due = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = changed.changed() => {}
-                () = due => {}
+                () = sleep_until(due) => {}
             }
         }
     }
@@ -265,12 +312,17 @@ impl Views {
         Reader {
             cache: RefCell::new(Cache::new(self.current.clone())),
             lease: self.lease.clone(),
+            holding: self.holding.clone(),
         }
     }
 
     /// No request may be sent to an upstream after that.
     pub fn send_until(&self, end: Option<Time>) {
         self.lease.0.store(end.map_or(NEVER, Time::as_nanos), Ordering::Relaxed);
+    }
+
+    pub fn holding(&self) -> &Holding {
+        &self.holding
     }
 
     pub fn names(&self) -> &Arc<Names> {
@@ -300,16 +352,28 @@ impl Views {
     }
 }
 
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A worker's own way to the view of now: a look costs one load, unless it has been swapped since the last.
 pub struct Reader {
     cache: RefCell<Cache<Arc<ArcSwap<View>>, Arc<View>>>,
     lease: Arc<LeaseEnd>,
+    holding: Arc<Holding>,
 }
 
 impl Reader {
     /// Hands over the view of now. `look` decides at once and keeps nothing; it must not call `with` itself.
     pub fn with<R>(&self, look: impl FnOnce(&View) -> R) -> R {
         look(self.cache.borrow_mut().load())
+    }
+
+    pub fn holding(&self) -> &Holding {
+        &self.holding
     }
 
     /// Whether requests may still be sent, by the clock of now.

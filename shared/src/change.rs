@@ -68,6 +68,8 @@ pub enum Kind {
     Authorizer,
     /// The last one of an authorizer, whose name is its key.
     Revocation,
+    /// Of a service, whose name is its key: its requests wait.
+    Hold,
     /// Written by a newer version: kept as it is, and refused by name where it would have to be understood.
     Unknown(Arc<str>),
 }
@@ -81,6 +83,7 @@ impl Kind {
             Kind::Succession => "succession",
             Kind::Authorizer => "authorizer",
             Kind::Revocation => "revocation",
+            Kind::Hold => "hold",
             Kind::Unknown(name) => name,
         }
     }
@@ -100,6 +103,7 @@ impl From<&str> for Kind {
             "succession" => Kind::Succession,
             "authorizer" => Kind::Authorizer,
             "revocation" => Kind::Revocation,
+            "hold" => Kind::Hold,
             other => Kind::Unknown(other.into()),
         }
     }
@@ -159,6 +163,13 @@ impl ObjectKey {
         ObjectKey {
             kind: Kind::Revocation,
             key: authorizer.into(),
+        }
+    }
+
+    pub fn hold(service: &str) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::Hold,
+            key: service.into(),
         }
     }
 

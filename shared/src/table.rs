@@ -7,6 +7,7 @@ mod authority;
 mod claims;
 mod conditions;
 mod entry;
+mod holds;
 mod hosts;
 mod index;
 mod paths;
@@ -25,6 +26,7 @@ use imbl::OrdMap;
 pub use apply::Applied;
 pub use authority::Authority;
 pub use entry::{Entry, Registered};
+pub use holds::Held;
 pub use query::{Headers, Query};
 pub use refusal::{Cause, Refusal};
 
@@ -33,6 +35,7 @@ use crate::model::{Address, ServiceName, UpstreamId, host, path};
 use authority::Authorities;
 use claims::Claims;
 use entry::Entries;
+use holds::Holds;
 use hosts::Hosts;
 use upstreams::Upstreams;
 
@@ -43,6 +46,7 @@ pub struct Table {
     claims: Claims,
     upstreams: Upstreams,
     authorities: Authorities,
+    holds: Holds,
     refused: OrdMap<ObjectKey, Refusal>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use shared::change::{Kind, ObjectKey, Revision};
-use shared::model::{AuthorizerName, Invalid};
+use shared::model::{AuthorizerName, Hold, Invalid};
 
 use crate::changelog::Head;
 
@@ -68,6 +68,10 @@ pub fn current(head: &Head, key: &ObjectKey) -> Value {
                 authority.map(|authority| authority.authorizer.document()),
                 vec![("name", &*key.key)],
             )
+        }
+        (Kind::Hold, _) => {
+            let hold = Hold::parse(object.body.as_str()).ok();
+            (hold.map(|hold| hold.document()), vec![("service", &*key.key)])
         }
         _ => (
             head.table.entry(&key.key).map(|entry| entry.service.document()),

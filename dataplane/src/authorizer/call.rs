@@ -49,7 +49,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The authorizer's timeout is for all of it. A question changes nothing, so that every upstream may be asked as often as
+/// The authorizer's timeout is for all of it, also for the end of a hold of its service. A question changes nothing, so that every upstream may be asked as often as
 /// the service's retries say.
 pub async fn call(desk: &Desk, authorizer: &Authorizer, question: &Question) -> Result<Understood, Failure> {
     let deadline = Instant::now() + authorizer.timeout;

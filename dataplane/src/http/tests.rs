@@ -7,6 +7,7 @@ mod bodies;
 mod ending;
 mod failing;
 mod forwarding;
+mod holding;
 mod patience;
 mod queueing;
 mod refusing;

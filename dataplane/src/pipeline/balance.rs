@@ -15,8 +15,11 @@ use crate::view::{Candidate, Pool};
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One that was tried is chosen again only while no other is left, one that is warming or ejected only while nothing else
-/// is, and one that is down never. Weight 0 takes nothing.
+/// is, and one that is down never. Weight 0 takes nothing. While the service is held nothing is chosen, however they are.
 pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
+    if pool.care().is_held() {
+        return Err(Verdict::Held);
+    }
     let (all, service) = (pool.candidates(), pool.service());
     let most = service.upstream_care.max_in_flight;
     for standing in [Standing::Up, Standing::Warming, Standing::Ejected] {

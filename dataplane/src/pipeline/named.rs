@@ -38,16 +38,18 @@ const NOBODY: Verdict = Verdict::NoUpstream {
     retry_after: balance::RETRY_AFTER,
 };
 
-/// The least loaded of those that stand best, by chance where several are; one that was tried only while no other is left.
+/// The least loaded of those that stand best, by chance where several are; one that was tried only while no other is left,
+/// and one of a service that is held never.
 fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    let usable: Vec<(&Pool, &Candidate, Standing)> = addresses
-        .iter()
-        .filter_map(|address| at(view, address, service))
+    let registered = addresses.iter().filter_map(|address| at(view, address, service));
+    let (held, free): (Vec<_>, Vec<_>) = registered.partition(|(pool, _)| pool.care().is_held());
+    let usable: Vec<(&Pool, &Candidate, Standing)> = free
+        .into_iter()
         .map(|(pool, candidate)| (pool, candidate, standing(&candidate.endpoint)))
         .filter(|(_, candidate, standing)| candidate.weight > 0 && *standing != Standing::Down)
         .collect();
     if usable.is_empty() {
-        return Err(NOBODY);
+        return Err(if held.is_empty() { NOBODY } else { Verdict::Held });
     }
     let with_room = turned(&usable).filter(|(pool, candidate, _)| {
         let most = pool.service().upstream_care.max_in_flight;

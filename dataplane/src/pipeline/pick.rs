@@ -1,7 +1,9 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shared::model::{Service, ServiceName};
+use shared::model::{Hold, Service, ServiceName};
+use tokio::time::timeout_at;
 
 use super::{Admitted, Verdict, balance, named};
 use crate::upstream::endpoint::{Endpoint, InFlight};
@@ -55,8 +57,9 @@ impl Picked {
 }
 
 /// Chooses an upstream on the view of now, at every attempt, and counts the request in: choose, enter, confirm. An
-/// endpoint that was retired in between is left again, and the view of then has others. Where the end of its lease stops the
-/// proxy, the clock is asked each time: one that was stopped itself wakes with a table that nobody stands by any more.
+/// endpoint that was retired in between is left again, and the view of then has others; so is one whose service is held
+/// since. Where the end of its lease stops the proxy, the clock is asked each time: one that was stopped itself wakes with
+/// a table that nobody stands by any more.
 pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
     enter(views, tried.is_empty(), |view| {
         let chosen = choose(view, admitted, tried)?;
@@ -105,8 +108,8 @@ fn enter(
     })
 }
 
-/// As `pick`, and waits for a place where the service lets requests wait. What it gives is of the table of then.
-/// `is_next`: its turn had come, and it had to be admitted again; others who wait are behind it.
+/// As `pick`, and waits: for the end of a hold, and for a place where the service lets requests wait. What it gives is of
+/// the table of then. `is_next`: its turn had come, and it had to be admitted again; others who wait are behind it.
 pub async fn pick_in_turn(
     views: &Reader,
     admitted: &Admitted,
@@ -125,6 +128,40 @@ pub async fn pick_internal_in_turn(views: &Reader, service: &ServiceName, tried:
 }
 
 async fn in_turn(
+    views: &Reader,
+    service: &Service,
+    is_next: bool,
+    pick: impl Fn() -> Result<Picked, Verdict>,
+) -> Result<Picked, Verdict> {
+    match in_queue(views, service, is_next, &pick).await {
+        // Hardly ever: no part of what every request carries along.
+        Err(Verdict::Held) => Box::pin(outlast(views, async || in_queue(views, service, false, &pick).await)).await,
+        outcome => outcome,
+    }
+}
+
+/// Waits for the end of a hold, and picks again; as often as there is another one.
+async fn outlast(views: &Reader, attempt: impl AsyncFn() -> Result<Picked, Verdict>) -> Result<Picked, Verdict> {
+    let Some(_waiting) = views.holding().join() else {
+        return Err(Verdict::Held);
+    };
+    // Though it be renewed again and again.
+    let until = tokio::time::Instant::now() + Hold::MOST;
+    loop {
+        // Heard from now on, and tried after that: an end in between is not missed.
+        let mut ended = pin!(views.holding().ended());
+        ended.as_mut().enable();
+        match attempt().await {
+            Err(Verdict::Held) => {}
+            outcome => return outcome,
+        }
+        if timeout_at(until, ended).await.is_err() {
+            return Err(Verdict::Held);
+        }
+    }
+}
+
+async fn in_queue(
     views: &Reader,
     service: &Service,
     is_next: bool,
@@ -157,12 +194,10 @@ pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<End
     if !admitted.is_of(view) {
         return Err(Verdict::Stale);
     }
+    let pool = view.pool(&admitted.service().name).ok_or(Verdict::Stale)?;
     match admitted.grant().and_then(|grant| grant.target.as_ref()) {
+        Some(_) if pool.care().is_held() => Err(Verdict::Held),
         Some(target) => named::choose(view, target, admitted, tried),
-        None => balance::choose(
-            view.pool(&admitted.service().name).ok_or(Verdict::Stale)?,
-            admitted.key(),
-            tried,
-        ),
+        None => balance::choose(pool, admitted.key(), tried),
     }
 }

@@ -108,7 +108,10 @@ impl Driver {
             let input = tokio::select! {
                 event = next_event(&mut self.link) => input(event),
                 // The sender lives in the views, which this holds.
-                _ = drains.changed() => Input::Draining(self.views.draining()),
+                _ = drains.changed() => {
+                    finished |= self.feed(self.held()).await?;
+                    Input::Draining(self.views.draining())
+                }
                 _ = passes.changed(), if !has_passed => {
                     has_passed = true;
                     continue;
@@ -137,6 +140,7 @@ impl Driver {
                 _ = ticks.tick() => {
                     finished |= self.feed(Input::Draining(self.views.draining())).await?;
                     finished |= self.feed(self.warming()).await?;
+                    finished |= self.feed(self.held()).await?;
                     Input::Tick
                 }
             };
@@ -169,6 +173,7 @@ impl Driver {
                         None
                     } else {
                         queue.extend(self.subscriber.handle(self.warming(), boottime()));
+                        queue.extend(self.subscriber.handle(self.held(), boottime()));
                         Some(Input::Retired(self.views.draining()))
                     }
                 }
@@ -188,6 +193,10 @@ impl Driver {
 
     fn warming(&self) -> Input {
         Input::Warming(self.views.checks().warming())
+    }
+
+    fn held(&self) -> Input {
+        Input::Held(self.views.held())
     }
 
     fn act(&mut self, output: Output) -> Option<Input> {

@@ -1,5 +1,6 @@
 //! What a proxy knows of a service's upstreams together. It outlives every swap that leaves the service in the table.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ pub struct Care {
     budget: Budget,
     ejections: Mutex<Ejections>,
     queue: Queue,
+    is_held: AtomicBool,
 }
 
 #[derive(Default)]
@@ -30,7 +32,17 @@ impl Care {
             budget: Budget::new(workers),
             ejections: Mutex::default(),
             queue: Queue::default(),
+            is_held: AtomicBool::new(false),
         }
+    }
+
+    /// Whether new requests of the service wait. Sequentially consistent, as `Entered::confirm` needs it.
+    pub fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_held(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::SeqCst);
     }
 
     pub fn budget(&self) -> &Budget {

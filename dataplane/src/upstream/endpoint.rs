@@ -33,7 +33,7 @@ impl Identity {
     }
 }
 
-/// Wakes whoever reports what drains.
+/// Wakes whoever reports what drains, or is held.
 pub(crate) type DrainSignal = watch::Sender<u64>;
 
 pub struct Endpoint {
@@ -113,6 +113,11 @@ impl Endpoint {
         self.lanes.sum()
     }
 
+    /// Those of them that are no health checks.
+    pub fn requests(&self) -> u64 {
+        self.lanes.requests()
+    }
+
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
     }
@@ -140,6 +145,16 @@ impl Endpoint {
     /// The second step of the hand-over: counts the caller in, on its own worker's cell.
     pub fn enter(self: Arc<Endpoint>) -> Entered {
         let lane = self.lanes.here();
+        self.enter_on(lane)
+    }
+
+    /// As `enter`, for a health check: a hold lets it pass, and does not wait for it.
+    pub(crate) fn enter_to_check(self: Arc<Endpoint>) -> Entered {
+        let lane = self.lanes.checks();
+        self.enter_on(lane)
+    }
+
+    fn enter_on(self: Arc<Endpoint>, lane: usize) -> Entered {
         self.lanes.enter(lane);
         Entered(InFlight {
             endpoint: self,
@@ -158,18 +173,23 @@ impl Endpoint {
 #[must_use = "dropping it undoes the step"]
 pub struct Entered(InFlight);
 
-/// The endpoint was retired before it was entered: choose again, on the table of now.
+/// What had come to the endpoint before it was entered: choose again, on the table of now.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Retired;
+pub enum Overtaken {
+    Retired,
+    /// Its service is held.
+    Held,
+}
 
 impl Entered {
     /// The third step. Counting in and setting `retired` are sequentially consistent, and each side looks at the other's
     /// word only after its own: either this sees `retired`, or whoever retires sees the count. So once an endpoint is
-    /// retired and its sum has been zero, nobody is confirmed on it any more.
-    pub fn confirm(self) -> Result<InFlight, Retired> {
-        match self.0.endpoint.is_retired() {
-            true => Err(Retired),
-            false => Ok(self.0),
+    /// retired and its sum has been zero, nobody is confirmed on it any more. Likewise for a hold, while it is in force.
+    pub fn confirm(self) -> Result<InFlight, Overtaken> {
+        match &self.0 {
+            InFlight { endpoint, .. } if endpoint.is_retired() => Err(Overtaken::Retired),
+            entered if entered.is_held() => Err(Overtaken::Held),
+            _ => Ok(self.0),
         }
     }
 }
@@ -189,6 +209,11 @@ pub struct Full;
 impl InFlight {
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// Whether a hold is in force for it.
+    fn is_held(&self) -> bool {
+        self.endpoint.care.is_held() && self.lane != self.endpoint.lanes.checks()
     }
 
     /// Takes one of `most` places, over all workers. They are counted together, and never beyond.
@@ -211,8 +236,12 @@ impl Drop for InFlight {
             self.endpoint.care.queue().free_one();
         }
         self.endpoint.lanes.leave(self.lane);
-        // In this order, like `confirm`: whoever retires after this sees the lower count by itself.
-        if self.endpoint.is_retired() && self.endpoint.in_flight() == 0 {
+        // In this order, like `confirm`: whoever retires or holds after this sees the lower count by itself.
+        let is_last = || match self.endpoint.is_retired() {
+            true => self.endpoint.in_flight() == 0,
+            false => self.is_held() && self.endpoint.requests() == 0,
+        };
+        if is_last() {
             self.endpoint
                 .drained
                 .send_modify(|times| *times = times.wrapping_add(1));

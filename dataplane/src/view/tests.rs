@@ -1,3 +1,5 @@
+mod holding;
+
 use std::time::Duration;
 
 use shared::change::Kind;

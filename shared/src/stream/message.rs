@@ -41,6 +41,10 @@ pub enum Down {
 pub const QUERY: &str = "query";
 /// Registrations in a level that have not passed their health check; what is beyond is only counted.
 pub const WARMING_MAX: usize = 1_000;
+/// Services held at a time, everywhere.
+pub const HELD_MAX: usize = 1_000;
+/// Upstreams that are named for each of them; who waits wants to know that there is one.
+pub const BUSY_MAX: usize = 100;
 /// Entries of an answer to a query; what is beyond is only counted.
 pub const UPSTREAMS_MAX: usize = 1_000;
 
@@ -89,6 +93,8 @@ pub struct Level {
     /// How many of them the list leaves out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warming_more: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -103,6 +109,7 @@ impl Level {
             && self.draining == other.draining
             && self.warming == other.warming
             && self.warming_more == other.warming_more
+            && self.held == other.held
     }
 }
 
@@ -134,6 +141,24 @@ pub struct Warming {
     pub registration: Revision,
     /// Outcome of the last check, for people.
     pub last: Arc<str>,
+}
+
+/// A hold that is in force: its service's requests wait here. It is not named any more once it is resumed or its time is
+/// over, whatever the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub service: Arc<str>,
+    /// Of the hold.
+    pub revision: Revision,
+    /// Upstreams that may be chosen and have something in flight, the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub busy: Vec<Busy>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Busy {
+    pub id: Arc<str>,
+    pub in_flight: u64,
 }
 
 /// How upstreams are is asked for when somebody wants to know. In the level it would travel every second, for all of them.

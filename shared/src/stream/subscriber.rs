@@ -187,6 +187,7 @@ impl Subscriber {
                 self.say_goodbye(out);
             }
             Input::Warming(warming) => self.warming(warming, now, out),
+            Input::Held(held) => self.held(held, now, out),
             Input::Seen(_) | Input::Stopping | Input::Drained => {}
         }
         self.next_cycle(now, out);

@@ -415,3 +415,67 @@ fn where_a_forwarded_request_is_sent_is_said_to_one_client_alone() {
         }
     });
 }
+
+#[test]
+fn a_call_waits_for_a_held_authorizer_within_its_time() {
+    story(async || {
+        let scene = Scene::new("").await;
+        scene.stage.put(Kind::Hold, "auth", "{}");
+        let mut client = scene.stage.client().await;
+        client.send(&get("/", "")).await;
+        scene.stage.held(1).await;
+        scene.auth.is_left_alone().await;
+        scene.stage.delete(Kind::Hold, "auth");
+        scene.auth.answers(&closing(TOKEN)).await;
+        scene.origin.answers(OK).await;
+        assert_eq!(client.message().await.status(), "200");
+
+        let hurried = r#"{"service":"auth","timeout":"20ms"}"#;
+        scene.stage.put(Kind::Authorizer, "main", hurried);
+        scene.stage.put(Kind::Hold, "auth", "{}");
+        let told = scene.told(&get("/", "")).await;
+        told.is_problem(503, "authorizer-unavailable");
+        scene.stage.held(0).await;
+    });
+}
+
+#[test]
+fn where_a_grant_points_may_be_held_as_well() {
+    story(async || {
+        let scene = Scene::new("").await;
+        scene.stage.put(Kind::Service, "named", r#"{"match":[]}"#);
+        let named = Origin::new().await;
+        let key = format!("named/{}", named.address());
+        scene.stage.put(Kind::Upstream, &key, "{}");
+        for upstream in ["named".to_owned(), named.address()] {
+            scene.stage.put(Kind::Hold, "named", "{}");
+            let mut client = scene.stage.client().await;
+            client.send(&get(&format!("/{upstream}"), "")).await;
+            let grant = format!(r#"{{"auth_token": "api", "upstream": "{upstream}"}}"#);
+            let grant = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{grant}", grant.len());
+            scene.auth.answers(&closing(&grant)).await;
+            scene.stage.held(1).await;
+            scene.stage.delete(Kind::Hold, "named");
+            named.answers(&closing(OK)).await;
+            assert_eq!(client.message().await.status(), "200");
+        }
+    });
+}
+
+#[test]
+fn who_was_revoked_while_it_waited_is_asked_again() {
+    story(async || {
+        let scene = Scene::new("").await;
+        scene.passes_by(&get("/", ""), TOKEN).await;
+        scene.stage.put(Kind::Hold, "web", "{}");
+        let mut client = scene.stage.client().await;
+        client.send(&get("/", "")).await;
+        scene.stage.held(1).await;
+        scene.revoke("{}");
+        scene.stage.delete(Kind::Hold, "web");
+        let refusal = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+        scene.auth.answers(&closing(refusal)).await;
+        assert_eq!(client.message().await.status(), "403");
+        scene.origin.is_left_alone().await;
+    });
+}

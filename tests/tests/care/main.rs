@@ -3,6 +3,7 @@
 
 mod checks;
 mod failing;
+mod knobs;
 mod seeing;
 mod starting;
 

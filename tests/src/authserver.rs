@@ -1,7 +1,7 @@
 //! A small authorization server: a file of users, asked in any style.
 //!
 //! Each line is `user:password auth_token`, and may go on with the `upstream` of its answers. The file is read at every
-//! question, so that whoever is taken out of it is refused from then on.
+//! question, so that whoever is taken out of it is refused from then on. `/healthz` is always well.
 
 use std::io;
 use std::net::SocketAddr;
@@ -99,6 +99,13 @@ async fn connection(mut connection: Connection, users: &Path, asked: &Asked) -> 
     while let Some((line, fields)) = connection.reader.request().await? {
         let body = Body::of_request(&fields)?.all(&mut connection.reader).await?;
         let question = Question { line, fields, body };
+        if question.line.path() == "/healthz" {
+            connection
+                .writer
+                .send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await?;
+            continue;
+        }
         asked.0.fetch_add(1, SeqCst);
         let listed = std::fs::read_to_string(users)?;
         let answer = match (grant(&listed, &question), shown(&question)) {

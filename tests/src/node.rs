@@ -132,6 +132,11 @@ impl Node {
         self.process.running()
     }
 
+    /// In bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
     pub fn lines(&self) -> Vec<String> {
         self.process.lines()
     }

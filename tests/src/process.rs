@@ -86,6 +86,15 @@ impl Process {
         self.line(command, from, |line| Some(line.to_owned())).await
     }
 
+    /// The most memory that it has had so far, in bytes, as the kernel counts it.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_else(|error| panic!("{}: {error}", self.label));
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.expect("the kernel tells of it in kB") * 1024
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.label));

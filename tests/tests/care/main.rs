@@ -5,6 +5,7 @@ mod checks;
 mod failing;
 mod knobs;
 mod seeing;
+mod spreading;
 mod starting;
 
 use std::net::SocketAddr;

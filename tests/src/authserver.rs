@@ -50,6 +50,11 @@ impl Authserver {
         }
     }
 
+    /// Where it lies, built now.
+    pub fn binary() -> PathBuf {
+        binary::authserver().get_program().into()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -124,12 +129,15 @@ async fn connection(mut connection: Connection, users: &Path, asked: &Asked) -> 
 /// The body is for `json` and `query`, the field for `forward`.
 fn granted(grant: &Value) -> String {
     let token = grant["auth_token"].as_str().unwrap_or_default();
-    let body = grant.to_string();
-    let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nx-vulcan-auth-token: {token}\r\ncontent-length: {length}\r\n\r\n{body}")
+    let fields = format!("x-vulcan-auth-token: {token}\r\ncontent-type: application/json\r\n");
+    whole("200 OK", &fields, &grant.to_string())
 }
 
 fn refused(status: &str, fields: &str, body: &str) -> String {
+    whole(status, &format!("{fields}content-type: text/plain\r\n"), body)
+}
+
+fn whole(status: &str, fields: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\n{fields}content-length: {}\r\n\r\n{body}",
         body.len()

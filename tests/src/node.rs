@@ -137,6 +137,11 @@ impl Node {
         self.process.peak_memory()
     }
 
+    /// Whether its memory holds this text; none where the kernel lets nobody look.
+    pub fn remembers(&self, text: &str) -> Option<bool> {
+        self.process.remembers(text.as_bytes())
+    }
+
     pub fn lines(&self) -> Vec<String> {
         self.process.lines()
     }

@@ -138,3 +138,38 @@ async fn nothing_of_them_is_written_anywhere() {
         "nothing is found at all"
     );
 }
+
+/// What a core of the process would hold: a token as long as it is remembered, a password only while it is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_password_stays_in_memory() {
+    let world = World::new();
+    let up = world.up(&["--workers", "1"]).await;
+    let auth = Recorder::start(answer).await;
+    crate::guard(&up.api(), auth.address, json!({})).await;
+    let ask = async |user: &str, password: &str| {
+        let credentials = basic::encode(format!("{user}:{password}").as_bytes());
+        let request = Request::new("GET", "/bytes?n=9", "web").with("authorization", &credentials);
+        Api::new(up.http()).send(&request).await.status
+    };
+    for style in ["json", "query"] {
+        up.api()
+            .patch("/v1/authorizers/main", json!({"style": style}))
+            .await
+            .live();
+        assert_eq!(ask("user", PASSWORD).await, 200);
+        match up.remembers(TOKEN) {
+            None => return eprintln!("not run: the kernel lets nobody look into a process"),
+            Some(is_found) => assert!(is_found, "the search finds nothing"),
+        }
+        let encoded = basic::encode(format!("user:{PASSWORD}").as_bytes());
+        let forms = [PASSWORD.to_owned(), PASSWORD.replace('-', "%2D"), encoded];
+        let mut others = 0;
+        // Buffers of sockets and parsers are others' next.
+        eventually("it is overwritten", async || {
+            others += 1;
+            assert_eq!(ask("other", &format!("{BEARER}-{others}")).await, 200);
+            forms.iter().all(|form| up.remembers(form) == Some(false))
+        })
+        .await;
+    }
+}

@@ -1,7 +1,7 @@
 //! A small authorization server: a file of users, asked in any style.
 //!
 //! Each line is `user:password auth_token`, and may go on with the `upstream` of its answers. The file is read at every
-//! question, so that whoever is taken out of it is refused from then on.
+//! question, so that whoever is taken out of it is refused from then on. `/healthz` is always well.
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,6 +48,11 @@ impl Authserver {
             address: address.await,
             process,
         }
+    }
+
+    /// Where it lies, built now.
+    pub fn binary() -> PathBuf {
+        binary::authserver().get_program().into()
     }
 
     /// SIGKILL.
@@ -99,6 +104,13 @@ async fn connection(mut connection: Connection, users: &Path, asked: &Asked) -> 
     while let Some((line, fields)) = connection.reader.request().await? {
         let body = Body::of_request(&fields)?.all(&mut connection.reader).await?;
         let question = Question { line, fields, body };
+        if question.line.path() == "/healthz" {
+            connection
+                .writer
+                .send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await?;
+            continue;
+        }
         asked.0.fetch_add(1, SeqCst);
         let listed = std::fs::read_to_string(users)?;
         let answer = match (grant(&listed, &question), shown(&question)) {
@@ -117,12 +129,15 @@ async fn connection(mut connection: Connection, users: &Path, asked: &Asked) -> 
 /// The body is for `json` and `query`, the field for `forward`.
 fn granted(grant: &Value) -> String {
     let token = grant["auth_token"].as_str().unwrap_or_default();
-    let body = grant.to_string();
-    let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nx-vulcan-auth-token: {token}\r\ncontent-length: {length}\r\n\r\n{body}")
+    let fields = format!("x-vulcan-auth-token: {token}\r\ncontent-type: application/json\r\n");
+    whole("200 OK", &fields, &grant.to_string())
 }
 
 fn refused(status: &str, fields: &str, body: &str) -> String {
+    whole(status, &format!("{fields}content-type: text/plain\r\n"), body)
+}
+
+fn whole(status: &str, fields: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\n{fields}content-length: {}\r\n\r\n{body}",
         body.len()

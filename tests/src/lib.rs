@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod process;
 pub mod relay;
 pub mod script;
+pub mod tour;
 pub mod wire;
 pub mod world;
 

@@ -166,17 +166,20 @@ pub struct Busy {
 pub struct Query {
     /// Stands in the answer.
     pub id: u64,
-    /// None: of all services. A proxy that is older than this field takes it for that, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of: Option<Of>,
+    /// None: of all services. A proxy that is older than what stands there takes it for that, too.
+    #[serde(flatten)]
+    pub about: Option<About>,
 }
 
-/// One service's upstreams, in the order of their ids.
+/// Some of the upstreams, in an order, from behind a place in it; an empty one: from the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Of {
-    pub service: Arc<str>,
-    /// Beginning behind this id; empty: with the first.
-    pub after: Arc<str>,
+pub enum About {
+    /// One service's, by their ids.
+    #[serde(rename = "of")]
+    Service { service: Arc<str>, after: Arc<str> },
+    /// All that are registered at one address, by `service/id`.
+    #[serde(rename = "at")]
+    Address { address: Arc<str>, after: Arc<str> },
 }
 
 /// How the upstreams are that requests may be sent to, at one moment: of all services first those that are not up, then
@@ -238,4 +241,38 @@ pub struct Beat {
     /// `sent` of the last state that was read from this proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_about_one_thing_or_about_all() {
+        let about = [
+            (None, r#"{"id":7}"#),
+            (
+                Some(About::Service {
+                    service: "web".into(),
+                    after: "a".into(),
+                }),
+                r#"{"id":7,"of":{"service":"web","after":"a"}}"#,
+            ),
+            (
+                Some(About::Address {
+                    address: "a:1".into(),
+                    after: "b".into(),
+                }),
+                r#"{"id":7,"at":{"address":"a:1","after":"b"}}"#,
+            ),
+        ];
+        for (about, text) in about {
+            let query = Query { id: 7, about };
+            assert_eq!(serde_json::to_string(&query).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Query>(text).unwrap(), query);
+        }
+        // Of what it does not know a reader knows nothing: it answers for all.
+        let later = serde_json::from_str::<Query>(r#"{"id":7,"by":{"colour":"red"}}"#);
+        assert_eq!(later.unwrap(), Query { id: 7, about: None });
+    }
 }

@@ -104,6 +104,11 @@ impl Recorder {
         self.asked.most.load(SeqCst)
     }
 
+    /// How many questions are open now.
+    pub fn open(&self) -> usize {
+        self.asked.now.load(SeqCst)
+    }
+
     #[track_caller]
     pub fn last(&self) -> Question {
         self.asked.lock().last().cloned().expect("it was asked")

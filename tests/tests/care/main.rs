@@ -3,12 +3,16 @@
 
 mod checks;
 mod failing;
+mod knobs;
+mod seeing;
+mod spreading;
 mod starting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use vulcan_tests::api::Api;
@@ -117,15 +121,16 @@ async fn health(api: &Api, proxy: &str, upstream: &str) -> String {
 async fn listed(api: &Api, service: &str, upstream: &str) -> Vec<String> {
     let path = format!("/v1/services/{service}/upstreams?status=true");
     let list = api.get(&path).await.expect(200).body;
-    let items = list["items"].as_array().unwrap().iter();
-    let one = items.clone().find(|item| item["id"] == upstream).unwrap();
-    let told = one["status"].as_array().unwrap().iter();
-    told.map(|told| {
-        format!(
-            "{} {}",
-            told["proxy"].as_str().unwrap(),
-            told["health"].as_str().unwrap_or("–")
-        )
-    })
-    .collect()
+    let mut items = list["items"].as_array().unwrap().iter();
+    told(items.find(|item| item["id"] == upstream).unwrap())
+}
+
+/// By proxy, what an item of a list with `?status=true` says of its health.
+fn told(item: &Value) -> Vec<String> {
+    let status = item["status"].as_array().unwrap().iter();
+    let line = |one: &Value| {
+        let health = one["health"].as_str().unwrap_or("–");
+        format!("{} {health}", one["proxy"].as_str().unwrap())
+    };
+    status.map(line).collect()
 }

@@ -649,7 +649,7 @@ fn a_query_is_answered_on_the_connection_of_now() {
             more: 3,
         })
     };
-    world.lines(vec![Down::Query(Query { id: 7, of: None })]);
+    world.lines(vec![Down::Query(Query { id: 7, about: None })]);
     assert_eq!(world.seen, ["look"], "nothing waits for it");
     world.give(seen());
     assert!(matches!(world.said.last(), Some(Up::Upstreams(answer)) if (answer.id, answer.more) == (7, 3)));

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use controlplane::changelog::{Committed, Decide, Decision, Head};
 use controlplane::push::join;
 use controlplane::registry::plan::{Goal, Plan, Subject};
-use controlplane::registry::{Conditions, Document, address, service, succession, upstream};
+use controlplane::registry::{Conditions, Document, address, authorizer, service, succession, upstream};
 use serde_json::json;
 use shared::change::{Before, Body, Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision, Verb};
 use shared::model::{Address, ServiceName, UpstreamId};
 
 use crate::dice::{Dice, MILLI, SECOND};
+use crate::guard::{self, Withdrawn};
 use crate::plane::Purpose;
 use crate::world::{Actor, World};
 
@@ -76,6 +77,8 @@ pub enum What {
     /// The store's own epoch, or another that it may take over from.
     Succeed(Option<Epoch>),
     Forget(Arc<str>),
+    PutAuthorizer(String),
+    Revoke(Withdrawn),
 }
 
 pub struct Waiting {
@@ -104,7 +107,10 @@ impl What {
             What::PutUpstream(name, of, _) => Subject::Upstream(service(name), id(of)),
             What::DeleteUpstream(name, of) => Subject::UpstreamGone(service(name), id(of)),
             What::DeleteAddress(of) => Subject::AddressGone(Address::try_from(*of).expect("a good address")),
-            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) => Subject::Settled,
+            What::PutAuthorizer(_) => Subject::Authorizer(guard::authorizer()),
+            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) | What::Revoke(_) => {
+                Subject::Settled
+            }
         }
     }
 
@@ -122,6 +128,10 @@ impl What {
             (_, Subject::ServiceGone(name)) => service::remove(&name, none()),
             (_, Subject::UpstreamGone(name, id)) => upstream::remove(&name, &id, none()),
             (_, Subject::AddressGone(of)) => address::remove(&of),
+            (What::PutAuthorizer(body), _) => {
+                authorizer::replace(&guard::authorizer(), document(body), none()).expect("a good authorizer")
+            }
+            (What::Revoke(withdrawn), _) => authorizer::revoke(&guard::authorizer(), &withdrawn.revocation()),
             (What::PutOdd(n), _) => odd(Some(*n)),
             (What::DeleteOdd, _) => odd(None),
             (What::Succeed(Some(epoch)), _) => succession::succeed(*epoch, dice.uuid()),

@@ -13,6 +13,7 @@ use crate::clients::Clients;
 use crate::coverage::Coverage;
 use crate::dice::{Dice, SECOND};
 use crate::faults::Faults;
+use crate::guard::Guard;
 use crate::network::{ConnId, Connection};
 use crate::plane::{PeerId, PeerLink, Plane, Rows};
 use crate::proxy::Proxy;
@@ -84,6 +85,7 @@ pub struct World {
     pub last_peer: PeerId,
     pub clients: Clients,
     pub faults: Faults,
+    pub guard: Guard,
     pub count: Coverage,
     pub violation: Option<String>,
     trace: Option<Vec<String>>,
@@ -115,6 +117,7 @@ impl World {
             last_peer: 0,
             clients: Clients::new(&mut dice),
             faults: Faults::new(&mut dice, shared),
+            guard: Guard::new(seed),
             count: Coverage::default(),
             violation: None,
             trace: traced.then(Vec::new),

@@ -12,7 +12,9 @@ const SEEDS: u64 = 60;
 const SHOWN: usize = 300;
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 50] = [
+const EXERCISED: [&str; 55] = [
+    "acknowledgements that waited for what leaves",
+    "answers from before a revocation",
     "appends of unknown outcome",
     "appends that came about later",
     "appends torn by a kill",
@@ -31,6 +33,8 @@ const EXERCISED: [&str; 50] = [
     "drains cut",
     "earlier machines brought back",
     "goodbyes",
+    "guarded requests sent",
+    "guarded requests that had to ask again",
     "half-open connections",
     "impostors",
     "instances replaced",
@@ -52,6 +56,7 @@ const EXERCISED: [&str; 50] = [
     "requests of a history left behind",
     "requests of a history left behind, beyond the head",
     "retired with requests in flight",
+    "revocations answered 200",
     "snapshots fetched",
     "stalled networks",
     "starts from disk",

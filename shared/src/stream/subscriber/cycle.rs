@@ -27,6 +27,13 @@ pub(super) struct Cycle {
 }
 
 impl Cycle {
+    /// What an earlier connection brought and is not taken in yet is not part of what a hello says; whoever answers that
+    /// may hold something else, and sends what is missing.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        self.snapshot = None;
+    }
+
     /// Whether nothing waits to be taken in.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.snapshot.is_none()

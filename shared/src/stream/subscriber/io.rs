@@ -28,7 +28,8 @@ pub enum Input {
     Unlinked(Result<(), String>),
     /// A `Swap` is done.
     Swapped,
-    /// A `Retire` is done; with what is draining since.
+    /// A `Retire` is done, and nothing is sent any more that was decided on the table before; with what is draining at this
+    /// moment. Until then other inputs may be handed in.
     Retired(Vec<Draining>),
     /// What is draining at this moment. Only ever read and handed in at once: a level that was read before a `Retire`
     /// and handed in after it would hide what that retired.

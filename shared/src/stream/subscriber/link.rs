@@ -219,6 +219,7 @@ impl Subscriber {
             return;
         }
         self.link.stage = Stage::Greeting { sent: now };
+        self.cycle.forget_waiting();
         let (since, digest) = (self.state.configured, self.state.digest);
         let announced = self.link.resync.take_if(|(revision, _)| *revision == since);
         self.link.resync = announced;

@@ -101,7 +101,7 @@ impl World {
             if waiting.plan.goal == Goal::Drained {
                 self.count.add("writes that waited for a drain");
             }
-            self.promised(
+            let reached = self.promised(
                 n,
                 &format!("{:?}", asked.what),
                 waiting.committed.revision,
@@ -109,6 +109,9 @@ impl World {
                 retired,
                 &report,
             );
+            if let What::Revoke(withdrawn) = &asked.what {
+                self.withdrawn(withdrawn, reached);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use controlplane::changelog::{Committed, Decide, Decision, Head};
 use controlplane::push::join;
 use controlplane::registry::plan::{Goal, Plan, Subject};
-use controlplane::registry::{Conditions, Document, address, service, succession, upstream};
+use controlplane::registry::{Conditions, Document, address, hold, service, succession, upstream};
 use serde_json::json;
 use shared::change::{Before, Body, Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision, Verb};
 use shared::model::{Address, ServiceName, UpstreamId};
@@ -76,6 +76,9 @@ pub enum What {
     /// The store's own epoch, or another that it may take over from.
     Succeed(Option<Epoch>),
     Forget(Arc<str>),
+    /// For so many seconds at most.
+    Hold(&'static str, u64),
+    Resume(&'static str),
 }
 
 pub struct Waiting {
@@ -104,7 +107,10 @@ impl What {
             What::PutUpstream(name, of, _) => Subject::Upstream(service(name), id(of)),
             What::DeleteUpstream(name, of) => Subject::UpstreamGone(service(name), id(of)),
             What::DeleteAddress(of) => Subject::AddressGone(Address::try_from(*of).expect("a good address")),
-            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) => Subject::Settled,
+            What::Hold(name, _) => Subject::Hold(service(name)),
+            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) | What::Resume(_) => {
+                Subject::Settled
+            }
         }
     }
 
@@ -122,6 +128,11 @@ impl What {
             (_, Subject::ServiceGone(name)) => service::remove(&name, none()),
             (_, Subject::UpstreamGone(name, id)) => upstream::remove(&name, &id, none()),
             (_, Subject::AddressGone(of)) => address::remove(&of),
+            (What::Hold(_, max), Subject::Hold(name)) => {
+                let body = format!(r#"{{"max":"{max}s"}}"#);
+                hold::begin(&name, document(&body), none()).expect("a good hold")
+            }
+            (What::Resume(name), _) => hold::end(&ServiceName::try_from(*name).expect("a good name"), none()),
             (What::PutOdd(n), _) => odd(Some(*n)),
             (What::DeleteOdd, _) => odd(None),
             (What::Succeed(Some(epoch)), _) => succession::succeed(*epoch, dice.uuid()),
@@ -209,6 +220,9 @@ impl World {
     fn some_write(&mut self) {
         if self.faults.foreign && self.dice.percent(12) {
             return self.foreign_write();
+        }
+        if self.dice.percent(7) {
+            return self.some_hold();
         }
         let again = self
             .dice

@@ -12,6 +12,7 @@ mod clock;
 mod coverage;
 mod dice;
 mod faults;
+mod holds;
 mod medium;
 mod network;
 mod oracle;

@@ -1,9 +1,10 @@
 //! What must hold, looked at from outside: by what was promised to writers, what the log truly says, what proxies serve
 //! and where their requests are. Nothing here asks the machines under test what they think.
 
+mod holds;
 mod proxies;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dataplane::upstream::endpoint::Identity;
@@ -23,6 +24,8 @@ pub struct Ledger {
     /// The configuration revision that writers were told is live everywhere.
     live: Revision,
     dead: Vec<Dead>,
+    /// Services that a writer was told are quiet.
+    quiet: BTreeMap<&'static str, holds::Quiet>,
     /// Writers who were told that nothing of theirs was committed.
     never: HashSet<Arc<str>>,
     seen: HashSet<OpId>,
@@ -280,6 +283,7 @@ impl World {
 
     /// A new commit is in the log.
     pub fn stands(&mut self, commit: &Commit) {
+        self.holds_end(commit);
         let ledger = &mut self.volume_mut().ledger;
         let twice = !ledger.seen.insert(commit.op_id);
         let never = ledger.never.contains(&commit.actor);

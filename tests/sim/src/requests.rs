@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dataplane::pipeline::{Admitted, Protocol, RequestMeta, Tried, Verdict, authorize, choose, limit, route};
-use dataplane::upstream::endpoint::{Endpoint, Entered, InFlight};
+use dataplane::upstream::endpoint::{Endpoint, Entered, InFlight, Overtaken};
 use dataplane::upstream::inflight::count_as_worker;
 use dataplane::view::View;
 use futures_util::FutureExt;
@@ -23,6 +23,8 @@ pub struct Request {
     tried: Tried,
     looks: u8,
     again: bool,
+    /// Has met a hold, and looks again until there is none.
+    waits: bool,
     stage: Stage,
 }
 
@@ -36,6 +38,16 @@ enum Stage {
 impl Request {
     pub fn is_counted(&self) -> bool {
         matches!(self.stage, Stage::Entered(_) | Stage::Sent(_))
+    }
+
+    /// Answers whether it did already. Whatever it meets then is another pick.
+    pub fn wait(&mut self) -> bool {
+        self.looks = 0;
+        std::mem::replace(&mut self.waits, true)
+    }
+
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Where it is under way, once it is.
@@ -88,13 +100,14 @@ impl World {
                 tried: Tried::default(),
                 looks: 0,
                 again: self.dice.percent(10),
+                waits: false,
                 stage: Stage::Between,
             },
         );
         self.look(i, number);
     }
 
-    fn look(&mut self, i: usize, number: u64) {
+    pub fn look(&mut self, i: usize, number: u64) {
         let Some(run) = self.proxies[i].run.as_mut() else {
             return;
         };
@@ -113,7 +126,13 @@ impl World {
             }
         }
         match chosen {
-            Ok(endpoint) if request.looks <= LOOKS_MAX => request.stage = Stage::Chosen(endpoint),
+            Err(Verdict::Held) => return self.wait_for_resumption(i, number),
+            Ok(endpoint) if request.looks <= LOOKS_MAX => {
+                request.stage = Stage::Chosen(endpoint);
+                if std::mem::take(&mut request.waits) {
+                    self.count.add("requests that went on after a hold");
+                }
+            }
             _ => {
                 self.count.add("requests without an upstream");
                 return self.end(i, number);
@@ -156,8 +175,11 @@ impl World {
                 };
                 self.after(Actor::Proxy(i), time, move |world| world.answered(i, number));
             }
-            Err(_) => {
-                self.count.add("picks undone by a retirement");
+            Err(overtaken) => {
+                self.count.add(match overtaken {
+                    Overtaken::Retired => "picks undone by a retirement",
+                    Overtaken::Held => "picks undone by a hold",
+                });
                 self.look(i, number);
             }
         }

@@ -12,7 +12,7 @@ const SEEDS: u64 = 60;
 const SHOWN: usize = 300;
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 50] = [
+const EXERCISED: [&str; 56] = [
     "appends of unknown outcome",
     "appends that came about later",
     "appends torn by a kill",
@@ -32,6 +32,9 @@ const EXERCISED: [&str; 50] = [
     "earlier machines brought back",
     "goodbyes",
     "half-open connections",
+    "holds answered 200",
+    "holds that a control plane ended",
+    "holds that a proxy ended",
     "impostors",
     "instances replaced",
     "joins",
@@ -44,6 +47,7 @@ const EXERCISED: [&str; 50] = [
     "names held by another instance",
     "other epochs refused",
     "outcomes unknown to the writer",
+    "picks undone by a hold",
     "picks undone by a retirement",
     "proxies ahead of the store refused",
     "proxies of another history refused",
@@ -51,6 +55,8 @@ const EXERCISED: [&str; 50] = [
     "proxies paused",
     "requests of a history left behind",
     "requests of a history left behind, beyond the head",
+    "requests that waited for the end of a hold",
+    "requests that went on after a hold",
     "retired with requests in flight",
     "snapshots fetched",
     "stalled networks",

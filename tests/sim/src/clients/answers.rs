@@ -107,6 +107,10 @@ impl World {
                 retired,
                 &report,
             );
+            if let (What::Hold(service, _), Goal::Drained) = (&asked.what, waiting.plan.goal) {
+                let what = format!("{:?}", asked.what);
+                self.promised_quiet(&what, service, waiting.committed.revision, &report);
+            }
         }
     }
 

@@ -54,7 +54,11 @@ impl World {
             }
             let input = match run.inbox.pop_front() {
                 None => return,
-                Some(Inbox::Draining) => Input::Draining(run.views.draining()),
+                Some(Inbox::Draining) => {
+                    run.outputs
+                        .extend(run.subscriber.handle(Input::Held(run.views.held()), now));
+                    Input::Draining(run.views.draining())
+                }
                 Some(Inbox::Input(input)) => input,
             };
             if let Input::Lines(lines) = &input {
@@ -125,6 +129,11 @@ impl World {
                     self.count.add("retired with requests in flight");
                 }
                 self.count_left_behind(i);
+                self.end_holds_of_proxy(i);
+                let now = self.proxies[i].time(self.now);
+                let run = self.proxies[i].run.as_mut()?;
+                let held = Input::Held(run.views.held());
+                run.outputs.extend(run.subscriber.handle(held, now));
                 return Some(Input::Retired(draining));
             }
             Output::Phase(phase) => self.enter_phase(i, phase),

@@ -126,6 +126,7 @@ impl Driver {
                 }
                 () = next_passed(&mut self.passing) => {
                     finished |= self.feed(self.warming()).await?;
+                    finished |= self.feed(self.held()).await?;
                     Input::Retired(self.views.draining())
                 }
                 Some(Ok(seen)) = self.looks.join_next() => Input::Seen(seen),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use controlplane::changelog::{Committed, Decide, Decision, Head};
 use controlplane::push::join;
 use controlplane::registry::plan::{Goal, Plan, Subject};
-use controlplane::registry::{Conditions, Document, address, authorizer, service, succession, upstream};
+use controlplane::registry::{Conditions, Document, address, authorizer, hold, service, succession, upstream};
 use serde_json::json;
 use shared::change::{Before, Body, Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision, Verb};
 use shared::model::{Address, ServiceName, UpstreamId};
@@ -79,6 +79,9 @@ pub enum What {
     Forget(Arc<str>),
     PutAuthorizer(String),
     Revoke(Withdrawn),
+    /// For so many seconds at most.
+    Hold(&'static str, u64),
+    Resume(&'static str),
 }
 
 pub struct Waiting {
@@ -108,9 +111,13 @@ impl What {
             What::DeleteUpstream(name, of) => Subject::UpstreamGone(service(name), id(of)),
             What::DeleteAddress(of) => Subject::AddressGone(Address::try_from(*of).expect("a good address")),
             What::PutAuthorizer(_) => Subject::Authorizer(guard::authorizer()),
-            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) | What::Revoke(_) => {
-                Subject::Settled
-            }
+            What::Hold(name, _) => Subject::Hold(service(name)),
+            What::PutOdd(_)
+            | What::DeleteOdd
+            | What::Succeed(_)
+            | What::Forget(_)
+            | What::Revoke(_)
+            | What::Resume(_) => Subject::Settled,
         }
     }
 
@@ -132,6 +139,11 @@ impl What {
                 authorizer::replace(&guard::authorizer(), document(body), none()).expect("a good authorizer")
             }
             (What::Revoke(withdrawn), _) => authorizer::revoke(&guard::authorizer(), &withdrawn.revocation()),
+            (What::Hold(_, max), Subject::Hold(name)) => {
+                let body = format!(r#"{{"max":"{max}s"}}"#);
+                hold::begin(&name, document(&body), none()).expect("a good hold")
+            }
+            (What::Resume(name), _) => hold::end(&ServiceName::try_from(*name).expect("a good name"), none()),
             (What::PutOdd(n), _) => odd(Some(*n)),
             (What::DeleteOdd, _) => odd(None),
             (What::Succeed(Some(epoch)), _) => succession::succeed(*epoch, dice.uuid()),
@@ -219,6 +231,9 @@ impl World {
     fn some_write(&mut self) {
         if self.faults.foreign && self.dice.percent(12) {
             return self.foreign_write();
+        }
+        if self.dice.percent(7) {
+            return self.some_hold();
         }
         let again = self
             .dice

@@ -13,6 +13,7 @@ mod coverage;
 mod dice;
 mod faults;
 mod guard;
+mod holds;
 mod medium;
 mod network;
 mod oracle;

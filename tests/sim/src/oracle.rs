@@ -1,10 +1,11 @@
 //! What must hold, looked at from outside: by what was promised to writers, what the log truly says, what proxies serve
 //! and where their requests are. Nothing here asks the machines under test what they think.
 
+mod holds;
 mod leave;
 mod proxies;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dataplane::upstream::endpoint::Identity;
@@ -25,6 +26,8 @@ pub struct Ledger {
     live: Revision,
     dead: Vec<Dead>,
     withdrawn: Vec<leave::Gone>,
+    /// Services that a writer was told are quiet.
+    quiet: BTreeMap<&'static str, holds::Quiet>,
     /// Writers who were told that nothing of theirs was committed.
     never: HashSet<Arc<str>>,
     seen: HashSet<OpId>,
@@ -283,6 +286,7 @@ impl World {
 
     /// A new commit is in the log.
     pub fn stands(&mut self, commit: &Commit) {
+        self.holds_end(commit);
         let ledger = &mut self.volume_mut().ledger;
         let twice = !ledger.seen.insert(commit.op_id);
         let never = ledger.never.contains(&commit.actor);

@@ -5,7 +5,7 @@ mod asking;
 use std::sync::Arc;
 
 use dataplane::pipeline::{Admitted, Tried, Verdict, choose};
-use dataplane::upstream::endpoint::{Endpoint, Entered, InFlight};
+use dataplane::upstream::endpoint::{Endpoint, Entered, InFlight, Overtaken};
 use dataplane::upstream::inflight::count_as_worker;
 
 use crate::clients::SERVICES;
@@ -32,6 +32,8 @@ pub struct Request {
     /// Which of the proxy's tables it looked at last.
     looked_at: u64,
     again: bool,
+    /// Has met a hold, and looks again until there is none.
+    waits: bool,
     stage: Stage,
 }
 
@@ -56,12 +58,23 @@ impl Request {
             looks: 0,
             looked_at: 0,
             again: dice.percent(10),
+            waits: false,
             stage: Stage::Between,
         }
     }
 
     pub fn is_counted(&self) -> bool {
         matches!(self.stage, Stage::Entered(_) | Stage::Leaving(_) | Stage::Sent(_))
+    }
+
+    /// Answers whether it did already. Whatever it meets then is another pick.
+    pub fn wait(&mut self) -> bool {
+        self.looks = 0;
+        std::mem::replace(&mut self.waits, true)
+    }
+
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Where it is under way, once it is.
@@ -134,7 +147,7 @@ impl World {
         self.ask_leave(i, number);
     }
 
-    fn look(&mut self, i: usize, number: u64) {
+    pub fn look(&mut self, i: usize, number: u64) {
         let Some(run) = self.proxies[i].run.as_mut() else {
             return;
         };
@@ -147,7 +160,13 @@ impl World {
         request.looked_at = run.swaps;
         let chosen = run.readers[request.worker].with(|view| choose(view, admitted, &request.tried));
         match chosen {
-            Ok(endpoint) if request.looks <= LOOKS_MAX => request.stage = Stage::Chosen(endpoint),
+            Err(Verdict::Held) => return self.wait_for_resumption(i, number),
+            Ok(endpoint) if request.looks <= LOOKS_MAX => {
+                request.stage = Stage::Chosen(endpoint);
+                if std::mem::take(&mut request.waits) {
+                    self.count.add("requests that went on after a hold");
+                }
+            }
             Err(Verdict::Stale) if request.looks <= LOOKS_MAX => {
                 self.count.add(match request.user {
                     Some(_) => "guarded requests that had to ask again",
@@ -200,8 +219,11 @@ impl World {
                     false => self.depart(i, number),
                 }
             }
-            Err(_) => {
-                self.count.add("picks undone by a retirement");
+            Err(overtaken) => {
+                self.count.add(match overtaken {
+                    Overtaken::Retired => "picks undone by a retirement",
+                    Overtaken::Held => "picks undone by a hold",
+                });
                 self.look(i, number);
             }
         }

@@ -12,7 +12,7 @@ const SEEDS: u64 = 60;
 const SHOWN: usize = 300;
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 55] = [
+const EXERCISED: [&str; 61] = [
     "acknowledgements that waited for what leaves",
     "answers from before a revocation",
     "appends of unknown outcome",
@@ -36,6 +36,9 @@ const EXERCISED: [&str; 55] = [
     "guarded requests sent",
     "guarded requests that had to ask again",
     "half-open connections",
+    "holds answered 200",
+    "holds that a control plane ended",
+    "holds that a proxy ended",
     "impostors",
     "instances replaced",
     "joins",
@@ -48,6 +51,7 @@ const EXERCISED: [&str; 55] = [
     "names held by another instance",
     "other epochs refused",
     "outcomes unknown to the writer",
+    "picks undone by a hold",
     "picks undone by a retirement",
     "proxies ahead of the store refused",
     "proxies of another history refused",
@@ -55,6 +59,8 @@ const EXERCISED: [&str; 55] = [
     "proxies paused",
     "requests of a history left behind",
     "requests of a history left behind, beyond the head",
+    "requests that waited for the end of a hold",
+    "requests that went on after a hold",
     "retired with requests in flight",
     "revocations answered 200",
     "snapshots fetched",

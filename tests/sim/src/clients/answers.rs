@@ -109,8 +109,13 @@ impl World {
                 retired,
                 &report,
             );
-            if let What::Revoke(withdrawn) = &asked.what {
-                self.withdrawn(withdrawn, reached);
+            match (&asked.what, waiting.plan.goal) {
+                (What::Revoke(withdrawn), _) => self.withdrawn(withdrawn, reached),
+                (What::Hold(service, _), Goal::Drained) => {
+                    let what = format!("{:?}", asked.what);
+                    self.promised_quiet(&what, service, waiting.committed.revision, reached);
+                }
+                _ => {}
             }
         }
     }

@@ -34,6 +34,13 @@ impl World {
             let bound = leased || dead.reached.contains(&i);
             bound && dead.retired.holds(identity, volume)
         });
+        let quiet = self.is_quiet(volume, i, leased, identity);
+        if quiet {
+            let service = &identity.service;
+            self.violate(format!(
+                "a request of proxy {i} reaches {service} while it is held and was said to be quiet"
+            ));
+        }
         if hit {
             self.violate(format!(
                 "a request of proxy {i} reaches {identity:?} after it was said to be free"
@@ -248,6 +255,7 @@ impl World {
     /// Once faults are over: everyone holds what the log holds, and knows it.
     pub fn check_converged(&mut self) {
         self.check_planes();
+        self.check_holds();
         let head = self.volume().now().clone();
         let table = shared::table::Table::of(&head).0;
         for i in 0..self.proxies.len() {

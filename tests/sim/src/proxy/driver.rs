@@ -54,8 +54,16 @@ impl World {
             }
             let input = match run.inbox.pop_front() {
                 None => return,
-                Some(Inbox::Draining) => Input::Draining(run.views.draining()),
-                Some(Inbox::Passed) => Input::Retired(run.views.draining()),
+                Some(Inbox::Draining) => {
+                    run.outputs
+                        .extend(run.subscriber.handle(Input::Held(run.views.held()), now));
+                    Input::Draining(run.views.draining())
+                }
+                Some(Inbox::Passed) => {
+                    run.outputs
+                        .extend(run.subscriber.handle(Input::Held(run.views.held()), now));
+                    Input::Retired(run.views.draining())
+                }
                 Some(Inbox::Input(input)) => input,
             };
             if let Input::Lines(lines) = &input {
@@ -129,11 +137,16 @@ impl World {
                     self.count.add("retired with requests in flight");
                 }
                 self.count_left_behind(i);
+                self.end_holds_of_proxy(i);
                 if self.proxies[i].run.as_ref()?.passing {
                     let gap = self.dice.gap();
                     self.after(Actor::Proxy(i), gap, move |world| world.pass(i));
                     return None;
                 }
+                let now = self.proxies[i].time(self.now);
+                let run = self.proxies[i].run.as_mut()?;
+                let held = Input::Held(run.views.held());
+                run.outputs.extend(run.subscriber.handle(held, now));
                 return Some(Input::Retired(draining));
             }
             Output::Phase(phase) => self.enter_phase(i, phase),

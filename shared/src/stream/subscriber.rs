@@ -167,6 +167,8 @@ impl Subscriber {
     pub fn handle(&mut self, input: Input, now: Time) -> Vec<Output> {
         let mut outputs = Vec::new();
         let out = &mut outputs;
+        // Before anything that may prolong the lease: one that ended while nobody looked has ended.
+        self.show_phase(now, out);
         match input {
             Input::Tick => self.tick(now, out),
             Input::Connected => self.connected(now, out),

@@ -157,8 +157,8 @@ async fn connection(mut connection: Connection, answer: &Answer, asked: &Asked) 
             questions.push(question);
             questions.len()
         };
-        asked.count.send_modify(|times| *times = count.max(*times));
         asked.most.fetch_max(asked.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        asked.count.send_modify(|times| *times = count.max(*times));
         tokio::time::sleep(said.after).await;
         // Before its answer: whoever has that may ask the next.
         asked.now.fetch_sub(1, SeqCst);

@@ -149,17 +149,20 @@ async fn an_answer_in_use_is_renewed_before_its_end() {
     guard(&up.api(), auth.address, json!({"cache": {"ttl": "10s"}})).await;
     let regulars = Regulars::start(&up, 0..1);
     regulars.go_on(1).await;
-    for renewals in 1..=2 {
+    let mut meanwhile = 0;
+    // On a machine that stands still just then the answer ends first, and requests wait.
+    for renewals in 1..=5 {
         auth.asked(1 + renewals).await;
-        let mut meanwhile = 0;
         while auth.open() > 0 {
-            let request = by("user0", "/reflect");
-            ask(&up, &request).await.expect(200);
+            ask(&up, &by("user0", "/reflect")).await.expect(200);
             meanwhile += usize::from(auth.open() > 0);
         }
-        assert!(meanwhile > 0, "somebody waited");
         assert_eq!(auth.count(), 1 + renewals, "one question for all");
+        if renewals > 1 && meanwhile > 0 {
+            break;
+        }
     }
+    assert!(meanwhile > 0, "all waited");
     regulars.stop().await;
 }
 
@@ -212,15 +215,36 @@ async fn one_of_two_is_taken_away_under_load() {
     guard(&up.api(), stays.address, json!({"cache": {"ttl": "0s"}})).await;
     let regulars = Regulars::start(&up, 0..6);
     regulars.go_on(30).await;
-    let before = stays.count();
     up.api().register("auth", "b", goes.address).await.live();
+    let before = (stays.count(), regulars.passed.load(SeqCst));
     regulars.go_on(200).await;
-    let of_stays = stays.count() - before;
-    assert!((30..190).contains(&of_stays), "they are not asked in turn: {of_stays}");
+    let of_stays = stays.count() - before.0;
+    let all = regulars.passed.load(SeqCst) - before.1;
+    let is_a_part = of_stays > all / 10 && of_stays < all * 9 / 10;
+    assert!(is_a_part, "they are not asked in turn: {of_stays} of {all}");
     up.api().delete("/v1/services/auth/upstreams/b").await.live();
     goes.kill();
     regulars.go_on(100).await;
     regulars.stop().await;
+}
+
+/// The control: killed without being unregistered, it is missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_killed_in_its_service_is_noticed() {
+    let world = World::new();
+    let up = world.up(&[]).await;
+    let users = users(&world);
+    let stays = Recorder::start(grants).await;
+    let mut goes = Authserver::start(&users, "127.0.0.1:0", &world.path("auth.log")).await;
+    guard(&up.api(), stays.address, json!({"cache": {"ttl": "0s"}})).await;
+    let once = json!({"retries": {"attempts": 0}});
+    up.api().patch("/v1/services/auth", once).await.live();
+    up.api().register("auth", "b", goes.address).await.live();
+    goes.kill();
+    eventually("somebody misses it", async || {
+        ask(&up, &by("user0", "/reflect")).await.status == 503
+    })
+    .await;
 }
 
 /// A check finds out that one of two stands still; from then on nobody waits for it.

@@ -131,7 +131,9 @@ impl What {
             (What::PutAuthorizer(body), _) => {
                 authorizer::replace(&guard::authorizer(), document(body), none()).expect("a good authorizer")
             }
-            (What::Revoke(withdrawn), _) => authorizer::revoke(&guard::authorizer(), &withdrawn.revocation()),
+            (What::Revoke(withdrawn), _) => {
+                authorizer::revoke(&guard::authorizer(), &withdrawn.revocation(), dice.uuid())
+            }
             (What::PutOdd(n), _) => odd(Some(*n)),
             (What::DeleteOdd, _) => odd(None),
             (What::Succeed(Some(epoch)), _) => succession::succeed(*epoch, dice.uuid()),

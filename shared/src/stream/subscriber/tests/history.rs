@@ -183,7 +183,11 @@ fn what_waits_is_of_the_connection_that_brought_it() {
     world.seen.clear();
     let instead = world.change("c");
     let hello = world.welcome();
-    assert_eq!(hello.since, Revision(2), "what is in use, though it is not acknowledged");
+    assert_eq!(
+        hello.since,
+        Revision(2),
+        "what is in use, though it is not acknowledged"
+    );
     world.lines(vec![instead]);
     world.give(Input::Retired(Vec::new()));
     assert_eq!(world.level().applied, Revision(3));

@@ -21,6 +21,7 @@ pub mod process;
 pub mod relay;
 pub mod script;
 pub mod wire;
+pub mod witness;
 pub mod world;
 
 /// Waits until the condition holds; a test that waits for ever fails instead.

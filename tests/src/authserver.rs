@@ -73,17 +73,22 @@ impl Authserver {
 
 /// In the test's own process, for as long as the test runs.
 pub async fn inside(users: &Path) -> (SocketAddr, Arc<Asked>) {
+    hesitant(users, Duration::ZERO).await
+}
+
+/// As `inside`; each answer comes so long after it was decided.
+pub async fn hesitant(users: &Path, delay: Duration) -> (SocketAddr, Arc<Asked>) {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     let asked = Arc::<Asked>::default();
-    tokio::spawn(serve(listener, users.to_owned(), asked.clone()));
+    tokio::spawn(serve(listener, users.to_owned(), delay, asked.clone()));
     (address, asked)
 }
 
 /// Serves for ever.
-pub async fn serve(listener: TcpListener, users: PathBuf, asked: Arc<Asked>) {
+pub async fn serve(listener: TcpListener, users: PathBuf, delay: Duration, asked: Arc<Asked>) {
     let users: Arc<Path> = users.into();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -91,14 +96,14 @@ pub async fn serve(listener: TcpListener, users: PathBuf, asked: Arc<Asked>) {
         };
         let (users, asked) = (users.clone(), asked.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection(Connection::new(stream), &users, &asked).await {
+            if let Err(error) = connection(Connection::new(stream), &users, delay, &asked).await {
                 eprintln!("{error}");
             }
         });
     }
 }
 
-async fn connection(mut connection: Connection, users: &Path, asked: &Asked) -> io::Result<()> {
+async fn connection(mut connection: Connection, users: &Path, delay: Duration, asked: &Asked) -> io::Result<()> {
     // An idle connection is the proxy's to keep.
     connection.reader.patience = Duration::from_secs(600);
     while let Some((line, fields)) = connection.reader.request().await? {
@@ -121,6 +126,7 @@ async fn connection(mut connection: Connection, users: &Path, asked: &Asked) -> 
                 refused("401 Unauthorized", challenge, "who are you?\n")
             }
         };
+        tokio::time::sleep(delay).await;
         connection.writer.send(answer.as_bytes()).await?;
     }
     Ok(())

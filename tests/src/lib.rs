@@ -22,6 +22,7 @@ pub mod relay;
 pub mod script;
 pub mod tour;
 pub mod wire;
+pub mod witness;
 pub mod world;
 
 /// Waits until the condition holds; a test that waits for ever fails instead.

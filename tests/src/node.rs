@@ -142,6 +142,11 @@ impl Node {
         self.process.remembers(text.as_bytes())
     }
 
+    /// Bytes of it that are in memory.
+    pub fn memory(&self) -> u64 {
+        self.process.memory()
+    }
+
     pub fn lines(&self) -> Vec<String> {
         self.process.lines()
     }

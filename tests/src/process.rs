@@ -118,6 +118,14 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.label));
     }
 
+    /// Its resident set in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = kilobytes.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        number.unwrap_or_else(|| panic!("{}: how large it is", self.label)) * 1024
+    }
+
     /// SIGKILL, and the child is reaped.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

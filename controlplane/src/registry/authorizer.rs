@@ -1,6 +1,7 @@
 use net::problem::{self, Problem};
 use shared::change::{ObjectKey, Op, Verb};
 use shared::model::{Authorizer, AuthorizerName, Invalid, Revocation};
+use uuid::Uuid;
 
 use super::{Conditions, Decided, Document, before, check, decision, delete_all, existing, put, refused, stored};
 use crate::changelog::{Decide, Decision, Head};
@@ -39,10 +40,10 @@ pub fn remove(name: &AuthorizerName, conditions: Conditions) -> Decide {
     })
 }
 
-/// Every one is a revision of its own, whatever was revoked before it.
-pub fn revoke(name: &AuthorizerName, revocation: &Revocation) -> Decide {
+/// Every one is a revision of its own, whatever was revoked before it. `id` is of this one alone.
+pub fn revoke(name: &AuthorizerName, revocation: &Revocation, id: Uuid) -> Decide {
     let key = ObjectKey::authorizer(name.as_str());
-    let body = revocation.body();
+    let body = revocation.body(id);
     decision(move |head| {
         existing(head, &key)?;
         let key = ObjectKey::revocation(&key.key);

@@ -138,7 +138,9 @@ impl What {
             (What::PutAuthorizer(body), _) => {
                 authorizer::replace(&guard::authorizer(), document(body), none()).expect("a good authorizer")
             }
-            (What::Revoke(withdrawn), _) => authorizer::revoke(&guard::authorizer(), &withdrawn.revocation()),
+            (What::Revoke(withdrawn), _) => {
+                authorizer::revoke(&guard::authorizer(), &withdrawn.revocation(), dice.uuid())
+            }
             (What::Hold(_, max), Subject::Hold(name)) => {
                 let body = format!(r#"{{"max":"{max}s"}}"#);
                 hold::begin(&name, document(&body), none()).expect("a good hold")

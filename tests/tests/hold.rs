@@ -143,19 +143,7 @@ async fn a_hold_whose_caller_is_killed_ends_by_itself() {
     let world = World::new();
     let (control, proxies, _origin) = deployed(&world, 3).await;
     // Something is under way for longer than the caller lives.
-    let slow = Api::new(proxies[0].http());
-    let slow = tokio::spawn(async move {
-        let request = Request::new("GET", "/bytes?n=10&head=2000", "web");
-        slow.send(&request).await
-    });
-    vulcan_tests::eventually("it is in flight", async || {
-        Api::new(proxies[0].status())
-            .get("/metrics")
-            .await
-            .text
-            .contains("vulcan_upstream_in_flight{")
-    })
-    .await;
+    let slow = slow(&proxies[0], 2_000).await;
     let mut caller = binary::vulcan()
         .args(["hold", "web", "--max", "4s", "--url", &control.api().url()])
         .stdout(Stdio::piped())
@@ -199,23 +187,45 @@ async fn without_a_control_plane_proxies_let_go_by_themselves() {
     vulcan_tests::eventually("the hold is gone", async || control.api().get(HOLD).await.status == 404).await;
 }
 
+/// A request through this proxy that takes its time, once it is in flight.
+async fn slow(proxy: &Node, ms: u32) -> JoinHandle<Reply> {
+    let at = Api::new(proxy.http());
+    let slow = tokio::spawn(async move {
+        let request = Request::new("GET", &format!("/bytes?n=10&head={ms}"), "web");
+        at.send(&request).await
+    });
+    vulcan_tests::eventually("it is in flight", async || {
+        let metrics = Api::new(proxy.status()).get("/metrics").await.text;
+        metrics.contains("vulcan_upstream_in_flight{")
+    })
+    .await;
+    slow
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_somebody_else_ends_is_answered_then() {
+    let world = World::new();
+    let (control, proxies, _origin) = deployed(&world, 1).await;
+    let slow = slow(&proxies[0], 3_000).await;
+    let api = control.api();
+    let holding = tokio::spawn(async move { api.post(HOLD, json!({"max": "10m"})).await });
+    all_answered({
+        let held = asked(&proxies).await;
+        control.api().post(RESUME, json!({})).await.live();
+        held
+    })
+    .await;
+    let ended = holding.await.unwrap().expect(504);
+    let detail = ended.body["detail"].as_str().unwrap();
+    assert!(detail.ends_with("the hold has ended"), "{detail}");
+    slow.await.unwrap().expect(200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_is_not_quiet_in_time_names_who_is_not_and_stands() {
     let world = World::new();
     let (control, proxies, _origin) = deployed(&world, 2).await;
-    let at = Api::new(proxies[1].http());
-    let slow = tokio::spawn(async move {
-        let request = Request::new("GET", "/bytes?n=10&head=3000", "web");
-        at.send(&request).await
-    });
-    vulcan_tests::eventually("it is in flight", async || {
-        Api::new(proxies[1].status())
-            .get("/metrics")
-            .await
-            .text
-            .contains("vulcan_upstream_in_flight{")
-    })
-    .await;
+    let slow = slow(&proxies[1], 3_000).await;
     let late = control
         .api()
         .post(&format!("{HOLD}?timeout=200ms"), json!({}))

@@ -119,6 +119,17 @@ async fn waiting(proxy: &Node) -> Option<u64> {
     lines.next()?.parse().ok()
 }
 
+/// Somebody holds it, and every proxy knows.
+async fn held_everywhere(control: &Node) {
+    vulcan_tests::eventually("it is held", async || control.api().get(HOLD).await.status == 200).await;
+    vulcan_tests::eventually("it is held everywhere", async || {
+        let fleet = control.api().get("/v1/fleet").await.body;
+        let items = fleet["items"].as_array().unwrap();
+        items.iter().all(|proxy| proxy["applied"] == fleet["head"])
+    })
+    .await;
+}
+
 /// A request through each proxy, once all of them wait.
 async fn asked(proxies: &[Node]) -> Vec<JoinHandle<Reply>> {
     let ask = |proxy: &Node| {
@@ -143,25 +154,13 @@ async fn a_hold_whose_caller_is_killed_ends_by_itself() {
     let world = World::new();
     let (control, proxies, _origin) = deployed(&world, 3).await;
     // Something is under way for longer than the caller lives.
-    let slow = Api::new(proxies[0].http());
-    let slow = tokio::spawn(async move {
-        let request = Request::new("GET", "/bytes?n=10&head=2000", "web");
-        slow.send(&request).await
-    });
-    vulcan_tests::eventually("it is in flight", async || {
-        Api::new(proxies[0].status())
-            .get("/metrics")
-            .await
-            .text
-            .contains("vulcan_upstream_in_flight{")
-    })
-    .await;
+    let slow = slow(&proxies[0], 2_000).await;
     let mut caller = binary::vulcan()
-        .args(["hold", "web", "--max", "4s", "--url", &control.api().url()])
+        .args(["hold", "web", "--max", "10s", "--url", &control.api().url()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    vulcan_tests::eventually("it is held", async || control.api().get(HOLD).await.status == 200).await;
+    held_everywhere(&control).await;
     caller.kill().unwrap();
     let caller = caller.wait_with_output().unwrap();
     assert!(caller.stdout.is_empty(), "it was answered before it died");
@@ -185,7 +184,7 @@ async fn a_hold_whose_caller_is_killed_ends_by_itself() {
 async fn without_a_control_plane_proxies_let_go_by_themselves() {
     let world = World::new();
     let (mut control, mut proxies, _origin) = deployed(&world, 3).await;
-    control.api().post(HOLD, json!({"max": "8s"})).await.live();
+    control.api().post(HOLD, json!({"max": "15s"})).await.live();
     control.kill();
     all_answered(asked(&proxies).await).await;
     // From disk it is held anew, for longer than this proxy looks for a control plane, and has an end as well.
@@ -199,23 +198,43 @@ async fn without_a_control_plane_proxies_let_go_by_themselves() {
     vulcan_tests::eventually("the hold is gone", async || control.api().get(HOLD).await.status == 404).await;
 }
 
+/// A request through this proxy that takes its time, once it is in flight.
+async fn slow(proxy: &Node, ms: u32) -> JoinHandle<Reply> {
+    let at = Api::new(proxy.http());
+    let slow = tokio::spawn(async move {
+        let request = Request::new("GET", &format!("/bytes?n=10&head={ms}"), "web");
+        at.send(&request).await
+    });
+    vulcan_tests::eventually("it is in flight", async || {
+        let metrics = Api::new(proxy.status()).get("/metrics").await.text;
+        metrics.contains("vulcan_upstream_in_flight{")
+    })
+    .await;
+    slow
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_somebody_else_ends_is_answered_then() {
+    let world = World::new();
+    let (control, proxies, _origin) = deployed(&world, 1).await;
+    let slow = slow(&proxies[0], 3_000).await;
+    let api = control.api();
+    let holding = tokio::spawn(async move { api.post(HOLD, json!({"max": "10m"})).await });
+    held_everywhere(&control).await;
+    let held = asked(&proxies).await;
+    control.api().post(RESUME, json!({})).await.live();
+    all_answered(held).await;
+    let ended = holding.await.unwrap().expect(504);
+    let detail = ended.body["detail"].as_str().unwrap();
+    assert!(detail.ends_with("the hold has ended"), "{detail}");
+    slow.await.unwrap().expect(200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_is_not_quiet_in_time_names_who_is_not_and_stands() {
     let world = World::new();
     let (control, proxies, _origin) = deployed(&world, 2).await;
-    let at = Api::new(proxies[1].http());
-    let slow = tokio::spawn(async move {
-        let request = Request::new("GET", "/bytes?n=10&head=3000", "web");
-        at.send(&request).await
-    });
-    vulcan_tests::eventually("it is in flight", async || {
-        Api::new(proxies[1].status())
-            .get("/metrics")
-            .await
-            .text
-            .contains("vulcan_upstream_in_flight{")
-    })
-    .await;
+    let slow = slow(&proxies[1], 3_000).await;
     let late = control
         .api()
         .post(&format!("{HOLD}?timeout=200ms"), json!({}))

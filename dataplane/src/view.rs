@@ -250,8 +250,13 @@ impl Views {
             return Vec::new();
         }
         let view = self.now();
+        let busy = |service: &ServiceName| {
+            let registered = view.pool(service).into_iter().flat_map(|pool| pool.busy());
+            let all = registered.chain(view.strays.busy(service));
+            all.take(message::BUSY_MAX).collect()
+        };
         let held = in_force.into_iter().map(|(service, revision)| message::Held {
-            busy: view.pool(&service).map(|pool| pool.busy()).unwrap_or_default(),
+            busy: busy(&service),
             service: service.shared(),
             revision,
         });

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use shared::change::Revision;
 use shared::model::{Address, ServiceName, UpstreamId};
+use shared::stream::message::Busy;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -116,6 +117,13 @@ impl Endpoint {
     /// Those of them that are no health checks.
     pub fn requests(&self) -> u64 {
         self.lanes.requests()
+    }
+
+    /// As it is told to control planes, while it has any.
+    pub fn busy(&self) -> Option<Busy> {
+        let in_flight = self.requests();
+        let id = self.identity.id.shared();
+        (in_flight > 0).then_some(Busy { id, in_flight })
     }
 
     pub fn is_retired(&self) -> bool {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use shared::change::Revision;
 use shared::model::{Address, ServiceName, UpstreamId};
+use shared::stream::message::Busy;
 use tokio_util::sync::CancellationToken;
 
 use super::care::Care;
@@ -104,11 +105,11 @@ impl Strays {
         Some(endpoint)
     }
 
-    /// Those of one service, over all workers.
-    pub fn in_flight(&self, service: &ServiceName) -> u64 {
+    /// Those of one service with requests in flight, over all workers.
+    pub fn busy(&self, service: &ServiceName) -> Vec<Busy> {
         let known = self.lock();
         let own = known.iter().filter(|((of, _), _)| of == service);
-        own.map(|(_, stray)| stray.endpoint.in_flight()).sum()
+        own.filter_map(|(_, stray)| stray.endpoint.busy()).collect()
     }
 
     /// Forgets those that are not used any more, until `stop`.
@@ -189,7 +190,7 @@ mod tests {
 
         let busy = again.clone().enter().confirm().ok().unwrap();
         assert_eq!(
-            (strays.in_flight(&name("web")), strays.in_flight(&name("other"))),
+            (strays.busy(&name("web")).len(), strays.busy(&name("other")).len()),
             (1, 0)
         );
         strays.sweep(now + IDLE_MAX);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use shared::change::Revision;
 use shared::model::{Service, UpstreamId, UpstreamState};
-use shared::stream::message::{BUSY_MAX, Busy};
+use shared::stream::message::Busy;
 use shared::table::Entry;
 
 use crate::pipeline::affinity;
@@ -103,14 +103,9 @@ impl Pool {
         found.ok().map(|at| &self.candidates[at])
     }
 
-    /// Those with requests in flight, the first of them.
-    pub(super) fn busy(&self) -> Vec<Busy> {
-        let busy = self.candidates.iter().filter_map(|Candidate { endpoint, .. }| {
-            let in_flight = endpoint.requests();
-            let id = endpoint.identity().id.shared();
-            (in_flight > 0).then_some(Busy { id, in_flight })
-        });
-        busy.take(BUSY_MAX).collect()
+    /// Those with requests in flight.
+    pub(super) fn busy(&self) -> impl Iterator<Item = Busy> {
+        self.candidates.iter().filter_map(|candidate| candidate.endpoint.busy())
     }
 
     /// Those that `new` does not go on with.

@@ -34,7 +34,7 @@ fn an_unregistered_address_takes_requests_only_where_it_may() {
         let strays = scene.stage.views.now().strays().clone();
         let web = "web".try_into().unwrap();
         assert!(strays.known(&web, &address.as_str().try_into().unwrap()).is_some());
-        assert_eq!(strays.in_flight(&web), 0);
+        assert_eq!(strays.busy(&web), []);
 
         scene
             .stage
@@ -96,12 +96,35 @@ fn the_services_own_limits_hold_there() {
         let mut upstream = stray.accept().await;
         upstream.head().await;
         let web = "web".try_into().unwrap();
-        assert_eq!(scene.stage.views.now().strays().in_flight(&web), 1);
+        assert_eq!(scene.stage.views.now().strays().busy(&web)[0].in_flight, 1);
         scene.told(&get("/", "")).await.is_problem(503, "no-upstream");
         upstream.send(FINE).await;
         assert_eq!(first.message().await.status(), "204");
         let mut second = scene.stage.client().await;
         second.send(&get("/", "")).await;
+        stray.answers(FINE).await;
+        assert_eq!(second.message().await.status(), "204");
+    });
+}
+
+#[test]
+fn a_hold_counts_them_and_holds_them() {
+    story(async || {
+        let (scene, stray) = (Scene::new(ANY).await, Origin::new().await);
+        let (mut first, mut second) = (scene.stage.client().await, scene.stage.client().await);
+        first.send(&get("/", "")).await;
+        scene.auth.answers(&closing(&to(&[&stray.address()]))).await;
+        let mut upstream = stray.accept().await;
+        upstream.head().await;
+        scene.stage.put(Kind::Hold, "web", "{}");
+        assert_eq!(scene.stage.views.held()[0].busy[0].in_flight, 1);
+        second.send(&get("/", "")).await;
+        scene.stage.held(1).await;
+        upstream.send(FINE).await;
+        assert_eq!(first.message().await.status(), "204");
+        assert_eq!(scene.stage.views.held()[0].busy, []);
+        stray.is_left_alone().await;
+        scene.stage.delete(Kind::Hold, "web");
         stray.answers(FINE).await;
         assert_eq!(second.message().await.status(), "204");
     });

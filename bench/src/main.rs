@@ -7,6 +7,7 @@ mod fleet;
 mod histogram;
 mod http;
 mod machine;
+mod pick;
 mod process;
 mod report;
 mod rest;
@@ -48,6 +49,8 @@ enum Task {
     Swap(swap::Options),
     /// What an authorizer's remembered answer costs.
     Authorize(authorize::Options),
+    /// What choosing an upstream costs.
+    Pick(pick::Options),
     /// Loads one address and prints what came of it.
     Load {
         target: SocketAddr,
@@ -95,6 +98,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Store(options) => measured(|scratch| store::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Authorize(options) => measured(|_| authorize::run(&options)),
+        Task::Pick(options) => measured(|_| pick::run(&options)),
         Task::Load {
             target,
             mode,

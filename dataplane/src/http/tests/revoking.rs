@@ -55,6 +55,32 @@ fn what_was_handed_over_is_waited_for_until_it_is_written() {
     });
 }
 
+/// It has been let in.
+#[test]
+fn a_body_that_takes_its_time_goes_on() {
+    story(async || {
+        let (stage, origin, _) = scene("").await;
+        let endpoint = stage.endpoint("a");
+        let mut connection = stage.upstreams.connect(&endpoint, AMPLE).await.unwrap();
+        let mut upstream = origin.accept().await;
+        let body = "x".repeat(32 << 20);
+        let request = Request::put("/")
+            .header("host", "a")
+            .header("content-length", body.len());
+        let request = request.body(Upload::of(body.clone().into())).unwrap();
+        let mut sending = pin!(connection.send(request));
+        assert!(sending.as_mut().now_or_never().is_none());
+        while ioctl_fionread(&upstream.stream).unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+        stage.upstreams.heads_written(Duration::from_millis(5)).await;
+        upstream.head().await;
+        assert!(upstream.exactly(body.len()).await == body);
+        upstream.send(OK).await;
+        assert!(sending.await.is_ok());
+    });
+}
+
 #[test]
 fn a_head_that_nobody_takes_is_never_sent_whole() {
     story(async || {

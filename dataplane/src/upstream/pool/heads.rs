@@ -13,27 +13,40 @@ use super::{OutBody, Pool};
 /// Between two looks at heads that are not written yet.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How many of a connection's have come how far.
+/// How many of a connection's have come how far. hyper takes what it was handed before it writes, has a head in one piece
+/// in front of its body, and flushes whenever it has written all that there is.
 #[derive(Default)]
 pub(super) struct Heads {
     handed_over: Cell<u64>,
     /// A write came after them.
     begun: Cell<u64>,
-    /// They were in what was flushed.
     written: Cell<u64>,
+    /// Not all has been flushed that was to be written.
+    is_behind: Cell<bool>,
+    /// The next write begins with the last head.
+    is_first: Cell<bool>,
 }
 
 impl Heads {
     pub(super) fn hand_over(&self) {
         self.handed_over.set(self.handed_over.get() + 1);
+        self.is_first.set(!self.is_behind.get());
     }
 
-    /// hyper takes what it was handed before it writes, and flushes when it has written all of it.
-    pub(super) fn wrote(&self) {
+    pub(super) fn writing(&self) {
+        self.is_behind.set(true);
+    }
+
+    /// So many bytes, of pieces of which the first one has that length. A body may take its time, and its head has gone.
+    pub(super) fn wrote(&self, bytes: usize, first_piece: usize) {
         self.begun.set(self.handed_over.get());
+        if self.is_first.take() && bytes >= first_piece {
+            self.written.set(self.begun.get());
+        }
     }
 
     pub(super) fn flushed(&self) {
+        self.is_behind.set(false);
         self.written.set(self.begun.get());
     }
 

@@ -37,8 +37,8 @@ const ANSWER_WITHIN: u64 = 72 * SECOND;
 pub struct Clients {
     pub between_requests: u64,
     between_writes: u64,
-    /// So many of a hundred writes. None in half of the runs: what is held sends nothing, and proves nothing else.
-    holds: u64,
+    /// So many of a hundred writes.
+    pub holds: u64,
     /// No more requests.
     pub quiet: bool,
     ops: BTreeMap<OpNumber, Asked>,
@@ -97,7 +97,6 @@ impl Clients {
         Clients {
             between_requests: dice.between(60, 400) * MILLI,
             between_writes: dice.between(100, 1_500) * MILLI,
-            holds: dice.one(&[0, 0, 7, 14]),
             ..Clients::default()
         }
     }
@@ -237,7 +236,7 @@ impl World {
         if self.faults.foreign && self.dice.percent(12) {
             return self.foreign_write();
         }
-        if self.dice.percent(self.clients.holds) {
+        if self.clients.holds > 0 && self.dice.percent(self.clients.holds) {
             return self.some_hold();
         }
         let again = self

@@ -116,7 +116,7 @@ impl World {
         let id = self.shared.then(|| PlaneId(self.dice.uuid()));
         let hub = Hub::new(&head.state, recent.iter().map(|commit| &**commit), id, now);
         let mut dice = Dice::new(self.dice.next());
-        let holds = Holds::new(dice.next());
+        let holds = Holds::new(n as u64);
         let stamp = Box::new(move || Stamp {
             op_id: OpId(dice.uuid()),
             at_ms: 0,

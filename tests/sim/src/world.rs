@@ -98,7 +98,7 @@ impl World {
         let shared = dice.percent(50);
         let planes = if shared { dice.one(&[1, 2, 2, 3, 3]) } else { 1 };
         let volume = Volume::new(shared::change::Epoch(dice.uuid()));
-        World {
+        let mut world = World {
             now: 0,
             origin: Instant::now(),
             events: BinaryHeap::new(),
@@ -122,7 +122,12 @@ impl World {
             violation: None,
             trace: traced.then(Vec::new),
             dice,
+        };
+        // In every other run: what is held sends nothing, and proves nothing else.
+        if seed % 2 == 1 {
+            world.clients.holds = world.dice.between(5, 20);
         }
+        world
     }
 
     fn life(&self, actor: Actor) -> u64 {

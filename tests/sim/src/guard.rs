@@ -24,7 +24,7 @@ pub type User = usize;
 
 pub struct Guard {
     pub dice: Dice,
-    /// Not in every run, so that others are not full of it.
+    /// Not in every run, so that others are not full of it, nor where one kind of trouble is to be alone.
     is_there: bool,
     /// What the server's tokens say now.
     versions: [u64; USERS.len()],
@@ -82,10 +82,10 @@ impl Withdrawn {
 }
 
 impl Guard {
-    pub fn new(seed: u64) -> Guard {
+    pub fn new(seed: u64, may_be_there: bool) -> Guard {
         let mut dice = Dice::new(!seed);
         Guard {
-            is_there: dice.percent(50),
+            is_there: may_be_there && dice.percent(55),
             versions: [0; USERS.len()],
             clock: Rc::new(Cell::new(Instant::now())),
             between: dice.between(200, 2_500) * MILLI,

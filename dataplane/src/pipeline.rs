@@ -17,12 +17,13 @@ mod meta;
 mod named;
 mod pick;
 mod route;
+mod tier;
 mod verdict;
 
 pub use authorize::{Authorized, Authorizers, Given, authorize};
 pub use limit::{Admitted, limit};
 pub use meta::{Credentials, Protocol, RequestMeta};
-pub use pick::{Picked, Tried, choose, pick, pick_in_turn, pick_internal_in_turn};
+pub use pick::{Picked, Tried, choose, pick, pick_in_turn, pick_internal, pick_internal_in_turn};
 pub use route::{Routed, route};
 pub use verdict::Verdict;
 

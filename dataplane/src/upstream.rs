@@ -11,3 +11,4 @@ pub mod pool;
 pub mod queue;
 pub mod resolve;
 pub mod stray;
+pub mod trial;

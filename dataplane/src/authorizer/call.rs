@@ -1,22 +1,28 @@
 //! One call of an authorizer, at an upstream of its service.
 
+mod round;
+
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::{Response, response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use shared::model::{Authorizer, Service};
 use tokio::time::timeout_at;
 
+use self::round::Round;
 use super::Desk;
 use super::answer::{Senseless, Understood, understand};
 use super::question::Question;
 use crate::http::Upload;
-use crate::pipeline::{Tried, pick_internal_in_turn};
+use crate::pipeline::Picked;
 use crate::upstream::connect::ConnectError;
-use crate::upstream::endpoint::InFlight;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::health::Doubt;
 use crate::upstream::pool::Connection;
 
 /// Of an answer; one that is longer is no answer.
@@ -35,6 +41,16 @@ pub enum Failure {
     Unaskable,
 }
 
+/// An answer's head and body.
+type Reply = (response::Parts, Bytes);
+
+impl Failure {
+    /// Another upstream may do better.
+    fn is_of_one(&self) -> bool {
+        matches!(self, Failure::Connect(_) | Failure::Broken(_) | Failure::Body)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,67 +65,63 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The authorizer's timeout is for all of it, also for the end of a hold of its service. A question changes nothing, so that every upstream may be asked as often as
-/// the service's retries say.
+/// The authorizer's timeout is for all of it, also for the end of a hold of its service. A question changes nothing, so that
+/// every upstream may be asked as often as the service's retries say.
 pub async fn call(desk: &Desk, authorizer: &Authorizer, question: &Question) -> Result<Understood, Failure> {
     let deadline = Instant::now() + authorizer.timeout;
     let (head, body) = ask(desk, authorizer, question, deadline).await?;
     understand(authorizer, &head, body).map_err(Failure::Senseless)
 }
 
-async fn ask(
-    desk: &Desk,
-    authorizer: &Authorizer,
-    question: &Question,
-    deadline: Instant,
-) -> Result<(response::Parts, Bytes), Failure> {
-    let mut tried = Tried::default();
+/// Whoever has not answered when half of what is left of the time is over goes on, and another one is asked beside it.
+async fn ask(desk: &Desk, authorizer: &Authorizer, question: &Question, deadline: Instant) -> Result<Reply, Failure> {
+    let mut round = Round::new(desk, authorizer, deadline);
+    let mut attempts = FuturesUnordered::new();
     let mut failed = None;
     loop {
-        let picking = pick_internal_in_turn(&desk.views, &authorizer.service, &tried);
-        let picked = match timeout_at(deadline.into(), picking).await {
-            Ok(Ok(picked)) => picked,
-            Ok(Err(_)) => return Err(failed.unwrap_or(Failure::NoUpstream)),
-            Err(_) => return Err(failed.unwrap_or(Failure::TimedOut)),
-        };
-        if let Some(failure) = failed.take_if(|_| !picked.endpoint().care().budget().spend(Instant::now())) {
-            return Err(failure);
+        match round.next().await {
+            Ok(Some(picked)) => attempts.push(attempt(desk, picked, question)),
+            Ok(None) => {}
+            Err(failure) => return Err(failed.unwrap_or(failure)),
         }
-        let (service, in_flight) = (picked.service().clone(), picked.into_in_flight());
-        let attempt = attempt(desk, &service, &in_flight, question);
-        let outcome = timeout_at(deadline.into(), attempt).await;
-        let outcome = outcome.unwrap_or(Err(Failure::TimedOut));
-        note(&in_flight, &outcome);
-        match outcome {
-            Err(failure @ (Failure::Connect(_) | Failure::Broken(_)))
-                if tried.len() < service.retries.attempts as usize =>
-            {
-                tried.add(in_flight.endpoint());
+        match timeout_at(round.patience().into(), attempts.next()).await {
+            Ok(Some((endpoint, Ok(reply)))) => {
+                round.answered(&endpoint);
+                return Ok(reply);
+            }
+            Ok(Some((endpoint, Err(failure)))) => {
+                round.failed(&endpoint);
+                if !failure.is_of_one() && attempts.is_empty() {
+                    return Err(failure);
+                }
                 failed = Some(failure);
             }
-            other => return other,
+            Ok(None) | Err(_) => {}
         }
-    }
-}
-
-/// What an attempt tells of the upstream, as any request's does, and was not noted where it was seen.
-fn note(in_flight: &InFlight, outcome: &Result<(response::Parts, Bytes), Failure>) {
-    let endpoint = in_flight.endpoint();
-    match outcome {
-        Ok(_) => endpoint.health().succeeded(),
-        Err(Failure::TimedOut | Failure::Body) => drop(endpoint.care().suspend(endpoint, Instant::now())),
-        Err(_) => {}
     }
 }
 
 /// In flight until the answer's last byte.
-async fn attempt(
+async fn attempt(desk: &Desk, picked: Picked, question: &Question) -> (Arc<Endpoint>, Result<Reply, Failure>) {
+    let service = picked.service().clone();
+    let (in_flight, trial) = picked.into_parts();
+    let endpoint = in_flight.endpoint();
+    let outcome = exchange(desk, &service, endpoint, question).await;
+    match &outcome {
+        Ok(_) => endpoint.health().succeeded(),
+        Err(Failure::Body) => drop(endpoint.care().suspend(endpoint, Doubt::Completes, Instant::now())),
+        Err(_) => {}
+    }
+    drop(trial);
+    (endpoint.clone(), outcome)
+}
+
+async fn exchange(
     desk: &Desk,
     service: &Service,
-    in_flight: &InFlight,
+    endpoint: &Arc<Endpoint>,
     question: &Question,
-) -> Result<(response::Parts, Bytes), Failure> {
-    let endpoint = in_flight.endpoint();
+) -> Result<Reply, Failure> {
     loop {
         let mut connection = match desk.upstreams.take(endpoint, true) {
             Some(kept) => kept,
@@ -138,8 +150,8 @@ async fn attempt(
             Err(_) if connection.is_kept() && !connection.is_heard() => {}
             Err(error) => {
                 match connection.is_heard() {
-                    true => drop(endpoint.care().suspend(endpoint, Instant::now())),
-                    false => endpoint.health().failed(Instant::now()),
+                    true => drop(endpoint.care().suspend(endpoint, Doubt::Answers, Instant::now())),
+                    false => endpoint.health().reset(Instant::now()),
                 }
                 return Err(Failure::Broken(error.into_error()));
             }
@@ -148,7 +160,7 @@ async fn attempt(
 }
 
 /// A connection whose answer was not read to its end is closed.
-async fn read(answer: Response<Incoming>, connection: Connection<Upload>) -> Result<(response::Parts, Bytes), Failure> {
+async fn read(answer: Response<Incoming>, connection: Connection<Upload>) -> Result<Reply, Failure> {
     let (head, body) = answer.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|_| Failure::Body)?.to_bytes();

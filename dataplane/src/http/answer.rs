@@ -14,6 +14,7 @@ use super::fields;
 use super::session::Session;
 use super::upload::Upload;
 use crate::upstream::endpoint::InFlight;
+use crate::upstream::health::Doubt;
 use crate::upstream::pool::Connection;
 
 pub enum Answer {
@@ -76,7 +77,7 @@ impl Lease {
     fn fail(self) {
         let endpoint = self.in_flight.endpoint();
         if !endpoint.cut_token().is_cancelled() {
-            endpoint.care().suspend(endpoint, Instant::now());
+            endpoint.care().suspend(endpoint, Doubt::Completes, Instant::now());
         }
     }
 

@@ -21,6 +21,7 @@ use super::upload::Upload;
 use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick_in_turn};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::{Endpoint, InFlight};
+use crate::upstream::health::Doubt;
 use crate::upstream::pool::Connection;
 
 /// Changes of the service that one request bears.
@@ -51,6 +52,8 @@ pub async fn forward(
     loop {
         // The table of now, at every attempt.
         let is_next = std::mem::take(&mut has_turn);
+        let may_repeat = tried.len() < admitted.service().retries.attempts as usize;
+        tried.set_last(!may_repeat || !outgoing.is_repeatable());
         let picked = match pick_in_turn(&client.context.views, &admitted, &tried, is_next).await {
             Ok(picked) => picked,
             Err(Verdict::Stale) if stale < STALE_MAX => {
@@ -65,8 +68,6 @@ pub async fn forward(
                 return Err(failed.map_or_else(|| verdict.into(), |failure| failure.refusal));
             }
         };
-        let service = admitted.service();
-        let may_repeat = tried.len() < service.retries.attempts as usize;
         let endpoint = picked.endpoint().clone();
         if let Some(failure) = failed.take() {
             let is_no_use = failure.is_for_others && tried.contains(&endpoint);
@@ -110,7 +111,8 @@ async fn attempt(
     may_repeat: bool,
 ) -> Result<Response<Answer>, Failure> {
     let service = admitted.service();
-    let in_flight = Rc::new(picked.into_in_flight());
+    let (in_flight, _trial) = picked.into_parts();
+    let in_flight = Rc::new(in_flight);
     let endpoint = in_flight.endpoint();
     let mut given_back = None;
     let mut has_waited = false;
@@ -171,7 +173,7 @@ async fn attempt(
             Some(request) if connection.is_kept() => given_back = Some(request),
             Some(request) => {
                 outgoing.take_back(request);
-                endpoint.health().failed(Instant::now());
+                endpoint.health().reset(Instant::now());
                 return Err(Failure::unsent(Refusal::upstream_failed(
                     "the upstream closed the connection at once",
                 )));
@@ -227,7 +229,7 @@ impl Failure {
 
     /// The upstream took the request, and what it made of it is no answer.
     fn of_answer(endpoint: &Arc<Endpoint>, outgoing: &Outgoing, refusal: Refusal) -> Failure {
-        endpoint.care().suspend(endpoint, Instant::now());
+        endpoint.care().suspend(endpoint, Doubt::Answers, Instant::now());
         Failure {
             refusal,
             is_harmless: outgoing.is_repeatable(),
@@ -279,7 +281,7 @@ fn broken(
     }
     // A kept connection's end says nothing of the server but that it keeps them for a shorter time.
     if !connection.is_kept() {
-        endpoint.health().failed(Instant::now());
+        endpoint.health().reset(Instant::now());
     }
     Failure {
         refusal: Refusal::upstream_failed("the upstream closed the connection without an answer"),

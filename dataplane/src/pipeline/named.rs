@@ -1,37 +1,43 @@
 //! Upstreams that an authorizer named for a request.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
 use shared::model::{Address, Service};
 
+use super::balance::{self, Choice};
 use super::dice::roll;
-use super::{Admitted, Tried, Verdict, balance};
+use super::tier::Tier;
+use super::{Admitted, Tried, Verdict};
 use crate::authorizer::Target;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::health::Standing;
 use crate::upstream::stray;
 use crate::view::{Candidate, Pool, View};
 
 /// Whoever is registered: a name without a registration takes nothing, an address without one only where its authorizer
 /// may name such.
-pub(super) fn choose(
-    view: &View,
-    target: &Target,
-    admitted: &Admitted,
-    tried: &Tried,
-) -> Result<Arc<Endpoint>, Verdict> {
+pub(super) fn choose(view: &View, target: &Target, admitted: &Admitted, tried: &Tried) -> Result<Choice, Verdict> {
     let service = admitted.service();
     match target {
         Target::Service(name) => balance::choose(view.pool(name).ok_or(NOBODY)?, admitted.key(), tried),
-        Target::Registered(addresses) => among(view, addresses, service, tried),
-        Target::Any(addresses) => match among(view, addresses, service, tried) {
-            // What a registered one has no place for is not for another.
-            Err(nobody @ Verdict::NoUpstream { .. }) => astray(view, addresses, service, tried)?.ok_or(nobody),
-            chosen => chosen,
-        },
+        Target::Registered(addresses) => among(view, addresses, service, tried, Tier::Paused),
+        Target::Any(addresses) => any(view, addresses, service, tried),
     }
+}
+
+/// A registered one before any other, unless it is one that takes no connections.
+fn any(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -> Result<Choice, Verdict> {
+    for worst in [Tier::Ejected, Tier::Paused] {
+        match among(view, addresses, service, tried, worst) {
+            Err(Verdict::NoUpstream { .. }) => {}
+            // What a registered one has no place for is not for another.
+            outcome => return outcome,
+        }
+        if let Some(chosen) = astray(view, addresses, service, tried, worst)? {
+            return Ok(chosen);
+        }
+    }
+    Err(NOBODY)
 }
 
 const NOBODY: Verdict = Verdict::NoUpstream {
@@ -40,13 +46,13 @@ const NOBODY: Verdict = Verdict::NoUpstream {
 
 /// The least loaded of those that stand best, by chance where several are; one that was tried only while no other is left,
 /// and one of a service that is held never.
-fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
+fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried, worst: Tier) -> Result<Choice, Verdict> {
     let registered = addresses.iter().filter_map(|address| at(view, address, service));
     let (held, free): (Vec<_>, Vec<_>) = registered.partition(|(pool, _)| pool.care().is_held());
-    let usable: Vec<(&Pool, &Candidate, Standing)> = free
+    let usable: Vec<(&Pool, &Candidate, Tier)> = free
         .into_iter()
-        .map(|(pool, candidate)| (pool, candidate, standing(&candidate.endpoint)))
-        .filter(|(_, candidate, standing)| candidate.weight > 0 && *standing != Standing::Down)
+        .filter(|(_, candidate)| candidate.weight > 0)
+        .filter_map(|(pool, candidate)| Some((pool, candidate, tier(&candidate.endpoint, tried, worst)?)))
         .collect();
     if usable.is_empty() {
         return Err(if held.is_empty() { NOBODY } else { Verdict::Held });
@@ -55,12 +61,15 @@ fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -
         let most = pool.service().upstream_care.max_in_flight;
         candidate.endpoint.has_room(most)
     });
-    let best = with_room.min_by_key(|(_, candidate, standing)| {
+    let best = with_room.min_by_key(|(_, candidate, tier)| {
         let endpoint = &candidate.endpoint;
-        (tried.contains(endpoint), Reverse(*standing), endpoint.in_flight())
+        (tried.contains(endpoint), *tier, endpoint.in_flight())
     });
-    best.map(|(_, candidate, _)| candidate.endpoint.clone())
-        .ok_or(Verdict::Busy)
+    let (_, candidate, tier) = best.ok_or(Verdict::Busy)?;
+    Ok(Choice {
+        endpoint: candidate.endpoint.clone(),
+        is_last_resort: tier.is_last_resort(),
+    })
 }
 
 /// As `among`, of those that nobody has registered; none if there is none. An endpoint is made for the chosen one alone.
@@ -69,32 +78,45 @@ fn astray(
     addresses: &[Address],
     service: &Service,
     tried: &Tried,
-) -> Result<Option<Arc<Endpoint>>, Verdict> {
+    worst: Tier,
+) -> Result<Option<Choice>, Verdict> {
     let strays = view.strays();
     let most = service.upstream_care.max_in_flight;
     // A registration that takes nothing now, as one that drains, is one.
     let is_stray = |address: &&Address| view.table().at(address).next().is_none() && stray::is_of_a_server(address);
-    let usable: Vec<(&Address, Option<Arc<Endpoint>>)> = addresses
+    let usable: Vec<(&Address, Option<Arc<Endpoint>>, Tier)> = addresses
         .iter()
         .filter(is_stray)
-        .map(|address| (address, strays.known(&service.name, address)))
-        .filter(|(_, known)| known.as_ref().is_none_or(|one| standing(one) != Standing::Down))
+        .filter_map(|address| {
+            let known = strays.known(&service.name, address);
+            let tier = known
+                .as_ref()
+                .map_or(Some(Tier::Usual), |one| tier(one, tried, worst))?;
+            Some((address, known, tier))
+        })
         .collect();
     if usable.is_empty() {
         return Ok(None);
     }
-    let with_room = turned(&usable).filter(|(_, known)| known.as_ref().is_none_or(|one| one.has_room(most)));
-    let best = with_room.min_by_key(|(_, known)| match known {
-        None => (false, Reverse(Standing::Up), 0),
-        Some(one) => (tried.contains(one), Reverse(standing(one)), one.in_flight()),
+    let with_room = turned(&usable).filter(|(_, known, _)| known.as_ref().is_none_or(|one| one.has_room(most)));
+    let best = with_room.min_by_key(|(_, known, tier)| match known {
+        None => (false, *tier, 0),
+        Some(one) => (tried.contains(one), *tier, one.in_flight()),
     });
-    let (address, _) = best.ok_or(Verdict::Busy)?;
+    let (address, _, tier) = best.ok_or(Verdict::Busy)?;
     let pool = view.pool(&service.name).ok_or(Verdict::Stale)?;
-    Ok(strays.endpoint(&service.name, address, pool.care()))
+    let endpoint = strays.endpoint(&service.name, address, pool.care());
+    Ok(endpoint.map(|endpoint| Choice {
+        endpoint,
+        is_last_resort: tier.is_last_resort(),
+    }))
 }
 
-fn standing(endpoint: &Endpoint) -> Standing {
-    endpoint.health().standing(Instant::now)
+/// None if it is not to be used, not even where nobody better than `worst` is.
+fn tier(endpoint: &Arc<Endpoint>, tried: &Tried, worst: Tier) -> Option<Tier> {
+    let tier = Tier::of(endpoint.health(), tried.is_last(), Instant::now)?;
+    let is_new = tier < Tier::Paused || !tried.contains(endpoint);
+    (tier <= worst && is_new).then_some(tier)
 }
 
 /// All of them, from any one on.

@@ -1,36 +1,49 @@
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use shared::model::{Hold, Service, ServiceName};
 use tokio::time::timeout_at;
 
-use super::{Admitted, Verdict, balance, named};
+use super::balance::{self, Choice};
+use super::{Admitted, Verdict, named};
 use crate::upstream::endpoint::{Endpoint, InFlight};
+use crate::upstream::trial::Trial;
 use crate::view::{Reader, View};
 
 /// Looks at the table before giving up. Each further one needs another swap between two instructions.
 const LOOKS_MAX: usize = 16;
 
-/// Endpoints that this request has been sent to already.
+/// Endpoints that this request has been sent to already, and whether it may be sent to yet another.
 #[derive(Default)]
-pub struct Tried(Vec<Arc<Endpoint>>);
+pub struct Tried {
+    endpoints: Vec<Arc<Endpoint>>,
+    is_last: bool,
+}
 
 impl Tried {
     pub fn add(&mut self, endpoint: &Arc<Endpoint>) {
-        self.0.push(endpoint.clone());
+        self.endpoints.push(endpoint.clone());
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.endpoints.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.endpoints.is_empty()
+    }
+
+    /// After the attempt that is next: if it fails, so does the request.
+    pub fn set_last(&mut self, is_last: bool) {
+        self.is_last = is_last;
+    }
+
+    pub fn is_last(&self) -> bool {
+        self.is_last
     }
 
     pub fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
-        self.0.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
+        self.endpoints.iter().any(|tried| Arc::ptr_eq(tried, endpoint))
     }
 }
 
@@ -38,6 +51,7 @@ impl Tried {
 pub struct Picked {
     in_flight: InFlight,
     service: Arc<Service>,
+    trial: Option<Trial>,
 }
 
 impl Picked {
@@ -50,9 +64,9 @@ impl Picked {
         &self.service
     }
 
-    /// For whoever goes on with the request after its head: a body, a tunnel.
-    pub fn into_in_flight(self) -> InFlight {
-        self.in_flight
+    /// The count is for whoever goes on with the request after its head: a body, a tunnel. The trial ends with the attempt.
+    pub fn into_parts(self) -> (InFlight, Option<Trial>) {
+        (self.in_flight, self.trial)
     }
 }
 
@@ -62,11 +76,14 @@ impl Picked {
 /// a table that nobody stands by any more.
 pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
     enter(views, tried.is_empty(), |view| {
-        let chosen = choose(view, admitted, tried)?;
+        let chosen = choice(view, admitted, tried)?;
         // An authorizer may have named one of another service: its own limits are what counts there.
         let service = match admitted.grant().and_then(|grant| grant.target.as_ref()) {
             None => admitted.service(),
-            Some(_) => view.pool(&chosen.identity().service).ok_or(Verdict::Stale)?.service(),
+            Some(_) => view
+                .pool(&chosen.endpoint.identity().service)
+                .ok_or(Verdict::Stale)?
+                .service(),
         };
         Ok((chosen, service.clone()))
     })
@@ -83,24 +100,29 @@ pub fn pick_internal(views: &Reader, service: &ServiceName, tried: &Tried) -> Re
 fn enter(
     views: &Reader,
     is_first: bool,
-    choose: impl Fn(&View) -> Result<(Arc<Endpoint>, Arc<Service>), Verdict>,
+    choose: impl Fn(&View) -> Result<(Choice, Arc<Service>), Verdict>,
 ) -> Result<Picked, Verdict> {
     for _ in 0..LOOKS_MAX {
         if !views.may_send() {
             break;
         }
         let (chosen, service) = views.with(&choose)?;
-        if !chosen.health().may_try(Instant::now) {
+        // Of two that would try the same the other one chooses again.
+        let Ok(trial) = Trial::begin(&chosen.endpoint, !chosen.is_last_resort) else {
             continue;
-        }
-        let Ok(in_flight) = chosen.enter().confirm() else {
+        };
+        let Ok(in_flight) = chosen.endpoint.enter().confirm() else {
             continue;
         };
         if let Ok(in_flight) = in_flight.take_place(service.upstream_care.max_in_flight) {
             if is_first {
                 in_flight.endpoint().care().budget().earn();
             }
-            return Ok(Picked { in_flight, service });
+            return Ok(Picked {
+                in_flight,
+                service,
+                trial,
+            });
         }
     }
     Err(Verdict::NoUpstream {
@@ -191,6 +213,10 @@ async fn in_queue(
 
 /// The first step of the hand-over. Without the other two the endpoint may be retired before anything is sent to it.
 pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
+    Ok(choice(view, admitted, tried)?.endpoint)
+}
+
+fn choice(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Choice, Verdict> {
     if !admitted.is_of(view) {
         return Err(Verdict::Stale);
     }

@@ -97,7 +97,7 @@ fn weight_zero_everywhere_is_no_upstream() {
 }
 
 #[test]
-fn tried_ones_come_last_and_those_marked_down_not_at_all() {
+fn tried_ones_come_last_and_those_that_take_no_connection_after_all_others() {
     for balance in ["random", "least_request", "round_robin"] {
         let (views, _) = deployed(balance, &[("a", 1), ("b", 1), ("c", 1)]);
         let reader = views.reader();
@@ -122,7 +122,14 @@ fn tried_ones_come_last_and_those_marked_down_not_at_all() {
             .for_each(|candidate| candidate.endpoint.health().failed(later));
         assert_eq!(spread(&views, 20), BTreeMap::from([("c".to_owned(), 20)]), "{balance}");
         rest[0].endpoint.health().failed(later);
-        match refusal(&views, &admitted, &Tried::default()) {
+        // Each is asked, and only once.
+        let mut tried = Tried::default();
+        for _ in 0..3 {
+            let picked = pick(&reader, &admitted, &tried).ok().unwrap();
+            assert!(!tried.contains(picked.endpoint()), "{balance}");
+            tried.add(picked.endpoint());
+        }
+        match refusal(&views, &admitted, &tried) {
             Verdict::NoUpstream { retry_after } => {
                 assert!(retry_after > Duration::from_secs(60), "the pause that is left")
             }
@@ -130,26 +137,6 @@ fn tried_ones_come_last_and_those_marked_down_not_at_all() {
         }
         down[0].endpoint.health().succeeded();
         assert_eq!(pick_id(&views, &admitted, &Tried::default()), "a", "{balance}");
-    }
-}
-
-#[test]
-fn one_that_gave_no_answer_is_tried_by_one_request_after_its_pause() {
-    for balance in ["random", "least_request", "round_robin"] {
-        let (views, _) = deployed(balance, &[("a", 1), ("b", 1)]);
-        let view = views.now();
-        let pool = view.pools().next().unwrap();
-        let [a, b] = [0, 1].map(|at| &pool.candidates()[at].endpoint);
-        // Its first pause is over.
-        let before = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
-        assert!(pool.care().suspend(a, before));
-        let counts = spread(&views, 40);
-        assert_eq!(counts, BTreeMap::from([("a".into(), 1), ("b".into(), 39)]), "{balance}");
-        // That gave no answer, either; and of two no more than one is ejected.
-        assert!(pool.care().suspend(a, Instant::now()) && !pool.care().suspend(b, Instant::now()));
-        assert!(a.health().is_ejected(Instant::now) && b.health().is_up(), "{balance}");
-        a.health().reinstate();
-        assert!(spread(&views, 40)["a"] > 5, "{balance}");
     }
 }
 
@@ -281,6 +268,7 @@ fn an_authorization_ends_with_the_service_that_gave_it() {
 mod affinity;
 mod handover;
 mod holding;
+mod trying;
 
 #[test]
 fn nothing_is_sent_after_the_end_of_a_lease_that_forbids_it() {

@@ -9,7 +9,7 @@ use shared::model::UpstreamCare;
 
 use super::budget::Budget;
 use super::endpoint::Endpoint;
-use super::health::Health;
+use super::health::{Doubt, Health};
 use super::queue::Queue;
 
 pub struct Care {
@@ -75,8 +75,8 @@ impl Care {
 
     /// It gave no answer, or half of one, over a connection that it took: ejected for a pause that grows, and tried after
     /// it, as after a connection that it did not take.
-    pub fn suspend(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
-        self.set_aside(endpoint, now, |health| health.suspend(now + health.next_pause()))
+    pub fn suspend(&self, endpoint: &Arc<Endpoint>, doubt: Doubt, now: Instant) -> bool {
+        self.set_aside(endpoint, now, |health| health.suspend(doubt, now + health.next_pause()))
     }
 
     fn set_aside(&self, endpoint: &Arc<Endpoint>, now: Instant, by: impl FnOnce(&Health)) -> bool {

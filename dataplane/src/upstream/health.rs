@@ -1,37 +1,59 @@
 //! What this proxy itself has seen of an upstream: a failed connection marks it down at once, for a pause that grows;
 //! answers that are errors or none have it ejected, if the service can spare it (`Care`).
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// A connection or an answer that takes longer is not waited for by the others.
-const TRIAL: Duration = Duration::from_secs(1);
+/// Where no request comes that may be repeated, one that may not tries an upstream so long after its pause.
+const UNTRIED_MAX: Duration = Duration::from_secs(30);
+/// Requests that try one upstream at a time, of those that have nothing else.
+const TRIALS_MAX: u32 = 512;
 
 pub const SHARE_WHOLE: u64 = 1_000;
 
-/// How an upstream stands at one moment.
+/// How an upstream stands at one moment, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// It cannot be connected to, as far as is known, or its health checks fail.
-    Down,
+    /// Its health checks fail.
+    Failed,
+    /// It took no connection, or reset it, and is left alone.
+    Paused,
     Ejected,
+    /// It was set aside, and is being tried by a request.
+    Tried(Doubt),
     /// It came live, and has not passed its health check yet.
     Warming,
+    /// It was set aside for a time that is over, and nobody has tried it yet.
+    Doubted(Doubt),
     Up,
 }
 
 impl Standing {
+    /// As it is shown: nobody is up before it has proven to be.
     pub fn as_str(self) -> &'static str {
         match self {
-            Standing::Down => "down",
-            Standing::Ejected => "ejected",
+            Standing::Failed | Standing::Paused => "down",
+            Standing::Tried(Doubt::Connects) | Standing::Doubted(Doubt::Connects) => "down",
+            Standing::Ejected | Standing::Tried(_) | Standing::Doubted(_) => "ejected",
             Standing::Warming => "warming",
             Standing::Up => "up",
         }
     }
+}
+
+/// What an upstream that has failed is to prove: that it does this again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    Connects = 1,
+    Answers,
+    /// It ends what it answers.
+    Completes,
 }
 
 /// What health checks say; `Passed` also where there are none.
@@ -42,25 +64,30 @@ pub enum Checked {
     Warming,
 }
 
-/// Up until a failure; after it down until the pause is over, then on probation: it is used again, and the next failure
-/// makes the pause twice as long. A success forgets all failures.
+/// ```text
+/// up ── failure ─▶ left alone for a pause ── it is over ─▶ in doubt ── a request tries it ─▶ up
+///                       ▲                                                     │
+///                       └───────────── a failure: twice as long ──────────────┘
+/// ```
 ///
 /// Every field is for itself: two that are read together may be of two moments, which costs one request its best choice.
 #[derive(Debug, Default)]
 pub struct Health {
     /// Failures in a row, each beyond the pause of the one before it.
     failures: AtomicU32,
-    /// In nanoseconds of `since_start`, like the next; 0: never since.
+    /// In nanoseconds of `since_start`, like the others; 0: it takes connections, as far as is known.
     down_until: AtomicU64,
     ejected_until: AtomicU64,
+    /// The end of the last pause, of either kind.
+    rests_until: AtomicU64,
     /// 5xx answers in a row.
     errors: AtomicU32,
     /// A `Checked`.
     checked: AtomicU8,
-    /// It was ejected over what was no answer, and no sound one has begun since.
-    is_suspect: AtomicBool,
-    /// Until then one request tries whether it takes connections, or answers, again; the others stay away.
-    trial_until: AtomicU64,
+    /// A `Doubt`; 0: none.
+    doubt: AtomicU8,
+    /// Requests that are trying it, in doubt as it is.
+    trials: AtomicU32,
     /// Since when it is in use, as far as it has begun slowly; 0: for long.
     fresh_since: AtomicU64,
 }
@@ -69,12 +96,20 @@ impl Health {
     /// Reads the clock only after a failure: nearly every request meets none.
     pub fn standing(&self, now: impl Fn() -> Instant) -> Standing {
         let checked = self.checked();
-        match () {
-            () if checked == Checked::Failed || self.pause(&now).is_some() => Standing::Down,
-            () if self.is_ejected(&now) => Standing::Ejected,
-            () if left(&self.trial_until, &now).is_some() => Standing::Down,
-            () if checked == Checked::Warming => Standing::Warming,
-            () => Standing::Up,
+        if checked == Checked::Failed {
+            return Standing::Failed;
+        }
+        if self.pause(&now).is_some() {
+            return Standing::Paused;
+        }
+        if self.is_set_aside(&now) {
+            return Standing::Ejected;
+        }
+        match self.doubt() {
+            Some(doubt) if self.is_tried() => Standing::Tried(doubt),
+            _ if checked == Checked::Warming => Standing::Warming,
+            Some(doubt) => Standing::Doubted(doubt),
+            None => Standing::Up,
         }
     }
 
@@ -99,10 +134,9 @@ impl Health {
         left(&self.down_until, now)
     }
 
-    /// Its time is not over, or it is over and one request tries it.
+    /// Its time is not over, or it is over and nothing has shown that it answers.
     pub fn is_ejected(&self, now: impl Fn() -> Instant) -> bool {
-        let is_tried = || self.takes_connections() && self.is_suspect() && left(&self.trial_until, &now).is_some();
-        self.is_set_aside(&now) || is_tried()
+        self.is_set_aside(&now) || self.doubt() > Some(Doubt::Connects)
     }
 
     /// Its time is not over.
@@ -110,55 +144,66 @@ impl Health {
         left(&self.ejected_until, now).is_some()
     }
 
-    fn is_suspect(&self) -> bool {
-        self.is_suspect.load(Ordering::Relaxed)
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        match self.doubt.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Doubt::Connects),
+            2 => Some(Doubt::Answers),
+            _ => Some(Doubt::Completes),
+        }
     }
 
-    fn takes_connections(&self) -> bool {
-        self.down_until.load(Ordering::Relaxed) == 0
+    /// As bad as that, or as it was if that was worse.
+    fn put_in_doubt(&self, doubt: Doubt, rests_until: Instant) {
+        self.doubt.fetch_max(doubt as u8, Ordering::Relaxed);
+        self.rests_until.store(since_start(rests_until), Ordering::Relaxed);
     }
 
-    /// After a pause, whether it is for the caller to try if connections are taken again, or answers given: one does at a
-    /// time, so that a crowd does not wait for what may be dead. Whoever has nothing else may join the one that waits for
-    /// an answer.
-    pub fn may_try(&self, now: impl Fn() -> Instant) -> bool {
-        if self.takes_connections() && !self.is_suspect() {
-            return true;
+    /// It has proven so much. What it is to prove beyond that stays in doubt.
+    fn trust(&self, proven: Doubt) {
+        let doubt = self.doubt.load(Ordering::Relaxed);
+        if doubt != 0 && doubt <= proven as u8 {
+            let _ = self
+                .doubt
+                .compare_exchange(doubt, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
-        let (now, until) = (now(), self.trial_until.load(Ordering::Relaxed));
-        let (at, mine) = (since_start(now), since_start(now + TRIAL));
-        if until > at {
-            return self.takes_connections();
-        }
-        let trial = &self.trial_until;
-        trial
-            .compare_exchange(until, mine, Ordering::Relaxed, Ordering::Relaxed)
+    }
+
+    /// No request that may be repeated has come for so long that another one is to try it.
+    pub fn is_overdue(&self, now: impl Fn() -> Instant) -> bool {
+        let rests_until = self.rests_until.load(Ordering::Relaxed);
+        since_start(now()).saturating_sub(rests_until) >= nanos(UNTRIED_MAX)
+    }
+
+    fn is_tried(&self) -> bool {
+        self.trials.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the caller's request may try it: alone, or beside as many others as may have nothing else.
+    pub(super) fn begin_trial(&self, is_alone: bool) -> bool {
+        let most = if is_alone { 1 } else { TRIALS_MAX };
+        let one_more = |trials| (trials < most).then_some(trials + 1);
+        self.trials
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .is_ok()
+    }
+
+    pub(super) fn end_trial(&self) {
+        self.trials.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// It takes connections. Whether it answers is another matter, so that the next pause is no shorter for it.
     pub fn connected(&self) {
-        if !self.takes_connections() {
+        if self.down_until.load(Ordering::Relaxed) != 0 {
             self.down_until.store(0, Ordering::Relaxed);
-            if !self.is_suspect() {
-                self.trial_until.store(0, Ordering::Relaxed);
-            }
         }
+        self.trust(Doubt::Connects);
     }
 
-    /// A sound answer has begun: whoever stayed away may come. That it will be whole is another matter, as above.
+    /// A sound answer has begun. That it will be whole is another matter, as above.
     pub fn answers(&self) {
-        self.trust();
         self.connected();
-    }
-
-    fn trust(&self) {
-        if self.is_suspect() {
-            self.is_suspect.store(false, Ordering::Relaxed);
-            if self.takes_connections() {
-                self.trial_until.store(0, Ordering::Relaxed);
-            }
-        }
+        self.trust(Doubt::Answers);
     }
 
     /// From now on it gets a part of what it is due, which grows.
@@ -181,12 +226,22 @@ impl Health {
         u64::try_from(share).map_or(SHARE_WHOLE, |share| share.clamp(SHARE_WHOLE / 10, SHARE_WHOLE))
     }
 
-    /// The connection could not be made, or was reset. A hundred requests that fail together are one failure.
+    /// The connection could not be made. A hundred requests that fail together are one failure.
     pub fn failed(&self, now: Instant) {
-        if self.pause(|| now).is_none() {
-            let until = now + self.next_pause();
+        self.rest(Doubt::Connects, now);
+    }
+
+    /// A new connection ended before an answer: as `failed`, and that it takes the next one proves nothing.
+    pub fn reset(&self, now: Instant) {
+        self.rest(Doubt::Answers, now);
+    }
+
+    fn rest(&self, doubt: Doubt, now: Instant) {
+        let pause = self.pause(|| now);
+        let until = now + pause.unwrap_or_else(|| self.next_pause());
+        self.put_in_doubt(doubt, until);
+        if pause.is_none() {
             self.down_until.store(since_start(until), Ordering::Relaxed);
-            self.trial_until.store(0, Ordering::Relaxed);
         }
     }
 
@@ -207,7 +262,8 @@ impl Health {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
-        self.answers();
+        self.connected();
+        self.trust(Doubt::Completes);
     }
 
     /// An answer that is a 5xx, or none. Says how many have come in a row.
@@ -226,16 +282,18 @@ impl Health {
         self.ejected_until.store(since_start(until), Ordering::Relaxed);
     }
 
-    /// As `eject`, and after that time one request at a time until it answers.
-    pub(super) fn suspend(&self, until: Instant) {
+    /// As `eject`, and after that time one request at a time until it has proven itself.
+    pub(super) fn suspend(&self, doubt: Doubt, until: Instant) {
         self.eject(until);
-        self.trial_until.store(0, Ordering::Relaxed);
-        self.is_suspect.store(true, Ordering::Relaxed);
+        self.put_in_doubt(doubt, until);
     }
 
+    /// The service cannot spare it, whatever its answers are like.
     pub(crate) fn reinstate(&self) {
         self.ejected_until.store(0, Ordering::Relaxed);
-        self.trust();
+        if self.down_until.load(Ordering::Relaxed) == 0 {
+            self.trust(Doubt::Completes);
+        }
     }
 
     pub(super) fn ejected_until(&self) -> u64 {
@@ -261,106 +319,4 @@ fn since_start(now: Instant) -> u64 {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_five_seconds_and_a_success_forgets_them() {
-        let health = Health::default();
-        let mut now = Instant::now();
-        assert_eq!(health.pause(|| now), None);
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            health.failed(now);
-            let pause = health.pause(|| now).unwrap();
-            pauses.push(pause.as_millis());
-            now += pause;
-            assert_eq!(health.pause(|| now), None, "on probation once the pause is over");
-        }
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        health.failed(now);
-        health.succeeded();
-        assert_eq!(health.pause(|| now), None);
-        health.failed(now);
-        assert_eq!(health.pause(|| now).unwrap(), PAUSE_FIRST);
-    }
-
-    #[test]
-    fn failures_within_a_pause_are_one() {
-        let health = Health::default();
-        let now = Instant::now();
-        (0..64).for_each(|_| health.failed(now));
-        assert_eq!(health.pause(|| now).unwrap(), PAUSE_FIRST);
-    }
-
-    #[test]
-    fn after_a_pause_one_tries_for_all() {
-        let health = Health::default();
-        let now = Instant::now();
-        assert!(health.may_try(|| now) && health.may_try(|| now), "nothing has failed");
-        health.failed(now);
-        let now = now + PAUSE_FIRST;
-        assert_eq!(health.standing(|| now), Standing::Up);
-        assert!(health.may_try(|| now));
-        assert!(!health.may_try(|| now));
-        assert_eq!(health.standing(|| now), Standing::Down, "for the others");
-        // It hangs, and another one tries.
-        let now = now + TRIAL;
-        assert!(health.may_try(|| now) && !health.may_try(|| now));
-        health.failed(now);
-        assert_eq!(health.pause(|| now).unwrap(), 2 * PAUSE_FIRST);
-        let now = now + 2 * PAUSE_FIRST;
-        assert!(health.may_try(|| now));
-        health.connected();
-        assert!(health.may_try(|| now) && health.may_try(|| now));
-        health.failed(now);
-        assert_eq!(
-            health.pause(|| now).unwrap(),
-            4 * PAUSE_FIRST,
-            "it has answered nothing"
-        );
-    }
-
-    #[test]
-    fn after_no_answer_one_tries_for_all_until_it_answers() {
-        let health = Health::default();
-        let now = Instant::now();
-        health.suspend(now + PAUSE_FIRST);
-        assert_eq!(health.standing(|| now), Standing::Ejected);
-        let now = now + PAUSE_FIRST;
-        assert_eq!(health.standing(|| now), Standing::Up);
-        assert!(health.may_try(|| now));
-        assert_eq!(health.standing(|| now), Standing::Ejected, "for the others");
-        assert!(health.may_try(|| now), "for whoever has nothing else");
-        health.connected();
-        assert_eq!(health.standing(|| now), Standing::Ejected, "a connection is no answer");
-        health.answers();
-        assert_eq!(health.standing(|| now), Standing::Up);
-
-        // It takes no connections either: nobody is to wait for it.
-        health.suspend(now);
-        health.failed(now);
-        let now = now + PAUSE_FIRST;
-        assert!(health.may_try(|| now) && !health.may_try(|| now));
-        assert_eq!(health.standing(|| now), Standing::Down);
-        health.connected();
-        assert_eq!(health.standing(|| now), Standing::Ejected);
-        let now = now + TRIAL;
-        assert_eq!(health.standing(|| now), Standing::Up, "it hangs, and another one tries");
-    }
-
-    #[test]
-    fn a_share_grows_from_a_tenth() {
-        let health = Health::default();
-        let now = Instant::now();
-        let slow = Duration::from_secs(10);
-        assert_eq!(health.share(slow, || now), 1000);
-        health.begin_slowly(now);
-        let after = |seconds| health.share(slow, || now + Duration::from_secs(seconds));
-        assert_eq!([0, 1, 2, 5, 10, 90].map(after), [100, 100, 200, 500, 1000, 1000]);
-        assert_eq!(health.share(Duration::ZERO, || now), 1000);
-    }
 }

@@ -136,29 +136,104 @@ fn trailers_do_not_bring_what_the_head_may_not() {
     });
 }
 
+/// Two servers that may be asked, by an authorizer of these settings.
+async fn with_two(settings: &str) -> (Scene, Origin) {
+    let scene = Scene::new("").await;
+    let other = Origin::new().await;
+    scene.stage.put(Kind::Service, "auth", r#"{"match":[]}"#);
+    scene
+        .stage
+        .put(Kind::Upstream, &format!("auth/{}", other.address()), "{}");
+    let main = format!(r#"{{"service":"auth"{settings}}}"#);
+    scene.stage.put(Kind::Authorizer, "main", &main);
+    (scene, other)
+}
+
+/// The one that was asked first, its address, and the other.
+async fn asked_first<'a>(scene: &'a Scene, other: &'a Origin) -> (Peer, String, &'a Origin) {
+    tokio::select! {
+        first = scene.auth.accept() => (first, scene.auth.address(), other),
+        first = other.accept() => (first, other.address(), &scene.auth),
+    }
+}
+
+fn has_failed(scene: &Scene, id: &str) -> bool {
+    let view = scene.stage.views.now();
+    let auth = view.pool(&"auth".try_into().unwrap()).unwrap();
+    auth.endpoint(&id.try_into().unwrap()).unwrap().health().has_failed()
+}
+
+const NO: &str = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+
 #[test]
-fn who_gives_no_answer_is_not_the_next_to_be_asked() {
+fn of_two_one_that_stands_still_is_not_noticed_and_not_asked_again() {
     story(async || {
-        let scene = Scene::new(r#","cache":{"ttl":"0s"}"#).await;
-        let other = Origin::new().await;
-        scene
-            .stage
-            .put(Kind::Upstream, &format!("auth/{}", other.address()), "{}");
-        let main = r#"{"service":"auth","timeout":"50ms","cache":{"ttl":"0s"}}"#;
+        let (scene, other) = with_two(r#","timeout":"2s","cache":{"ttl":"0s","negative_ttl":"0s"}"#).await;
+        let mut client = scene.stage.client().await;
+        client.send(&get("/", "")).await;
+        let (mut hanging, its, well) = asked_first(&scene, &other).await;
+        hanging.head().await;
+        let mut answering = well.answers(NO).await;
+        assert_eq!(client.message().await.status(), "403");
+        assert!(has_failed(&scene, &its) && !has_failed(&scene, &well.address()));
+        client.send(&get("/", "")).await;
+        answering.head().await;
+        answering.send(NO).await;
+        assert_eq!(client.message().await.status(), "403");
+    });
+}
+
+#[test]
+fn one_that_takes_its_time_is_heard_though_another_was_asked_beside_it() {
+    story(async || {
+        let (scene, other) = with_two(r#","timeout":"2s","cache":{"ttl":"0s","negative_ttl":"0s"}"#).await;
+        let mut client = scene.stage.client().await;
+        client.send(&get("/", "")).await;
+        let (mut slow, its, beside) = asked_first(&scene, &other).await;
+        slow.head().await;
+        let mut second = beside.accept().await;
+        second.head().await;
+        slow.send(NO).await;
+        assert_eq!(client.message().await.status(), "403");
+        assert!(!has_failed(&scene, &its) && !has_failed(&scene, &beside.address()));
+    });
+}
+
+#[test]
+fn who_gives_half_an_answer_is_not_the_last_to_be_asked() {
+    story(async || {
+        for half in [
+            "HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nhalf",
+            "HTTP/1.1 403 N",
+            "nonsense\r\n\r\n",
+        ] {
+            let (scene, other) = with_two(r#","timeout":"20s""#).await;
+            let mut client = scene.stage.client().await;
+            client.send(&get("/", "")).await;
+            let (mut failing, its, well) = asked_first(&scene, &other).await;
+            failing.head().await;
+            failing.send(half).await;
+            drop(failing);
+            well.answers(NO).await;
+            assert_eq!(client.message().await.status(), "403", "{half}");
+            assert!(has_failed(&scene, &its), "{half}");
+        }
+    });
+}
+
+#[test]
+fn the_only_one_is_asked_once_and_waited_for() {
+    story(async || {
+        let scene = Scene::new("").await;
+        scene.stage.put(Kind::Service, "auth", r#"{"match":[]}"#);
+        let main = r#"{"service":"auth","timeout":"200ms"}"#;
         scene.stage.put(Kind::Authorizer, "main", main);
         let mut client = scene.stage.client().await;
         client.send(&get("/", "")).await;
-        // Whichever it is, it stands still.
-        let (mut hanging, its, well) = tokio::select! {
-            hanging = scene.auth.accept() => (hanging, scene.auth.address(), other.address()),
-            hanging = other.accept() => (hanging, other.address(), scene.auth.address()),
-        };
+        let mut hanging = scene.auth.accept().await;
         hanging.head().await;
         client.message().await.is_problem(503, "authorizer-unavailable");
-        let view = scene.stage.views.now();
-        let auth = view.pool(&"auth".try_into().unwrap()).unwrap();
-        let has_failed = |id: &str| auth.endpoint(&id.try_into().unwrap()).unwrap().health().has_failed();
-        assert!(has_failed(&its) && !has_failed(&well));
+        scene.auth.is_left_alone().await;
     });
 }
 

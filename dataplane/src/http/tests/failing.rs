@@ -1,5 +1,5 @@
 use super::stage::*;
-use crate::upstream::health::Standing;
+use crate::upstream::health::{Doubt, Standing};
 
 const PUT: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 
@@ -63,10 +63,61 @@ fn without_retries_nobody_else_is_asked() {
         let stage = Stage::with(r#","retries":{"attempts":0}"#).await;
         stage.register("dead", &nowhere().await);
         let mut client = stage.client().await;
-        client.send(GET).await;
-        client.message().await.is_problem(502, "upstream-failed");
-        client.send(GET).await;
-        client.message().await.is_problem(503, "no-upstream");
+        for _ in 0..2 {
+            client.send(GET).await;
+            client.message().await.is_problem(502, "upstream-failed");
+        }
+    });
+}
+
+#[test]
+fn what_failed_once_is_asked_where_nobody_else_is() {
+    story(async || {
+        let stage = Stage::new().await;
+        let only = stage.robot("only", OK).await;
+        // It took no connection a moment ago, and is left alone for a pause that does not end.
+        let later = std::time::Instant::now() + std::time::Duration::from_secs(3600);
+        stage.endpoint("only").health().failed(later);
+        let mut client = stage.client().await;
+        for request in [POST, GET] {
+            client.send(request).await;
+            assert_eq!(client.message().await.body, "ok");
+        }
+        assert_eq!(only.asked.get(), 2);
+        assert!(stage.endpoint("only").health().is_up());
+    });
+}
+
+#[test]
+fn a_connection_that_ends_before_an_answer_is_no_proof() {
+    story(async || {
+        let stage = Stage::new().await;
+        let (closing, _well) = (stage.origin("closing").await, stage.robot("well", OK).await);
+        let endpoint = stage.endpoint("closing");
+        let before = std::time::Instant::now().checked_sub(std::time::Duration::from_secs(10));
+        endpoint.health().reset(before.unwrap());
+        let standing = || endpoint.health().standing(std::time::Instant::now);
+        // What cannot be sent elsewhere is never sent there.
+        let mut client = stage.client().await;
+        for _ in 0..20 {
+            client.send(POST).await;
+            assert_eq!(client.message().await.body, "ok");
+        }
+        assert_eq!(standing(), Standing::Doubted(Doubt::Answers));
+        // A request that can be finds it out, and a connection is not enough.
+        let mut asking = async || {
+            for _ in 0..100 {
+                client.send(GET).await;
+                assert_eq!(client.message().await.body, "ok");
+            }
+        };
+        let found_out = async || {
+            let mut upstream = closing.accept().await;
+            upstream.head().await;
+            standing()
+        };
+        let ((), standing) = futures_util::future::join(asking(), found_out()).await;
+        assert_eq!(standing, Standing::Tried(Doubt::Answers));
     });
 }
 

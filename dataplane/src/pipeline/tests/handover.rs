@@ -125,7 +125,7 @@ fn no_request_reaches_what_is_safe_to_kill() {
         thread::yield_now();
         world.request(picked.endpoint());
         let mut held = elsewhere.lock().unwrap();
-        held.push(picked.into_in_flight());
+        held.push(picked.into_parts().0);
         if held.len() > 4 {
             held.clear();
         }

@@ -130,7 +130,7 @@ async fn failures_in_a_row_take_it_out_and_passes_bring_it_back() {
     assert_eq!(stage.standing("a"), Standing::Up);
     // A redirect is no pass, and is not followed.
     server.status.send_replace(302);
-    stage.stands("a", Standing::Down).await;
+    stage.stands("a", Standing::Failed).await;
     server.status.send_replace(200);
     stage.stands("a", Standing::Up).await;
 
@@ -164,7 +164,7 @@ async fn what_comes_live_is_warming_until_it_passes() {
 
     // It fails later: that is another thing.
     new.status.send_replace(503);
-    stage.stands("new", Standing::Down).await;
+    stage.stands("new", Standing::Failed).await;
     assert_eq!(stage.warming(), []);
 }
 
@@ -184,8 +184,8 @@ async fn a_service_without_checks_has_nothing_to_wait_for() {
     stage.registry.service("web", &service(""));
     stage.registry.deploy(&stage.views);
     assert_eq!(stage.warming(), []);
-    stage.stands("a", Standing::Down).await;
-    stage.stands("b", Standing::Down).await;
+    stage.stands("a", Standing::Failed).await;
+    stage.stands("b", Standing::Failed).await;
 }
 
 #[tokio::test]

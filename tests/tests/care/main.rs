@@ -7,6 +7,7 @@ mod knobs;
 mod seeing;
 mod spreading;
 mod starting;
+mod trying;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

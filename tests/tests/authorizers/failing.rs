@@ -276,6 +276,39 @@ async fn one_of_two_that_stands_still_is_found_out() {
     still.thaw();
 }
 
+/// Another one is asked beside the one that stands still, also each time that a question tries it; without retries it is
+/// noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_that_stands_still_is_not_noticed() {
+    let world = World::new();
+    let up = world.up(&["--workers", "2"]).await;
+    let users = users(&world);
+    let start = async |log: &str| Authserver::start(&users, "127.0.0.1:0", &world.path(log)).await;
+    let (well, still) = (start("well.log").await, start("still.log").await);
+    guard(
+        &up.api(),
+        well.address,
+        json!({"timeout": "2s", "cache": {"ttl": "0s"}}),
+    )
+    .await;
+    up.api().register("auth", "b", still.address).await.live();
+    let regulars = Regulars::start(&up, 0..6);
+    regulars.go_on(60).await;
+    still.freeze();
+    regulars.go_on(3_000).await;
+    regulars.stop().await;
+
+    let once = json!({"match": [], "retries": {"attempts": 0}});
+    up.api().put("/v1/services/auth", once).await.live();
+    up.api().delete("/v1/services/auth/upstreams/b?wait=none").await;
+    up.api().register("auth", "c", still.address).await.live();
+    eventually("without retries it is", async || {
+        ask(&up, &by("user0", "/reflect")).await.status == 503
+    })
+    .await;
+    still.thaw();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_nobody_has_registered_is_not_waited_for() {
     let world = World::new();

@@ -10,6 +10,7 @@ use super::fields::{Fields, Path, array, string};
 use super::invalid::{Errors, Invalid};
 use super::json;
 use super::name::{AuthorizerName, ServiceName};
+use super::path::{BadPath, is_escaped};
 use super::timeouts::{duration, positive};
 use super::vary::{self, Vary};
 use crate::change::Body;
@@ -307,7 +308,11 @@ fn read_target(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Ar
     let text = string(value, path, errors)?;
     let is_target = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%?".contains(&b);
     if text.len() <= PATH_BYTES_MAX && text.starts_with('/') && text.bytes().all(is_target) {
-        return Some(text.into());
+        if is_escaped(text) {
+            return Some(text.into());
+        }
+        errors.invalid(path, BadPath::Escape);
+        return None;
     }
     let rule = format_args!("a path from its first / on, and perhaps a query, of at most {PATH_BYTES_MAX} bytes");
     errors.invalid(path, rule);

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::duration::format_duration;
 use super::fields::{Fields, Path, integer, string};
 use super::invalid::Errors;
+use super::path::{BadPath, is_escaped};
 use super::timeouts::positive;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,16 +116,17 @@ impl HealthCheck {
 fn read_path(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Arc<str>> {
     let text = string(value, path, errors)?;
     let is_visible = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-    match text.starts_with('/') && text.len() <= PATH_BYTES_MAX && text.bytes().all(is_visible) {
-        true => Some(text.into()),
-        false => {
-            errors.invalid(
-                path,
-                "a path from / on is expected, percent-encoded, of at most 2048 bytes",
-            );
-            None
-        }
+    let is_path = text.starts_with('/') && text.len() <= PATH_BYTES_MAX && text.bytes().all(is_visible);
+    if !is_path {
+        let rule = "a path from / on is expected, percent-encoded, of at most 2048 bytes";
+        errors.invalid(path, rule);
+        return None;
     }
+    if !is_escaped(text) {
+        errors.invalid(path, BadPath::Escape);
+        return None;
+    }
+    Some(text.into())
 }
 
 impl Default for Expect {

@@ -50,6 +50,14 @@ fn has_dot_segment(path: &str) -> bool {
     path.contains("/.") && path.split('/').any(|segment| segment == "." || segment == "..")
 }
 
+/// Whether every `%` has two hexadecimal digits behind it.
+pub fn is_escaped(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let code = rest.as_bytes().get(..2);
+        code.is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 fn decode(path: &str) -> Result<Cow<'_, str>, BadPath> {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;

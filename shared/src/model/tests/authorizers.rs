@@ -61,7 +61,7 @@ fn what_answers_depend_on_follows_the_style() {
 
 #[test]
 fn refusals_name_the_field() {
-    let cases: [(&str, InvalidKind, &str); 20] = [
+    let cases: [(&str, InvalidKind, &str); 21] = [
         ("{", Malformed, ""),
         ("{}", Wrong, "service"),
         (r#"{"service":"A"}"#, Wrong, "service"),
@@ -69,6 +69,7 @@ fn refusals_name_the_field() {
         (r#"{"service":"a","path":"check"}"#, Wrong, "path"),
         (r#"{"service":"a","path":"/a b"}"#, Wrong, "path"),
         (r#"{"service":"a","path":"/a#b"}"#, Wrong, "path"),
+        (r#"{"service":"a","path":"/check?for=%zz"}"#, Wrong, "path"),
         (r#"{"service":"a","style":"grpc"}"#, Wrong, "style"),
         (r#"{"service":"a","realm":"a\"b"}"#, Wrong, "realm"),
         (r#"{"service":"a","realm":""}"#, Wrong, "realm"),

@@ -121,6 +121,16 @@ fn services() {
             "health_check.path",
         ),
         (
+            r#"{"match":[],"health_check":{"path":"/%zz"}}"#,
+            Wrong,
+            "health_check.path",
+        ),
+        (
+            r#"{"match":[],"health_check":{"path":"/up?a=%2"}}"#,
+            Wrong,
+            "health_check.path",
+        ),
+        (
             r#"{"match":[],"health_check":{"path":"/","intervall":"1s"}}"#,
             Wrong,
             "health_check.intervall",

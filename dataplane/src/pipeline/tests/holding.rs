@@ -11,7 +11,7 @@ use super::*;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::inflight::count_as_worker;
 
-const ROUNDS: usize = 400;
+const ROUNDS: usize = 4_000;
 const WORKERS: usize = 3;
 
 #[test]

@@ -39,12 +39,28 @@ pub enum Failure {
     Senseless(Senseless),
     /// The question is no request.
     Unaskable,
+    /// As many are asked as may be at a time.
+    Crowded,
 }
 
 /// An answer's head and body.
 type Reply = (response::Parts, Bytes);
 
 impl Failure {
+    /// The same for all that differ in their detail alone.
+    pub fn way(&self) -> &'static str {
+        match self {
+            Failure::TimedOut => "timed out",
+            Failure::NoUpstream => "no upstream",
+            Failure::Connect(_) => "connect",
+            Failure::Broken(_) => "broken",
+            Failure::Body => "body",
+            Failure::Senseless(Senseless(detail)) => detail,
+            Failure::Unaskable => "unaskable",
+            Failure::Crowded => "crowded",
+        }
+    }
+
     /// Another upstream may do better.
     fn is_of_one(&self) -> bool {
         matches!(self, Failure::Connect(_) | Failure::Broken(_) | Failure::Body)
@@ -60,6 +76,7 @@ impl fmt::Display for Failure {
             Failure::Broken(error) => write!(f, "its answer broke off: {error}"),
             Failure::Body => write!(f, "its answer is not complete, or longer than {BODY_BYTES_MAX} bytes"),
             Failure::Senseless(Senseless(detail)) => f.write_str(detail),
+            Failure::Crowded => f.write_str("too many questions are open"),
             Failure::Unaskable => f.write_str("it cannot be asked about such a request"),
         }
     }

@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::model::OnFailure;
+use shared::model::{Authorizer, OnFailure};
 use tokio::sync::watch;
 
 use super::answer::{Answer, Grant};
-use super::call::call;
+use super::call::{Failure, call};
 use super::key::Key;
 use super::memory::{Joining, Known, Landing, Memory};
 use super::question::Question;
@@ -99,7 +99,10 @@ impl Desk {
             let (mut outcome, is_own) = match self.memory.join(key, asked.stamp()) {
                 Joining::Begun(landing) => (self.begin(landing, asked, meta), true),
                 Joining::Waits(outcome) => (outcome, false),
-                Joining::Full => return Outcome::Failed,
+                Joining::Full => {
+                    self.tell(&asked.authority.authorizer, &Failure::Crowded);
+                    return Outcome::Failed;
+                }
             };
             // The sender lives until it has said something.
             let outcome = match outcome.wait_for(Option::is_some).await.as_deref() {
@@ -124,7 +127,17 @@ impl Desk {
                 stamp,
                 is_private: true,
             },
-            Err(_) => Outcome::Failed,
+            Err(failure) => {
+                self.tell(authorizer, &failure);
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// For whoever runs it; how it fails says nothing of who was asked about, or of what was answered.
+    fn tell(&self, authorizer: &Authorizer, failure: &Failure) {
+        if self.memory.is_news(&authorizer.name, failure.way(), Instant::now()) {
+            tracing::warn!(authorizer = %authorizer.name, %failure, "no answer");
         }
     }
 
@@ -147,7 +160,7 @@ impl Desk {
                     landing.said(understood, question.username.clone(), stale, Instant::now());
                 }
                 Err(failure) => {
-                    tracing::debug!(authorizer = %authorizer.name, %failure, "no answer");
+                    desk.tell(&authorizer, &failure);
                     landing.failed();
                 }
             }

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::model::Holder;
+use net::said::Said;
+use shared::model::{AuthorizerName, Holder};
 use tokio::sync::watch;
 
 use super::answer::Understood;
@@ -38,6 +39,8 @@ pub struct Memory {
     keys: Keys,
     shards: Box<[Mutex<Shard>]>,
     limits: Limits,
+    /// Of which authorizer it was told how it fails.
+    told: Said<()>,
 }
 
 /// What is known when somebody asks.
@@ -72,7 +75,14 @@ impl Memory {
             keys: Keys::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             limits,
+            told: Said::default(),
         }
+    }
+
+    /// Whether it is to be told that this authorizer fails in this way. Those that fail in turns are told apart, or each
+    /// would be news after the other.
+    pub fn is_news(&self, authorizer: &AuthorizerName, way: &str, now: Instant) -> bool {
+        self.told.is_news(&format!("{authorizer} {way}"), (), now)
     }
 
     pub fn key(&self, asked: &Asked, meta: &RequestMeta<'_>) -> Key {

@@ -103,6 +103,7 @@ async fn goes_away_under_load(away: fn(&mut Authserver), back: impl AsyncFn(&Wor
         assert_eq!(told.head.field("retry-after"), Some("1"));
         regulars.go_on(12).await;
     }
+    told_why(&up.logged());
     let _server = back(&world, server).await;
     eventually("it recovers by itself", async || {
         ask(&up, &by("user105", "/reflect")).await.status == 200
@@ -112,6 +113,18 @@ async fn goes_away_under_load(away: fn(&mut Authserver), back: impl AsyncFn(&Wor
         ask(&up, &by(&format!("user{n}"), "/reflect")).await.expect(200);
     }
     regulars.stop().await;
+}
+
+/// Once for each way in which it failed, and nothing of whom it was asked about.
+fn told_why(log: &str) {
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("no answer")).collect();
+    let mut whys: Vec<&str> = lines.iter().filter_map(|line| line.split("failure=").nth(1)).collect();
+    let told = whys.len();
+    whys.sort_unstable();
+    whys.dedup();
+    assert!(told > 0 && whys.len() == told, "{lines:?}");
+    let is_plain = |line: &&str| line.contains("WARN") && line.contains("main") && !line.contains("user");
+    assert!(lines.iter().all(is_plain), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,14 +59,6 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// Fields by which other proxies tell such a server of a request; also under the spelling that it may take for them.
-const ORIGINAL: [HeaderName; 4] = [
-    HeaderName::from_static("x-original-method"),
-    HeaderName::from_static("x-original-uri"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-real-ip"),
-];
-
 /// They ask for another form of an answer than the whole of it.
 const OF_FORM: [HeaderName; 7] = [
     header::ACCEPT_ENCODING,
@@ -92,7 +84,7 @@ impl Question {
         match authorizer.style {
             Style::Json => question.tell(meta),
             Style::Query => question.query(meta),
-            Style::Forward => question.forward(meta),
+            Style::Forward => question.forward(meta, &authorizer.copy_headers),
         }
         question
     }
@@ -151,8 +143,9 @@ impl Question {
     }
 
     /// The request's own fields without those of its body and its connection; what a client says in this proxy's name
-    /// goes no further.
-    fn forward(&mut self, meta: &RequestMeta<'_>) {
+    /// goes no further. Fields that are copied from the answer are asked about as they came (a client's `Authorization` may
+    /// be one), but under their own names alone.
+    fn forward(&mut self, meta: &RequestMeta<'_>, copied: &[Arc<str>]) {
         let mut headers = meta.fields.cloned().unwrap_or_default();
         fields::take_hop_by_hop(&mut headers);
         for name in [header::CONTENT_LENGTH, header::EXPECT, header::HOST, header::TRAILER] {
@@ -160,9 +153,9 @@ impl Question {
         }
         OF_FORM.iter().for_each(|name| drop(headers.remove(name)));
         forwarded::remove_ours(&mut headers);
-        for name in &ORIGINAL {
-            fields::take_spellings(&mut headers, name.as_str());
-        }
+        copied
+            .iter()
+            .for_each(|name| fields::remove_other_spellings(&mut headers, name));
         let client = meta.client.to_string();
         let url = format!("{}://{}{}", meta.scheme, meta.host, meta.uri);
         for (name, value) in [

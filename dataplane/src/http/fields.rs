@@ -160,6 +160,14 @@ pub fn take_spellings(headers: &mut HeaderMap, name: &str) -> Vec<(HeaderName, H
     taken
 }
 
+/// As `take_spellings`, but leaves those that are spelled as the name is.
+pub fn remove_other_spellings(headers: &mut HeaderMap, name: &str) {
+    let is_other = |key: &&HeaderName| key.as_str() != name && is_spelling(key.as_str(), name);
+    while let Some(key) = headers.keys().find(is_other).cloned() {
+        headers.remove(key);
+    }
+}
+
 fn is_spelling(key: &str, name: &str) -> bool {
     let plain = |b: u8| if b == b'_' { b'-' } else { b };
     key.len() == name.len() && key.bytes().map(plain).eq(name.bytes().map(plain))

@@ -27,7 +27,8 @@ pub fn is_ours(name: &str) -> bool {
     let ours = |name: &str| {
         name.starts_with("x-forwarded-")
             || name.starts_with("x-vulcan-")
-            || ["forwarded", "x-request-id", "traceparent", "tracestate"].contains(&name)
+            || name.starts_with("x-original-")
+            || ["forwarded", "x-real-ip", "x-request-id", "traceparent", "tracestate"].contains(&name)
     };
     match name.contains('_') {
         true => ours(&name.replace('_', "-")),
@@ -93,7 +94,7 @@ impl Forwarding {
     /// Writes this proxy's fields; what the client says in them stays only if it is trusted. The host stands in the
     /// head already, and what the client nominated by `Connection` has been removed.
     pub fn write(&self, headers: &mut HeaderMap) {
-        remove_spellings(headers);
+        remove_claims(headers, self.is_trusted);
         // HTTP/1.0 does without: then nothing is said of it.
         let host = headers.get(header::HOST).cloned();
         if self.is_trusted {
@@ -161,12 +162,15 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
     Some(address.ok()?.to_canonical())
 }
 
-fn remove_spellings(headers: &mut HeaderMap) {
-    let is_spelling = |name: &&HeaderName| {
-        let name = name.as_str();
-        (name.contains('_') && is_ours(name)) || name.starts_with("x-vulcan-")
+/// Takes out what only a proxy may say: from a trusted one merely other spellings of it, and what is this one's alone; from
+/// anybody else also what this proxy does not write itself, such as `X-Forwarded-User`, in which an upstream would believe.
+fn remove_claims(headers: &mut HeaderMap, is_trusted: bool) {
+    let is_kept = |name: &HeaderName| is_trusted || [X_REQUEST_ID, TRACEPARENT, TRACESTATE].contains(name);
+    let is_claim = |name: &&HeaderName| {
+        let text = name.as_str();
+        is_ours(text) && (text.contains('_') || text.starts_with("x-vulcan-") || !is_kept(name))
     };
-    while let Some(name) = headers.keys().find(is_spelling).cloned() {
+    while let Some(name) = headers.keys().find(is_claim).cloned() {
         headers.remove(name);
     }
 }
@@ -298,6 +302,13 @@ mod tests {
             ("x-forwarded_for", "6.6.6.6"),
             ("x-vulcan-auth-token", "admin"),
             ("x_vulcan_auth_token", "admin"),
+            ("x-forwarded-user", "admin"),
+            ("x-forwarded-method", "OPTIONS"),
+            ("x-forwarded-uri", "/open"),
+            ("x-forwarded-ssl", "on"),
+            ("x-original-url", "/open"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x_real_ip", "6.6.6.6"),
             ("x_other", "stays"),
         ]);
         let forwarding = forwarding("1.2.3.4:5", &trusted());
@@ -310,11 +321,20 @@ mod tests {
         says(&headers, "x-forwarded-port", "8080");
         says(&headers, "forwarded", "for=1.2.3.4;host=\"example.com:81\";proto=http");
         says(&headers, "x_other", "stays");
-        assert!(
-            !headers
-                .keys()
-                .any(|name| name.as_str().contains("vulcan") || name.as_str().contains("d_f"))
-        );
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let written = [
+            "forwarded",
+            "host",
+            "traceparent",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "x-forwarded-proto",
+            "x-request-id",
+            "x_other",
+        ];
+        assert_eq!(names, written);
     }
 
     #[test]
@@ -324,6 +344,9 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
             ("x-forwarded-for", "10.2.2.2"),
             ("x-forwarded-proto", "https"),
+            ("x-forwarded-user", "ann"),
+            ("x_forwarded_user", "eve"),
+            ("x-real-ip", "1.2.3.4"),
         ]);
         let forwarding = forwarding("10.1.1.1:5", &trusted());
         assert_eq!(forwarding.scheme(&headers), "https");
@@ -332,6 +355,9 @@ mod tests {
         says(&headers, "x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.2.2.2, 10.1.1.1");
         says(&headers, "x-forwarded-proto", "https");
         says(&headers, "x-forwarded-host", "example.com");
+        says(&headers, "x-forwarded-user", "ann");
+        says(&headers, "x-real-ip", "1.2.3.4");
+        assert!(!headers.contains_key("x_forwarded_user"));
         assert!(!headers.contains_key("forwarded"));
     }
 

@@ -89,7 +89,7 @@ fn who_is_asked_again_is_asked_about_what_the_client_says() {
         busy.head().await;
 
         let mut second = scene.stage.client().await;
-        second.send(&get("/second", "X-User: eve\r\n")).await;
+        second.send(&get("/second", "X-User: eve\r\nX_User: evil\r\n")).await;
         scene.auth.answers(&closing(grant)).await;
         scene.stage.waits(1).await;
         scene.revoke("{}");
@@ -99,12 +99,14 @@ fn who_is_asked_again_is_asked_about_what_the_client_says() {
         let asked = auth.head().await;
         assert_eq!(field(&asked, "authorization"), Some("Basic YXBpOmFwaWtleQ=="));
         assert_eq!(field(&asked, "x-user"), Some("eve"));
+        assert!(!asked.contains("evil"), "another spelling: {asked}");
         auth.send("HTTP/1.1 204 Fine\r\nAuthorization: Bearer other\r\nX-User: ann\r\n\r\n")
             .await;
         let mut upstream = scene.origin.accept().await;
         let head = upstream.head().await;
         assert_eq!(field(&head, "authorization"), Some("Bearer other"));
         assert_eq!(field(&head, "x-user"), Some("ann"));
+        assert!(!head.contains("evil"), "{head}");
         upstream.send(FINE).await;
         assert_eq!(second.message().await.status(), "204");
     });

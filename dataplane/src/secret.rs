@@ -5,6 +5,8 @@
 use std::hint::black_box;
 use std::ops::Deref;
 
+use bytes::Bytes;
+
 /// Not `Debug` and not `Display`: it never reaches a log.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -35,6 +37,25 @@ impl Drop for Secret {
     }
 }
 
+/// Shared by whoever needs it, and overwritten when the last of them has dropped it.
+pub fn wiped(bytes: Vec<u8>) -> Bytes {
+    Bytes::from_owner(Wiped(bytes))
+}
+
+struct Wiped(Vec<u8>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(std::mem::take(&mut self.0));
+    }
+}
+
 /// Overwrites all of the allocation. The optimizer has to believe that somebody looks at it afterwards.
 pub fn wipe(mut bytes: Vec<u8>) {
     bytes.clear();
@@ -50,6 +71,7 @@ mod tests {
     fn it_is_the_text_until_it_is_dropped() {
         let secret = Secret::from("apikey");
         assert!(&*secret == "apikey" && secret.clone() == secret);
+        assert_eq!(wiped(b"apikey".to_vec()).clone(), "apikey");
         // What is freed cannot be looked at; that nothing goes wrong can.
         drop(secret);
         wipe(Vec::new());

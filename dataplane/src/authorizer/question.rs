@@ -12,15 +12,16 @@ use shared::model::{Authorizer, Style};
 
 use crate::http::{Upload, fields, forwarded};
 use crate::pipeline::{Protocol, RequestMeta};
-use crate::secret::wipe;
+use crate::secret::wiped;
 
-/// What few bodies are longer than, beside what is in it: one that does not grow leaves no copy behind.
-const BODY_BYTES: usize = 256;
+/// What few bodies and targets are longer than, beside what is in them: one that does not grow leaves no copy behind.
+const OTHER_BYTES: usize = 256;
 
-/// It may hold a password: nothing of it is kept when the call is over.
+/// It may hold a password: nothing of it is kept when the call is over, and the last attempt has let go of it.
 pub struct Question {
     method: Method,
-    target: String,
+    /// None where it is none of a request.
+    target: Option<Uri>,
     headers: HeaderMap,
     body: Bytes,
     /// Whom a remembered answer is about.
@@ -42,6 +43,14 @@ struct Parameters<'a> {
 }
 
 impl<'a> Parameters<'a> {
+    /// As long as they are together, but for what is always short.
+    fn bytes(&self) -> usize {
+        [self.username, self.password, self.method, self.uri]
+            .iter()
+            .map(|text| text.len())
+            .sum()
+    }
+
     fn of(meta: &'a RequestMeta<'_>) -> Parameters<'a> {
         let (username, password) = match &meta.credentials {
             Some(held) => (&*held.username, &*held.password),
@@ -76,15 +85,18 @@ impl Question {
         let username = credentials.map_or("", |held| held.username.as_str()).into();
         let mut question = Question {
             method: Method::GET,
-            target: authorizer.path.to_string(),
+            target: None,
             headers: HeaderMap::new(),
             body: Bytes::new(),
             username,
         };
         match authorizer.style {
             Style::Json => question.tell(meta),
-            Style::Query => question.query(meta),
+            Style::Query => question.query(&authorizer.path, meta),
             Style::Forward => question.forward(meta, &authorizer.copy_headers),
+        }
+        if authorizer.style != Style::Query {
+            question.target = Uri::try_from(&*authorizer.path).ok();
         }
         question
     }
@@ -93,7 +105,7 @@ impl Question {
     pub fn request(&self, address: &str) -> Option<Request<Upload>> {
         let mut request = Request::new(Upload::of(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = Uri::try_from(self.target.as_str()).ok()?;
+        *request.uri_mut() = self.target.clone()?;
         *request.headers_mut() = self.headers.clone();
         request
             .headers_mut()
@@ -104,17 +116,17 @@ impl Question {
     fn tell(&mut self, meta: &RequestMeta<'_>) {
         self.method = Method::POST;
         let told = Parameters::of(meta);
-        let mut body = Vec::with_capacity(BODY_BYTES + told.username.len() + told.password.len() + told.uri.len());
+        let mut body = Vec::with_capacity(OTHER_BYTES + told.bytes());
         // Nothing in it can fail to be written.
         let _ = serde_json::to_writer(&mut body, &told);
-        self.body = body.into();
+        self.body = wiped(body);
         self.headers
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         self.accept_json();
     }
 
-    fn query(&mut self, meta: &RequestMeta<'_>) {
+    fn query(&mut self, path: &str, meta: &RequestMeta<'_>) {
         let told = Parameters::of(meta);
         let (length, ip) = (told.length.map(|length| length.to_string()), told.ip.to_string());
         let parameters = [
@@ -126,14 +138,18 @@ impl Question {
             ("length", length.as_deref().unwrap_or("")),
             ("ip", &ip),
         ];
-        let mut joint = if self.target.contains('?') { '&' } else { '?' };
+        // Three for each byte that is encoded.
+        let mut target = String::with_capacity(OTHER_BYTES + path.len() + 3 * told.bytes());
+        target.push_str(path);
+        let mut joint = if path.contains('?') { '&' } else { '?' };
         for (name, value) in parameters {
-            self.target.push(joint);
-            self.target.push_str(name);
-            self.target.push('=');
-            self.target.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+            target.push(joint);
+            target.push_str(name);
+            target.push('=');
+            target.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
             joint = '&';
         }
+        self.target = Uri::from_maybe_shared(wiped(target.into_bytes())).ok();
         self.accept_json();
     }
 
@@ -174,16 +190,6 @@ impl Question {
             }
         }
         self.headers = headers;
-    }
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        wipe(std::mem::take(&mut self.target).into_bytes());
-        // An attempt that was broken off may not have let go of it yet.
-        if let Ok(body) = std::mem::take(&mut self.body).try_into_mut() {
-            wipe(body.into());
-        }
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Verdict {
     UpstreamFailed {
         detail: Cow<'static, str>,
     },
-    /// Every upstream is marked down, has weight 0, or there is none.
+    /// Every upstream is down by its health checks, took no connection from this request, has weight 0, or there is none.
     NoUpstream {
         retry_after: Duration,
     },

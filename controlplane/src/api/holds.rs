@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde_json::Value;
 use shared::change::ObjectKey;
 use shared::model::Invalid;
+use uuid::Uuid;
 
 use super::Api;
 use super::answer::Answer;
@@ -22,7 +23,7 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
 pub async fn begin(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let name = call.service("service")?;
     let document = Document::of(call.json_or_empty()?, &[("service", name.as_str())])?;
-    let decide = hold::begin(&name, document, call.conditions()?)?;
+    let decide = hold::begin(&name, document, call.conditions()?, Uuid::new_v4())?;
     write(&api, &call, Subject::Hold(name), decide).await
 }
 

@@ -146,3 +146,14 @@ fn a_file_that_is_not_there_is_named_by_its_flag_and_nothing_else() {
     );
     assert!(!stderr(&output).contains("Usage:"), "{}", stderr(&output));
 }
+
+/// Whatever was given along with it.
+#[test]
+fn what_is_missing_is_what_is_required() {
+    for (command, required) in [("leave", "<ADDRESS>"), ("hold", "<SERVICE>"), ("resume", "<SERVICE>")] {
+        let output = vulcan(&[command, "--url", "http://127.0.0.1:1"], &[]);
+        let usage = format!("Usage: vulcan {command} [OPTIONS] {required}\n");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(&usage), "{}", stderr(&output));
+    }
+}

@@ -91,6 +91,8 @@ impl Registry {
 
     /// Swaps in everything changed since the last call.
     pub fn swap(&mut self, views: &Views) -> LeftOut {
+        self.touched.sort();
+        self.touched.dedup();
         views.swap_touched(self.table.clone(), &std::mem::take(&mut self.touched))
     }
 

@@ -7,16 +7,15 @@
 mod draining;
 mod holding;
 mod pool;
+mod reader;
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Cache};
-use imbl::HashMap;
-use net::clock::boottime;
+use arc_swap::ArcSwap;
+use imbl::{HashMap, OrdMap};
 use shared::model::{AuthorizerName, ServiceName};
 use shared::stream::message;
 use shared::table::{Entry, Table};
@@ -28,6 +27,8 @@ use self::draining::DrainingSet;
 pub use self::holding::Holding;
 use self::holding::Standing;
 pub use self::pool::{Candidate, Pool};
+use self::reader::LeaseEnd;
+pub use self::reader::Reader;
 use crate::authorizer::Asked;
 use crate::upstream::care::Care;
 use crate::upstream::check::Checks;
@@ -40,6 +41,8 @@ use crate::upstream::stray::Strays;
 pub struct View {
     table: Table,
     pools: HashMap<ServiceName, Arc<Pool>>,
+    /// How many upstreams of a service serve on until who took their place is well; services without any are not here.
+    formers: OrdMap<ServiceName, usize>,
     /// Raised where a table follows that is no change of the one before it, but a whole of its own.
     era: u64,
     /// Of all views.
@@ -114,17 +117,9 @@ pub struct Views {
     is_started: AtomicBool,
 }
 
-/// By the clock that runs through a suspend, in nanoseconds.
-#[derive(Debug)]
-struct LeaseEnd(AtomicU64);
-
-impl Default for LeaseEnd {
-    fn default() -> LeaseEnd {
-        LeaseEnd(AtomicU64::new(NEVER))
-    }
-}
-
-const NEVER: u64 = u64::MAX;
+/// Upstreams that serve on at a time until who took their place is well; beyond that one is retired when its place is
+/// taken. All are in every level that the proxy reports.
+const FORMERS_MAX: usize = 1_000;
 
 impl Views {
     pub fn new(workers: usize) -> Arc<Views> {
@@ -174,7 +169,7 @@ impl Views {
 
     fn replace(&self, table: Table, touched: &[ServiceName], era: u64) -> LeftOut {
         let before = self.now();
-        let mut pools = before.pools.clone();
+        let (mut pools, mut formers) = (before.pools.clone(), before.formers.clone());
         let mut left = LeftOut {
             endpoints: Vec::new(),
             standings: Vec::with_capacity(touched.len()),
@@ -183,9 +178,11 @@ impl Views {
         };
         for name in touched {
             let old = pools.get(name).cloned();
+            formers.remove(name);
+            let formers_max = FORMERS_MAX.saturating_sub(formers.values().sum());
             let new = table
                 .entry(name.as_str())
-                .map(|entry| Arc::new(self.pool(entry, old.as_deref())));
+                .map(|entry| Arc::new(self.pool(entry, old.as_deref(), formers_max)));
             if let Some(old) = old {
                 let drain = new.as_deref().unwrap_or(&old).service().timeouts.drain;
                 let endpoints = old.left_out(new.as_deref());
@@ -197,6 +194,9 @@ impl Views {
                 service: name.clone(),
                 held: table.held(name).zip(care),
             });
+            if let Some(new) = new.as_ref().filter(|new| new.formers_count() > 0) {
+                formers.insert(name.clone(), new.formers_count());
+            }
             match new {
                 Some(pool) => pools.insert(name.clone(), pool),
                 None => pools.remove(name),
@@ -206,6 +206,7 @@ impl Views {
         self.current.store(Arc::new(View {
             table,
             pools,
+            formers,
             era,
             strays,
         }));
@@ -238,9 +239,26 @@ impl Views {
         }
     }
 
-    /// Every retired identity that still has something in flight: a level, true at this moment.
+    /// Retires what served on for an upstream that is well now. For the one caller that swaps, whenever a check has passed.
+    pub fn hand_over(&self) {
+        let view = self.now();
+        let has_handed_over = |name: &&ServiceName| view.pool(name).is_some_and(|pool| pool.has_handed_over());
+        let touched: Vec<ServiceName> = view.formers.keys().filter(has_handed_over).cloned().collect();
+        if !touched.is_empty() {
+            self.retire(self.replace(view.table.clone(), &touched, view.era));
+        }
+    }
+
+    /// Every identity that the table does not name any more and that is in use: retired with something still in flight, or
+    /// serving on. A level, true at this moment.
     pub fn draining(&self) -> Vec<message::Draining> {
-        self.draining.level()
+        let view = self.now();
+        let pools = view.formers.keys().filter_map(|name| view.pool(name));
+        // Checks end with the retirement, which is yet to come.
+        let formers = pools.flat_map(|pool| pool.formers());
+        let mut level: Vec<message::Draining> = formers.map(|one| draining::told(one, one.requests())).collect();
+        level.extend(self.draining.level());
+        level
     }
 
     /// Every hold that is in force, with what is in flight at its service's upstreams: a level, true at this moment.
@@ -314,16 +332,12 @@ impl Views {
     }
 
     pub fn reader(&self) -> Reader {
-        Reader {
-            cache: RefCell::new(Cache::new(self.current.clone())),
-            lease: self.lease.clone(),
-            holding: self.holding.clone(),
-        }
+        Reader::new(self.current.clone(), self.lease.clone(), self.holding.clone())
     }
 
     /// No request may be sent to an upstream after that.
     pub fn send_until(&self, end: Option<Time>) {
-        self.lease.0.store(end.map_or(NEVER, Time::as_nanos), Ordering::Relaxed);
+        self.lease.set(end);
     }
 
     pub fn holding(&self) -> &Holding {
@@ -339,17 +353,16 @@ impl Views {
         &self.checks
     }
 
-    fn pool(&self, entry: &Entry, old: Option<&Pool>) -> Pool {
+    fn pool(&self, entry: &Entry, old: Option<&Pool>, formers_max: usize) -> Pool {
         let care = old.map_or_else(|| Arc::new(Care::new(self.workers)), |old| old.care().clone());
-        let pool = Pool::of(entry, old, care.clone(), |identity| {
+        let pool = Pool::new(entry, old, care.clone(), formers_max, |identity| {
             let targets = self.names.targets(&identity.address);
             let drained = self.drained.clone();
             Arc::new(Endpoint::new(identity, self.workers, targets, care.clone(), drained))
         });
         let is_started = self.is_started.load(Ordering::Relaxed);
         for Candidate { endpoint, .. } in pool.candidates() {
-            let known = old.and_then(|old| old.endpoint(&endpoint.identity().id));
-            let is_new = !known.is_some_and(|known| Arc::ptr_eq(known, endpoint));
+            let is_new = !old.is_some_and(|old| old.has(endpoint));
             let check = pool.service().health_check.as_ref();
             self.checks.assign(endpoint, check, is_new && is_started);
         }
@@ -361,32 +374,6 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A worker's own way to the view of now: a look costs one load, unless it has been swapped since the last.
-pub struct Reader {
-    cache: RefCell<Cache<Arc<ArcSwap<View>>, Arc<View>>>,
-    lease: Arc<LeaseEnd>,
-    holding: Arc<Holding>,
-}
-
-impl Reader {
-    /// Hands over the view of now. `look` decides at once and keeps nothing; it must not call `with` itself.
-    pub fn with<R>(&self, look: impl FnOnce(&View) -> R) -> R {
-        look(self.cache.borrow_mut().load())
-    }
-
-    pub fn holding(&self) -> &Holding {
-        &self.holding
-    }
-
-    /// Whether requests may still be sent, by the clock of now.
-    pub fn may_send(&self) -> bool {
-        match self.lease.0.load(Ordering::Relaxed) {
-            NEVER => true,
-            end => boottime().as_nanos() < end,
-        }
     }
 }
 

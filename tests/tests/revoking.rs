@@ -231,6 +231,44 @@ async fn nor_of_those_who_waited_for_a_place() {
     load.end().await;
 }
 
+/// One at a time: who is in the queue when the call returns arrives with what was given out since; without a call, with
+/// what is remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_in_a_queue_is_asked_about_again() {
+    let mut stage = Stage::set(Setting {
+        web: json!({"upstream_care": {"max_in_flight": 1, "queue": 10, "queue_for": "30s"}}),
+        answers_after: Duration::from_secs(1),
+        proxies: 1,
+        ..Setting::default()
+    })
+    .await;
+    let at = stage.fleet[0].http();
+    // On a slow machine the place may be free again before the call returns: that proves nothing, and is tried again.
+    let mut waited = [false; 2];
+    for is_revoked in [false, true].into_iter().cycle().take(20) {
+        let remembered = carried(at).await;
+        stage.give_out(remembered + 1);
+        stage.token = remembered;
+        let received = stage.witness.tally().received;
+        let first = tokio::spawn(carried(at));
+        vulcan_tests::eventually("the place is taken", async || stage.witness.tally().received > received).await;
+        let queued = tokio::spawn(carried(at));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if is_revoked {
+            stage.revoke("").await.1.live();
+            stage.witness.gone(remembered);
+        }
+        waited[usize::from(is_revoked)] |= !first.is_finished();
+        assert_eq!(first.await.unwrap(), remembered);
+        let expected = remembered + u64::from(is_revoked);
+        assert_eq!(queued.await.unwrap(), expected, "revoked: {is_revoked}");
+        if waited == [true; 2] {
+            break;
+        }
+    }
+    assert_eq!((waited, stage.witness.tally().late), ([true; 2], 0));
+}
+
 /// Every request causes a call, or waits for one that is under way, and each takes longer than a revocation.
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_of_those_whom_the_authorizer_was_just_asked_about() {
@@ -277,7 +315,23 @@ async fn nor_through_a_proxy_that_stood_still() {
     load.end().await;
 }
 
-/// It serves what it knows, and is named in the answer; once it is back, it forgets what was revoked meanwhile.
+/// What a proxy keeps: the snapshots it took over, by name, and how long the log of the changes since is.
+fn kept(world: &World, proxy: &str) -> (Vec<String>, u64) {
+    let (mut snapshots, mut logged) = (Vec::new(), 0);
+    for file in std::fs::read_dir(world.path(proxy)).unwrap() {
+        let file = file.unwrap();
+        let name = file.file_name().into_string().unwrap();
+        match name.split_once('.') {
+            Some(("snapshot", _)) => snapshots.push(name),
+            Some(("log", _)) => logged += file.metadata().unwrap().len(),
+            _ => {}
+        }
+    }
+    (snapshots, logged)
+}
+
+/// It serves what it knows, and is named in the answer; once it is back, it forgets what was revoked meanwhile. What it
+/// missed comes as the changes that they were: a snapshot would have it forget everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_through_a_proxy_that_was_cut_off_once_it_is_back() {
     let mut stage = Stage::set(Setting {
@@ -294,6 +348,8 @@ async fn nor_through_a_proxy_that_was_cut_off_once_it_is_back() {
         let at = stage.fleet[2].http();
         assert_eq!(carried(at).await, stage.token);
         relay.cut();
+        let (snapshots, logged) = kept(&stage.world, "p3");
+        assert_eq!(snapshots.len(), 1, "it began with one");
         let (gone, reply) = stage.revoke("").await;
         let reply = reply.live();
         assert_eq!(reply.named("detached"), ["p3"], "{}", reply.text);
@@ -309,6 +365,9 @@ async fn nor_through_a_proxy_that_was_cut_off_once_it_is_back() {
         .await;
         stage.witness.gone(gone);
         assert_eq!(carried(at).await, stage.token);
+        let after = kept(&stage.world, "p3");
+        assert_eq!(after.0, snapshots, "it took over another");
+        assert!(after.1 > logged, "{after:?} after {logged} bytes of changes");
     }
     stage.passes().await;
     assert_eq!(stage.witness.tally().late, 0);

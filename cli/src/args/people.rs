@@ -30,7 +30,10 @@ pub enum Output {
 /// All registrations of the address go in one revision, whatever service they are of. Exit status 0 means that nothing is
 /// in flight to it on any proxy and nothing will be: it is safe to stop. Repeating the command waits again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  vulcan leave 10.0.0.5:3001 && kill $PID")]
+#[command(
+    after_help = "Example:  vulcan leave 10.0.0.5:3001 && kill $PID",
+    override_usage = "vulcan leave [OPTIONS] <ADDRESS>"
+)]
 pub struct Leave {
     /// host:port as it was registered
     pub address: String,
@@ -49,7 +52,10 @@ pub struct Leave {
 /// WebSockets and other upgraded connections are in flight until they end. A held service that is held again is held for
 /// --max from then on.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  vulcan hold shop --max 60s && fail-over; vulcan resume shop")]
+#[command(
+    after_help = "Example:  vulcan hold shop --max 60s && fail-over; vulcan resume shop",
+    override_usage = "vulcan hold [OPTIONS] <SERVICE>"
+)]
 pub struct Hold {
     /// Its name
     pub service: String,
@@ -67,7 +73,10 @@ pub struct Hold {
 ///
 /// It may be repeated, and does nothing to a service that is not held.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  vulcan resume shop")]
+#[command(
+    after_help = "Example:  vulcan resume shop",
+    override_usage = "vulcan resume [OPTIONS] <SERVICE>"
+)]
 pub struct Resume {
     /// Its name
     pub service: String,

@@ -2,7 +2,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use axum::extract::State;
-use net::problem::Problem;
+use net::problem::{self, Problem};
 use shared::change::{Kind, ObjectKey};
 use shared::model::Revocation;
 use uuid::Uuid;
@@ -56,12 +56,17 @@ pub async fn remove(State(api): State<Arc<Api>>, call: Call) -> Answer {
     write(&api, &call, Subject::Settled, decide).await
 }
 
-/// Forgets remembered answers everywhere. An empty body is an object without members: all of them.
+/// Forgets remembered answers everywhere.
 pub async fn revoke(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let name = call.authorizer()?;
     // It has no entity tag of its own.
     call.unconditional()?;
-    let revocation = Revocation::asked(&call.json_or_empty()?)?;
+    // All of them are forgotten by an object without members, never by what was left out.
+    if call.has_no_body() {
+        let detail = "a JSON body says whose answers are forgotten: an auth_token, a username, or {} for all";
+        return Err(Problem::new(problem::MALFORMED, detail).into());
+    }
+    let revocation = Revocation::asked(&call.json()?)?;
     let decide = authorizer::revoke(&name, &revocation, Uuid::new_v4());
     write(&api, &call, Subject::Settled, decide).await
 }

@@ -86,8 +86,12 @@ impl Call {
         UpstreamId::try_from(self.param("id")).map_err(|rule| Invalid::field("id", rule))
     }
 
+    pub fn has_no_body(&self) -> bool {
+        self.body.is_empty()
+    }
+
     pub fn json(&self) -> Result<Value, Problem> {
-        if self.body.is_empty() {
+        if self.has_no_body() {
             return Err(Problem::new(problem::MALFORMED, "a JSON body is required"));
         }
         let text = std::str::from_utf8(&self.body)
@@ -97,7 +101,7 @@ impl Call {
 
     /// An empty body is an object without members.
     pub fn json_or_empty(&self) -> Result<Value, Problem> {
-        match self.body.is_empty() {
+        match self.has_no_body() {
             true => Ok(Value::Object(Map::new())),
             false => self.json(),
         }

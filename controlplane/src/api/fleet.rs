@@ -204,7 +204,7 @@ fn epoch(body: Value) -> Result<Epoch, Problem> {
     };
     let epoch = members.remove("epoch");
     if let Some(unknown) = members.keys().next() {
-        return Err(Invalid::field(unknown, "the field is unknown").into());
+        return Err(Invalid::field(unknown, "unknown field").into());
     }
     let epoch = epoch
         .as_ref()

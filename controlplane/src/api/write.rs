@@ -7,13 +7,14 @@ use http::StatusCode;
 use net::problem::{self, Problem};
 use serde::Serialize;
 use serde_json::json;
-use shared::change::{ObjectKey, Revision};
+use shared::change::{Kind, ObjectKey, Revision};
 use shared::stream::wait::report::FleetMember;
 use shared::stream::wait::{Condition, Report, WaitSpec};
 
 use super::Api;
 use super::answer::{Answer, Failure, json, tag};
 use super::call::Call;
+use super::holds;
 use crate::changelog::{Changelog, Committed, Decide, Head};
 use crate::registry::document;
 use crate::registry::plan::{Goal, Plan, Subject};
@@ -163,7 +164,10 @@ pub async fn show(api: &Api, call: &Call, key: ObjectKey) -> Answer {
     let Some(object) = head.state.get(&key) else {
         return Err(absent(&key).into());
     };
-    let current = document::current(&head, &key);
+    let mut current = document::current(&head, &key);
+    if key.kind == Kind::Hold {
+        current[holds::ENDS_AT] = holds::ends_at(api, object).await.into();
+    }
     let mut response = match conditions.hold(Some(object.revision)) {
         true => json(StatusCode::OK, &current),
         false if conditions.if_match.is_none() => StatusCode::NOT_MODIFIED.into_response(),

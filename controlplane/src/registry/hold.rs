@@ -1,19 +1,21 @@
 use net::problem::{self, Problem};
-use shared::change::{Kind, ObjectKey, Op, Revision, Verb};
+use shared::change::{Body, Kind, ObjectKey, Op, Revision, Verb};
 use shared::model::{Hold, Invalid, ServiceName};
 use shared::stream::message::HELD_MAX;
+use uuid::Uuid;
 
 use super::{Conditions, Decided, Document, before, check, decision, delete_all, existing};
 use crate::changelog::{Decide, Decision, Head};
 
 /// Holds a service. One that is held already is held anew: its time begins again, and other conditions may be waited for.
-pub fn begin(service: &ServiceName, document: Document, conditions: Conditions) -> Result<Decide, Invalid> {
-    let hold = Hold::from_value(&document.value)?;
+/// `id` is of this one alone.
+pub fn begin(service: &ServiceName, document: Document, conditions: Conditions, id: Uuid) -> Result<Decide, Invalid> {
+    let body = Hold::asked(&document.value)?.body(id);
     let (service, key) = keys(service);
     Ok(decision(move |head| {
         existing(head, &service)?;
         check(head, &key, &conditions, Some(&document))?;
-        put(head, &key, &hold)
+        put(head, &key, &body)
     }))
 }
 
@@ -43,7 +45,7 @@ fn keys(service: &ServiceName) -> (ObjectKey, ObjectKey) {
     (ObjectKey::service(name), ObjectKey::hold(name))
 }
 
-fn put(head: &Head, key: &ObjectKey, hold: &Hold) -> Decided {
+fn put(head: &Head, key: &ObjectKey, body: &Body) -> Decided {
     let current = head.state.get(key);
     if current.is_none() && held(head).count() >= HELD_MAX {
         let detail = format!("{HELD_MAX} services are held already");
@@ -53,7 +55,7 @@ fn put(head: &Head, key: &ObjectKey, hold: &Hold) -> Decided {
         verb: Verb::Put,
         kind: Kind::Hold,
         key: key.key.clone(),
-        body: Some(hold.body()),
+        body: Some(body.clone()),
         registration: None,
         before: current.map(|current| before(current)),
     }]))

@@ -84,36 +84,26 @@ impl Plan {
         let past = Past { recent, committed };
         let retired = past.retired(subject);
         let held = past.held(subject);
+        let is_default = goal.is_none();
         let goal = goal.unwrap_or_else(|| match retired.is_empty() {
             _ if held.is_some() => Goal::Drained,
             false => Goal::Drained,
             true if past.is_checked(subject) => Goal::Healthy,
             true => Goal::Applied,
         });
+        let is_move = is_default && !retired.is_empty() && past.is_checked(subject);
         let timeout = match (goal, &held) {
             // When it has ended there is nothing to wait for any more.
             (Goal::Drained, Some(hold)) => timeout.map_or(hold.max, |timeout| timeout.min(hold.max)),
-            (Goal::Drained, None) => timeout.unwrap_or_else(|| past.drain(subject) + DRAIN_MARGIN),
-            _ => timeout.unwrap_or(TIMEOUT),
-        };
-        let condition = match (goal, subject) {
-            (Goal::Healthy, Subject::Upstream(service, id)) => Condition::Healthy {
-                service: service.shared(),
-                id: id.shared(),
-            },
-            (Goal::Drained, Subject::Hold(service)) => Condition::Quiet {
-                service: service.shared(),
-                since: committed.revision,
-            },
-            (Goal::Drained, _) => Condition::Drained(match retired.is_empty() {
-                true => past.older(subject),
-                false => retired,
+            (Goal::Drained, None) => timeout.unwrap_or_else(|| {
+                let drain = past.drain(subject) + DRAIN_MARGIN;
+                if is_move { drain.max(TIMEOUT) } else { drain }
             }),
-            _ => Condition::Applied,
+            _ => timeout.unwrap_or(TIMEOUT),
         };
         let spec = WaitSpec {
             revision: committed.revision,
-            condition,
+            condition: past.condition(goal, is_move, subject, retired),
             objects: past.objects(subject),
         };
         let own = match subject {
@@ -162,6 +152,28 @@ struct Past<'a> {
 impl Past<'_> {
     fn head(&self) -> &Head {
         &self.committed.head
+    }
+
+    /// `is_move`: what took the place of `retired` is checked, and both are waited for.
+    fn condition(&self, goal: Goal, is_move: bool, subject: &Subject, retired: Vec<Target>) -> Condition {
+        match (goal, subject, retired.as_slice()) {
+            (Goal::Healthy, Subject::Upstream(service, id), _) => Condition::Healthy {
+                service: service.shared(),
+                id: id.shared(),
+            },
+            (Goal::Drained, _, [Target::Upstream { service, id, before }]) if is_move => Condition::HandedOver {
+                service: service.clone(),
+                id: id.clone(),
+                before: *before,
+            },
+            (Goal::Drained, Subject::Hold(service), _) => Condition::Quiet {
+                service: service.shared(),
+                since: self.committed.revision,
+            },
+            (Goal::Drained, _, []) => Condition::Drained(self.older(subject)),
+            (Goal::Drained, _, _) => Condition::Drained(retired),
+            _ => Condition::Applied,
+        }
     }
 
     fn retires_nothing(&self) -> bool {

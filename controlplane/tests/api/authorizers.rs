@@ -109,7 +109,13 @@ async fn a_revocation_is_a_revision_without_the_token() {
             (revision, &json!("applied"))
         );
     }
-    plane.send("POST", &revoke, "", "").await.expect(200);
+    let refused = plane
+        .send("POST", &revoke, "", "")
+        .await
+        .expect_problem(400, "malformed");
+    let detail = refused.json["detail"].as_str().unwrap();
+    assert!(detail.contains("{} for all"), "nobody is meant by nothing: {detail}");
+    plane.post(&revoke, "{}").await.expect(200);
     let op = plane.get("/v1/revisions/4").await.expect(200).json["ops"][0].clone();
     assert_eq!((&op["kind"], &op["key"]), (&json!("revocation"), &json!("main")));
     assert!(!op.to_string().contains("secret"), "{op}");
@@ -130,6 +136,9 @@ async fn a_revocation_is_a_revision_without_the_token() {
         let reply = plane.send("POST", path, "content-type: application/json", body).await;
         reply.expect_problem(status, kind);
     }
+    let long = json!({"username": "u".repeat(200_000)}).to_string();
+    let refused = plane.post(&revoke, &long).await.expect_problem(422, "invalid");
+    assert_eq!(refused.json["errors"][0]["field"], "username");
     plane.delete(MAIN).await.expect(200);
     let ops = plane.get("/v1/revisions/8").await.expect(200).json["ops"].clone();
     let kinds: Vec<_> = ops.as_array().unwrap().iter().map(|op| op["kind"].clone()).collect();

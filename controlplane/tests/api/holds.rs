@@ -23,7 +23,20 @@ async fn a_hold_is_written_shown_renewed_and_ended() {
     );
     assert_eq!(held.headers["etag"], "\"3\"");
     let shown = plane.get(HOLD).await.expect(200);
-    assert_eq!(shown.json, json!({"service": "web", "max": "45s", "revision": 3}));
+    let written = plane.get("/v1/revisions/3").await.expect(200).json;
+    let ends_at = shown.json["ends_at"].clone();
+    assert_eq!(
+        shown.json,
+        json!({"service": "web", "max": "45s", "revision": 3, "ends_at": ends_at})
+    );
+    let seconds = |at: &serde_json::Value| -> u64 {
+        let at = at.as_str().unwrap();
+        [(11, 3_600), (14, 60), (17, 1)]
+            .iter()
+            .map(|(from, unit)| at[*from..from + 2].parse::<u64>().unwrap() * unit)
+            .sum()
+    };
+    assert_eq!((seconds(&ends_at) + 86_400 - seconds(&written["at"])) % 86_400, 45);
     assert_eq!(shown.headers["etag"], "\"3\"");
 
     // What GET shows may be sent back; the same again is another hold.
@@ -31,6 +44,9 @@ async fn a_hold_is_written_shown_renewed_and_ended() {
         plane.post(HOLD, &shown.json.to_string()).await.expect(200).revision(),
         4
     );
+    let stale = plane.post(HOLD, &json!({"ends_at": ends_at}).to_string()).await;
+    let stale = stale.expect_problem(422, "invalid");
+    assert_eq!(stale.json["errors"][0]["field"], "ends_at", "it was renewed since");
     assert_eq!(plane.post(HOLD, "").await.expect(200).revision(), 5);
     assert_eq!(plane.get(HOLD).await.expect(200).json["max"], "30s");
 
@@ -49,7 +65,18 @@ async fn a_hold_is_written_shown_renewed_and_ended() {
 
     let history = plane.get("/v1/revisions/6").await.expect(200).json;
     let op = json!({"verb": "delete", "kind": "hold", "key": "web"});
-    assert_eq!(history["ops"][0]["before"]["body"], json!({"max": "30s"}));
+    let renewed = plane.get("/v1/revisions/5").await.expect(200).json;
+    assert_eq!(history["ops"][0]["before"]["body"], renewed["ops"][0]["body"]);
+    assert_eq!(renewed["ops"][0]["body"]["max"], "30s");
+    let unknown = plane
+        .post(RESUME, r#"{"max": "1s"}"#)
+        .await
+        .expect_problem(422, "invalid");
+    let told = &unknown.json["errors"][0];
+    assert_eq!(
+        (&told["field"], &told["detail"]),
+        (&json!("max"), &json!("unknown field"))
+    );
     for (member, value) in op.as_object().unwrap() {
         assert_eq!(history["ops"][0][member], *value);
     }

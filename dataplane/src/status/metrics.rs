@@ -39,14 +39,10 @@ pub(super) fn render(status: &Status) -> String {
     );
 
     let view = status.views.now();
-    let endpoints = view.pools().flat_map(|pool| pool.candidates());
-    let selectable = endpoints.map(|candidate| {
-        let identity = candidate.endpoint.identity();
-        (
-            identity.service.shared(),
-            identity.id.shared(),
-            candidate.endpoint.in_flight(),
-        )
+    let endpoints = view.pools().flat_map(|pool| pool.registered());
+    let selectable = endpoints.map(|endpoint| {
+        let identity = endpoint.identity();
+        (identity.service.shared(), identity.id.shared(), endpoint.in_flight())
     });
     let retired = draining
         .into_iter()

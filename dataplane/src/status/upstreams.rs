@@ -33,10 +33,7 @@ pub fn look(query: &Query, view: &View) -> Upstreams {
 fn of_service<'a>(service: &str, after: &'a str, view: &'a View) -> impl Iterator<Item = &'a Arc<Endpoint>> {
     let service = ServiceName::try_from(service).ok();
     let pool = service.and_then(|service| view.pool(&service));
-    let endpoints = pool
-        .into_iter()
-        .flat_map(|pool| pool.candidates())
-        .map(|one| &one.endpoint);
+    let endpoints = pool.into_iter().flat_map(|pool| pool.registered());
     endpoints.filter(move |endpoint| endpoint.identity().id.as_str() > after)
 }
 
@@ -64,8 +61,8 @@ fn look_around(id: u64, view: &View) -> Upstreams {
     // The last of those that are kept is on top, and goes when one before it comes.
     let mut kept = BinaryHeap::new();
     let mut more = 0;
-    for candidate in view.pools().flat_map(|pool| pool.candidates()) {
-        kept.push(Line::of(&candidate.endpoint));
+    for endpoint in view.pools().flat_map(|pool| pool.registered()) {
+        kept.push(Line::of(endpoint));
         if kept.len() > UPSTREAMS_MAX {
             kept.pop();
             more += 1;

@@ -118,6 +118,8 @@ impl Driver {
                 }
                 _ = pace.tick(), if has_passed => {
                     has_passed = false;
+                    self.views.hand_over();
+                    finished |= self.feed(Input::Draining(self.views.draining())).await?;
                     self.warming()
                 }
                 snapshot = next_fetched(&mut self.fetch) => {

@@ -155,7 +155,7 @@ impl Checks {
     async fn repeat(&self, endpoint: &Arc<Endpoint>, checkup: &Checkup, check: &HealthCheck) {
         let mut series = Series::default();
         // At once if somebody waits for it, else spread: a table may bring thousands.
-        let mut due = match is_warming(endpoint) {
+        let mut due = match endpoint.is_warming() {
             true => Instant::now(),
             false => Instant::now() + part(check.interval, dice::roll(100)),
         };
@@ -169,7 +169,7 @@ impl Checks {
             let (Ok(said) | Err(said)) = &outcome;
             said.clone_into(&mut checkup.last());
             self.judge(endpoint, check, series.next(outcome.is_ok()), outcome);
-            let interval = match is_warming(endpoint) {
+            let interval = match endpoint.is_warming() {
                 true => check.interval.min(WARMING_INTERVAL_MAX),
                 false => check.interval,
             };
@@ -199,7 +199,7 @@ impl Checks {
     fn pass(&self, endpoint: &Endpoint) {
         endpoint.health().succeeded();
         endpoint.health().begin_slowly(StdInstant::now());
-        let was_warming = is_warming(endpoint);
+        let was_warming = endpoint.is_warming();
         endpoint.health().set_checked(health::Checked::Passed);
         endpoint.care().queue().free_all();
         if was_warming {
@@ -210,10 +210,6 @@ impl Checks {
     fn fresh(&self) -> MutexGuard<'_, Vec<Arc<Endpoint>>> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_warming(endpoint: &Endpoint) -> bool {
-    endpoint.health().checked() == health::Checked::Warming
 }
 
 fn part(of: Duration, percent: u64) -> Duration {

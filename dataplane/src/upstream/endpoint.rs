@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::care::Care;
 use super::check::Checkup;
-use super::health::Health;
+use super::health::{Checked, Health};
 use super::inflight::Lanes;
 use super::resolve::Targets;
 
@@ -87,6 +87,11 @@ impl Endpoint {
 
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// It came live, and has not passed its health check yet.
+    pub fn is_warming(&self) -> bool {
+        self.health.checked() == Checked::Warming
     }
 
     /// Shared with the service's other endpoints.

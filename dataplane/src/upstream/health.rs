@@ -121,7 +121,7 @@ impl Health {
         }
     }
 
-    pub(super) fn set_checked(&self, checked: Checked) {
+    pub(crate) fn set_checked(&self, checked: Checked) {
         self.checked.store(checked as u8, Ordering::Relaxed);
     }
 

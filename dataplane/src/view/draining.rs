@@ -25,16 +25,9 @@ impl DrainingSet {
 
     pub(super) fn level(&self) -> Vec<message::Draining> {
         let level = self.pruned();
-        let level = level.iter().map(|Retiree { endpoint, .. }| {
-            let identity = endpoint.identity();
-            message::Draining {
-                service: identity.service.shared(),
-                id: identity.id.shared(),
-                address: identity.address.shared(),
-                registration: identity.registration,
-                in_flight: endpoint.in_flight(),
-            }
-        });
+        let level = level
+            .iter()
+            .map(|Retiree { endpoint, .. }| told(endpoint, endpoint.in_flight()));
         // Who ended since the look above.
         level.filter(|draining| draining.in_flight > 0).collect()
     }
@@ -56,5 +49,16 @@ impl DrainingSet {
         let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         set.retain(|retiree| retiree.endpoint.in_flight() > 0);
         set
+    }
+}
+
+pub(super) fn told(endpoint: &Endpoint, in_flight: u64) -> message::Draining {
+    let identity = endpoint.identity();
+    message::Draining {
+        service: identity.service.shared(),
+        id: identity.id.shared(),
+        address: identity.address.shared(),
+        registration: identity.registration,
+        in_flight,
     }
 }

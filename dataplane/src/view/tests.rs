@@ -1,4 +1,5 @@
 mod holding;
+mod moving;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use super::invalid::{Errors, Invalid};
 use super::json;
 use super::name::{AuthorizerName, ServiceName};
 use super::path::{BadPath, is_escaped};
-use super::timeouts::{duration, positive};
+use super::timeouts::{duration, positive_up_to};
 use super::vary::{self, Vary};
 use crate::change::Body;
 
@@ -331,12 +331,7 @@ fn read_realm(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Arc
 }
 
 fn read_timeout(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
-    let timeout = positive(value, path, errors)?;
-    if timeout > TIMEOUT_MAX {
-        errors.invalid(path, "60s at most");
-        return None;
-    }
-    Some(timeout)
+    positive_up_to(TIMEOUT_MAX, value, path, errors)
 }
 
 fn read_copied(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Arc<str>> {

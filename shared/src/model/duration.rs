@@ -5,6 +5,8 @@ use std::time::Duration;
 /// A year: longer than anything that is waited for or remembered, and short enough that sums never overflow.
 const MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
+pub(super) const TOO_LONG: &str = "a duration is at most 8760h";
+
 /// Up to a year, by whole milliseconds.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     const RULE: &str = "a duration is a whole number with a unit: \"1500ms\", \"5s\", \"2m\", \"1h\"";
@@ -25,9 +27,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
         .ok()
         .and_then(|n| n.checked_mul(unit_ms))
         .map(Duration::from_millis);
-    duration
-        .filter(|duration| *duration <= MAX)
-        .ok_or("a duration is at most 8760h")
+    duration.filter(|duration| *duration <= MAX).ok_or(TOO_LONG)
 }
 
 /// The one way to print a duration: the largest unit that holds it whole, but `60s` for a single minute.

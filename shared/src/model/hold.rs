@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json as object};
+use uuid::Uuid;
 
 use super::duration::{format_duration, parse_duration};
 use super::fields::{Fields, Path, string};
@@ -30,18 +31,25 @@ impl Hold {
     /// No client waits for longer.
     pub const MOST: Duration = Duration::from_secs(600);
 
-    pub fn parse(json: &str) -> Result<Hold, Invalid> {
-        Hold::from_value(&json::parse(json)?)
-    }
-
-    pub fn from_value(value: &Value) -> Result<Hold, Invalid> {
+    /// As it is asked for: `{"max": "30s"}`.
+    pub fn asked(value: &Value) -> Result<Hold, Invalid> {
         let mut errors = Errors::default();
-        let hold = read(value, &mut errors);
+        let hold = Fields::of(value, &Path::Root, &mut errors).and_then(|fields| read(fields, &mut errors));
         errors.finish(hold)
     }
 
-    pub fn body(&self) -> Body {
-        Body::of_value(&self.document())
+    /// As it stands in the log.
+    pub fn parse(json: &str) -> Result<Hold, Invalid> {
+        let value = json::parse(json)?;
+        let mut errors = Errors::default();
+        let hold = read_logged(&value, &mut errors);
+        errors.finish(hold)
+    }
+
+    /// For the log. `id` is of this one alone: two that say the same are two events, and a proxy that has the one, from a
+    /// history that was lost, must not take the other for it, whose time has yet to begin.
+    pub fn body(&self, id: Uuid) -> Body {
+        Body::of_value(&object!({ "id": id.simple().to_string(), "max": format_duration(self.max) }))
     }
 
     pub fn document(&self) -> Value {
@@ -49,8 +57,16 @@ impl Hold {
     }
 }
 
-fn read(value: &Value, errors: &mut Errors) -> Option<Hold> {
-    let mut fields = Fields::of(value, &Path::Root, errors)?;
+fn read_logged(value: &Value, errors: &mut Errors) -> Option<Hold> {
+    let root = &Path::Root;
+    let mut fields = Fields::of(value, root, errors)?;
+    if let Some(id) = fields.take("id") {
+        string(id, &root.field("id"), errors)?;
+    }
+    read(fields, errors)
+}
+
+fn read(mut fields: Fields<'_>, errors: &mut Errors) -> Option<Hold> {
     let max = fields.read("max", errors, Hold::default().max, limited);
     fields.finish(errors);
     Some(Hold { max: max? })
@@ -75,9 +91,12 @@ mod tests {
         for (text, seconds) in [("{}", 30), (r#"{"max":"1s"}"#, 1), (r#"{"max":"600000ms"}"#, 600)] {
             let hold = Hold::parse(text).unwrap();
             assert_eq!(hold.max, Duration::from_secs(seconds), "{text}");
-            assert_eq!(Hold::parse(hold.body().as_str()).unwrap(), hold);
+            let [one, other] = [7, 8].map(|id| hold.body(Uuid::from_u128(id)));
+            assert_ne!(one, other, "two are two, though they say the same");
+            assert_eq!(Hold::parse(one.as_str()).unwrap(), hold);
         }
-        assert_eq!(Hold::default().body().as_str(), r#"{"max":"30s"}"#);
+        assert_eq!(Hold::default().document().to_string(), r#"{"max":"30s"}"#);
+        assert!(Hold::asked(&object!({"id": "0"})).is_err());
     }
 
     #[test]

@@ -11,6 +11,9 @@ use super::invalid::{Errors, Invalid};
 use super::json;
 use crate::change::Body;
 
+/// In base64 as much as a request's head may have: nobody comes with a longer one.
+const USERNAME_CHARS_MAX: usize = 48 * 1024;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
     All,
@@ -88,18 +91,22 @@ struct Form {
     token: &'static str,
     hash: fn(&str) -> Option<TokenHash>,
     has_id: bool,
+    username_chars_max: usize,
 }
 
 const ASKED: Form = Form {
     token: "auth_token",
     hash: |token| Some(TokenHash::of(token)),
     has_id: false,
+    username_chars_max: USERNAME_CHARS_MAX,
 };
 
 const LOGGED: Form = Form {
     token: "auth_token_hash",
     hash: TokenHash::parse,
     has_id: true,
+    // What was committed is applied.
+    username_chars_max: usize::MAX,
 };
 
 fn read(value: &Value, form: &Form) -> Result<Revocation, Invalid> {
@@ -109,7 +116,12 @@ fn read(value: &Value, form: &Form) -> Result<Revocation, Invalid> {
 }
 
 fn read_fields(value: &Value, form: &Form, errors: &mut Errors) -> Option<Revocation> {
-    let &Form { token, hash, has_id } = form;
+    let &Form {
+        token,
+        hash,
+        has_id,
+        username_chars_max,
+    } = form;
     let root = &Path::Root;
     let mut fields = Fields::of(value, root, errors)?;
     if has_id && let Some(id) = fields.take("id") {
@@ -120,7 +132,15 @@ fn read_fields(value: &Value, form: &Form, errors: &mut Errors) -> Option<Revoca
     match (by_token, by_username) {
         (None, None) => Some(Revocation::All),
         (None, Some(username)) => {
-            let username = string(username, &root.field("username"), errors)?;
+            let path = root.field("username");
+            let username = string(username, &path, errors)?;
+            if username.chars().count() > username_chars_max {
+                errors.invalid(
+                    &path,
+                    format_args!("at most {username_chars_max} characters are accepted"),
+                );
+                return None;
+            }
             Some(Revocation::Username(username.into()))
         }
         (Some(value), None) => {
@@ -179,6 +199,19 @@ mod tests {
             assert!(Revocation::asked(&wrong).is_err(), "{wrong}");
         }
         assert!(Revocation::parse(r#"{"auth_token_hash":"1"}"#).is_err());
+    }
+
+    #[test]
+    fn a_user_name_is_no_longer_than_anybody_s() {
+        let named = |chars: usize| object!({"username": "ü".repeat(chars)});
+        assert!(Revocation::asked(&named(USERNAME_CHARS_MAX)).is_ok());
+        let long = named(USERNAME_CHARS_MAX + 1);
+        let invalid = Revocation::asked(&long).unwrap_err();
+        assert_eq!(invalid.errors[0].field, "username");
+        assert!(
+            Revocation::parse(&long.to_string()).is_ok(),
+            "what was committed is applied"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::duration::{format_duration, parse_duration};
+use super::duration::{TOO_LONG, format_duration, parse_duration};
 use super::fields::{Fields, Path, kind};
 use super::invalid::Errors;
 
@@ -77,23 +77,29 @@ impl Timeouts {
 const MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn duration(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
+    up_to(MAX, value, path, errors)
+}
+
+fn up_to(most: Duration, value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
     let Some(text) = value.as_str() else {
         let detail = format_args!("a string with a unit is expected, such as \"30s\", not {}", kind(value));
         errors.invalid(path, detail);
         return None;
     };
-    let duration = parse_duration(text);
-    match duration.and_then(|held| (held <= MAX).then_some(held).ok_or("24h at most")) {
-        Ok(duration) => Some(duration),
-        Err(detail) => {
-            errors.invalid(path, detail);
-            None
-        }
+    match parse_duration(text) {
+        Ok(duration) if duration <= most => return Some(duration),
+        Ok(_) | Err(TOO_LONG) => errors.invalid(path, format_args!("{} at most", format_duration(most))),
+        Err(detail) => errors.invalid(path, detail),
     }
+    None
 }
 
 pub(super) fn positive(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
-    let duration = duration(value, path, errors)?;
+    positive_up_to(MAX, value, path, errors)
+}
+
+pub(super) fn positive_up_to(most: Duration, value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Duration> {
+    let duration = up_to(most, value, path, errors)?;
     if duration.is_zero() {
         errors.invalid(path, "must be longer than zero");
         return None;

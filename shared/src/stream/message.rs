@@ -122,7 +122,8 @@ pub struct Refused {
     pub detail: String,
 }
 
-/// A retired identity with something still in flight.
+/// An identity that a write retired and that is in use: with something still in flight, or serving on until the address
+/// that took its place is well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {
     pub service: Arc<str>,
@@ -130,6 +131,7 @@ pub struct Draining {
     pub address: Arc<str>,
     /// 0: of a history that was followed before this one, and so before all that is written here.
     pub registration: Revision,
+    /// May be 0 of one that serves on.
     pub in_flight: u64,
 }
 

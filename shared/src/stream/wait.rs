@@ -28,6 +28,12 @@ pub enum Condition {
     },
     /// Applied, and nothing is in flight any more to any of these.
     Drained(Vec<Target>),
+    /// Both: what took the place has passed its health check, and what was registered before is drained.
+    HandedOver {
+        service: Arc<str>,
+        id: Arc<str>,
+        before: Revision,
+    },
     /// The hold of that revision, or a later one, is in force, and nothing is in flight at any upstream of the service,
     /// also one that drains. That a proxy was so once is enough: nothing goes there until the hold ends.
     Quiet {
@@ -194,18 +200,17 @@ impl Wait {
         }
         match &self.spec.condition {
             Condition::Applied => Standing::Reached,
-            Condition::Healthy { service, id } => {
-                // One that is left out of the list may be it.
-                let is_listed = || level.warming.iter().any(|w| w.service == *service && w.id == *id);
-                match level.warming_more > 0 || is_listed() {
-                    true => Standing::Warming,
+            Condition::Healthy { service, id } => match is_warming(level, service, id) {
+                true => Standing::Warming,
+                false => Standing::Reached,
+            },
+            Condition::HandedOver { service, id, .. } if is_warming(level, service, id) => Standing::Warming,
+            Condition::Drained(_) | Condition::HandedOver { .. } => {
+                match level.draining.iter().any(|d| self.targets.hold(d)) {
+                    true => Standing::Draining,
                     false => Standing::Reached,
                 }
             }
-            Condition::Drained(_) => match level.draining.iter().any(|d| self.targets.hold(d)) {
-                true => Standing::Draining,
-                false => Standing::Reached,
-            },
             Condition::Quiet { service, since } => match in_force(level, service, *since) {
                 // It has ended there already, or has not begun.
                 None => Standing::Lagging,
@@ -261,21 +266,36 @@ impl Wait {
                     drains_of(level, service).for_each(|d| report.draining(name, service, &d.id, d.in_flight));
                 }
                 _ => {
-                    let left = level.draining.iter().filter(|d| self.targets.hold(d));
-                    left.for_each(|d| report.draining(name, &d.service, &d.id, d.in_flight));
+                    self.name_drains(name, level, report);
+                    // What serves on until they are well.
+                    let behind = level.warming.iter().filter(|w| self.targets.name(&w.service, &w.id));
+                    behind.for_each(|w| report.warming(name, format!("{}/{}", w.service, w.id), &w.last));
                 }
             },
             (Standing::Warming, Some(level)) => {
-                let Condition::Healthy { service, id } = &self.spec.condition else {
+                let (Condition::Healthy { service, id } | Condition::HandedOver { service, id, .. }) =
+                    &self.spec.condition
+                else {
                     return;
                 };
                 let it = level.warming.iter().find(|w| w.service == *service && w.id == *id);
                 let last = it.map_or("among many others", |warming| &*warming.last);
                 report.warming(name, format!("{service}/{id}"), last);
+                self.name_drains(name, level, report);
             }
             (_, level) => report.lagging(name, level.map_or(Revision::ZERO, |level| level.applied)),
         }
     }
+
+    fn name_drains(&self, name: &Arc<str>, level: &Level, report: &mut Report) {
+        let left = level.draining.iter().filter(|d| self.targets.hold(d));
+        left.for_each(|d| report.draining(name, &d.service, &d.id, d.in_flight));
+    }
+}
+
+fn is_warming(level: &Level, service: &Arc<str>, id: &Arc<str>) -> bool {
+    // One that is left out of the list may be it.
+    level.warming_more > 0 || level.warming.iter().any(|w| w.service == *service && w.id == *id)
 }
 
 /// The hold of that revision, or one that renewed it.
@@ -284,8 +304,10 @@ fn in_force<'a>(level: &'a Level, service: &str, since: Revision) -> Option<&'a 
     held.find(|held| &*held.service == service && held.revision >= since)
 }
 
+/// What serves on until its successor is well is held like the rest: it is quiet when nothing is in flight there.
 fn drains_of<'a>(level: &'a Level, service: &'a str) -> impl Iterator<Item = &'a Draining> {
-    level.draining.iter().filter(move |d| &*d.service == service)
+    let drains = level.draining.iter();
+    drains.filter(move |d| &*d.service == service && d.in_flight > 0)
 }
 
 /// The targets of a wait, found in O(1): deleting a service retires all its upstreams at once.
@@ -299,16 +321,17 @@ struct Targets {
 impl Targets {
     fn of(condition: &Condition) -> Targets {
         let mut targets = Targets::default();
-        let Condition::Drained(list) = condition else {
-            return targets;
+        let list = match condition {
+            Condition::Drained(list) => list,
+            Condition::HandedOver { service, id, before } => {
+                targets.add(service, id, *before);
+                return targets;
+            }
+            _ => return targets,
         };
         for target in list {
             match target {
-                Target::Upstream { service, id, before } => {
-                    let ids = targets.upstreams.entry(service.clone()).or_default();
-                    let held = ids.entry(id.clone()).or_default();
-                    *held = (*held).max(*before);
-                }
+                Target::Upstream { service, id, before } => targets.add(service, id, *before),
                 Target::Service { service, before } => {
                     let held = targets.services.entry(service.clone()).or_default();
                     *held = (*held).max(*before);
@@ -320,6 +343,16 @@ impl Targets {
             }
         }
         targets
+    }
+
+    fn add(&mut self, service: &Arc<str>, id: &Arc<str>, before: Revision) {
+        let ids = self.upstreams.entry(service.clone()).or_default();
+        let held = ids.entry(id.clone()).or_default();
+        *held = (*held).max(before);
+    }
+
+    fn name(&self, service: &Arc<str>, id: &Arc<str>) -> bool {
+        self.upstreams.get(service).is_some_and(|ids| ids.contains_key(id))
     }
 
     fn hold(&self, draining: &Draining) -> bool {

@@ -145,6 +145,7 @@ impl Edit {
                     upstream,
                     revision,
                     registration,
+                    unbroken_since: registration,
                 });
             }
             Err(invalid) => self.refuse(step.object, step.revision, Cause::Invalid(invalid)),

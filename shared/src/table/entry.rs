@@ -18,14 +18,28 @@ pub struct Entry {
 }
 
 /// An upstream as it stands. A new registration is a new identity to whoever drains or counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Registered {
     pub upstream: Upstream,
     /// Of its last accepted change.
     pub revision: Revision,
     /// The revision that began this registration.
     pub registration: Revision,
+    /// The first of the registrations that took one another's place up to this one while they were in use, as far as
+    /// this table has seen it. Whoever served for one of these may go on for this one; what was deleted, or told to
+    /// drain, was ended, though its name came back.
+    pub unbroken_since: Revision,
 }
+
+/// How a table came to it makes no difference.
+impl PartialEq for Registered {
+    fn eq(&self, other: &Registered) -> bool {
+        let stands = |one: &Registered| (one.revision, one.registration);
+        self.upstream == other.upstream && stands(self) == stands(other)
+    }
+}
+
+impl Eq for Registered {}
 
 /// Where an entry stands. A rule that wins finds its entry by it: the rules of a service stay as they are when its
 /// upstreams change, and a number is found in fewer steps than a name.

@@ -7,7 +7,7 @@ use super::entry::{Entry, Registered};
 use super::rule::Rule;
 use super::{Cause, Table};
 use crate::change::ObjectKey;
-use crate::model::{ServiceName, Upstream, UpstreamId};
+use crate::model::{ServiceName, Upstream, UpstreamId, UpstreamState};
 
 impl Table {
     /// Takes a service's rules out.
@@ -123,10 +123,14 @@ impl Edit {
         };
         // One copy of the name, however many upstreams.
         registered.upstream.service = entry.service.name.clone();
+        let upstreams = &mut Arc::make_mut(entry).upstreams;
+        if let Some(before) = upstreams.get(&registered.upstream.id)
+            && before.upstream.state == UpstreamState::Active
+        {
+            registered.unbroken_since = before.unbroken_since.min(registered.registration);
+        }
         let registered = Arc::new(registered);
-        let before = Arc::make_mut(entry)
-            .upstreams
-            .insert(registered.upstream.id.clone(), registered.clone());
+        let before = upstreams.insert(registered.upstream.id.clone(), registered.clone());
         if let Some(before) = before {
             self.table.upstreams.left(&before.upstream);
         }

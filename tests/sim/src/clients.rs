@@ -145,7 +145,7 @@ impl What {
             }
             (What::Hold(_, max), Subject::Hold(name)) => {
                 let body = format!(r#"{{"max":"{max}s"}}"#);
-                hold::begin(&name, document(&body), none()).expect("a good hold")
+                hold::begin(&name, document(&body), none(), dice.uuid()).expect("a good hold")
             }
             (What::Resume(name), _) => hold::end(&ServiceName::try_from(*name).expect("a good name"), none()),
             (What::PutOdd(n), _) => odd(Some(*n)),

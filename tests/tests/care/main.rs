@@ -4,6 +4,7 @@
 mod checks;
 mod failing;
 mod knobs;
+mod moving;
 mod seeing;
 mod spreading;
 mod starting;

@@ -15,7 +15,7 @@ use vulcan_tests::origin::Start;
 use vulcan_tests::process::PATIENCE;
 use vulcan_tests::world::World;
 
-const SHAPES: [Shape; 3] = [Shape::Short, Shape::Fresh, Shape::Post];
+pub(super) const SHAPES: [Shape; 3] = [Shape::Short, Shape::Fresh, Shape::Post];
 const SERVICES: u64 = 8;
 /// Of each service.
 const DEPLOYMENTS: u64 = 25;
@@ -23,15 +23,15 @@ const SLOW_MS_MAX: u64 = 400;
 /// Of a service's only server.
 const MOVES: usize = 100;
 
-struct Scene {
-    world: Arc<World>,
-    api: Api,
+pub(super) struct Scene {
+    pub world: Arc<World>,
+    pub api: Api,
     proxies: Vec<SocketAddr>,
     _nodes: (Node, Vec<Node>),
 }
 
 impl Scene {
-    async fn new() -> Scene {
+    pub async fn new() -> Scene {
         let world = Arc::new(World::new());
         let (control, fleet) = world.fleet(2, &[]).await;
         Scene {
@@ -42,7 +42,7 @@ impl Scene {
         }
     }
 
-    fn load(&self, service: &str, hurry: bool) -> Load {
+    pub fn load(&self, service: &str, hurry: bool) -> Load {
         let target = Target {
             service: service.to_owned(),
             proxies: self.proxies.clone(),
@@ -74,7 +74,7 @@ impl Scene {
     }
 
     /// Waits for requests that find what there is now.
-    async fn asked_on(ledger: &Ledger) {
+    pub async fn asked_on(ledger: &Ledger) {
         let asked = || ledger.done() + ledger.failed();
         let (begun, before) = (Instant::now(), asked());
         while asked() < before + 12 {

@@ -4,7 +4,6 @@ use shared::stream::message;
 use tokio::sync::watch;
 
 use super::super::health::Checked;
-use super::is_warming;
 use crate::upstream::endpoint::Endpoint;
 
 /// In the order in which they came.
@@ -35,7 +34,7 @@ impl WarmingSet {
         let mut level = Vec::new();
         list.retain(|endpoint| {
             let endpoint = endpoint.upgrade();
-            let endpoint = endpoint.filter(|one| is_warming(one) && !one.is_retired());
+            let endpoint = endpoint.filter(|one| one.is_warming() && !one.is_retired());
             level.extend(endpoint.as_deref().and_then(told));
             endpoint.is_some()
         });

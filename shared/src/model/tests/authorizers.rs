@@ -98,3 +98,17 @@ fn refusals_name_the_field() {
     }
     assert!(Authorizer::parse("Main", r#"{"service":"a"}"#).is_err());
 }
+
+#[test]
+fn a_deadline_that_is_too_long_is_told_the_longest() {
+    for (text, said) in [
+        (r#"{"service":"a","timeout":"61s"}"#, "60s at most"),
+        (r#"{"service":"a","timeout":"25h"}"#, "60s at most"),
+        (r#"{"service":"a","timeout":"9000h"}"#, "60s at most"),
+        (r#"{"service":"a","cache":{"ttl":"25h"}}"#, "24h at most"),
+        (r#"{"service":"a","cache":{"ttl":"9000h"}}"#, "24h at most"),
+    ] {
+        let invalid = Authorizer::parse("main", text).unwrap_err();
+        assert_eq!(invalid.errors[0].detail, said, "{text}");
+    }
+}

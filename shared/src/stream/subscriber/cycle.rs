@@ -220,13 +220,14 @@ impl Subscriber {
         self.level_dirty = true;
     }
 
-    /// What drains is said at once when it is another set, and with the next state when only counts moved.
+    /// What drains is said at once when it is another set, or another part of it is idle, and with the next state when
+    /// only counts moved.
     pub(super) fn draining(&mut self, draining: Vec<Draining>, now: Time, out: &mut Vec<Output>) {
         let draining = self.former.told(draining);
         if self.level.draining == draining {
             return;
         }
-        let other_set = !same_identities(&self.level.draining, &draining);
+        let other_set = !is_same_set(&self.level.draining, &draining);
         self.level.draining = draining;
         self.level_dirty = true;
         if other_set {
@@ -279,7 +280,10 @@ impl Subscriber {
     }
 }
 
-fn same_identities(before: &[Draining], now: &[Draining]) -> bool {
-    let same = |a: &Draining, b: &Draining| a.registration == b.registration && a.service == b.service && a.id == b.id;
+fn is_same_set(before: &[Draining], now: &[Draining]) -> bool {
+    let same = |a: &Draining, b: &Draining| {
+        let is_busy = |one: &Draining| one.in_flight > 0;
+        a.registration == b.registration && a.service == b.service && a.id == b.id && is_busy(a) == is_busy(b)
+    };
     before.len() == now.len() && now.iter().all(|d| before.iter().any(|old| same(old, d)))
 }

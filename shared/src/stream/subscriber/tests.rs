@@ -567,6 +567,11 @@ fn what_drains_is_a_level() {
     assert_eq!(world.said.len(), before);
     world.run(1_000);
     assert_eq!(world.level().draining[0].in_flight, 5);
+    // One that serves on is idle: somebody may wait for that.
+    let mut idle = draining("web", "a:1", 1);
+    idle.in_flight = 0;
+    world.give(Input::Draining(vec![idle]));
+    assert_eq!(world.level().draining[0].in_flight, 0, "said at once");
     world.give(Input::Draining(Vec::new()));
     assert!(world.level().draining.is_empty());
     // All of it again after a hello.

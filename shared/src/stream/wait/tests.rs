@@ -263,6 +263,55 @@ fn a_warming_upstream_is_waited_for() {
 }
 
 #[test]
+fn a_move_is_over_once_the_new_is_well_and_the_old_is_drained() {
+    let mut world = World::new(1);
+    let moved = || Condition::HandedOver {
+        service: "web".into(),
+        id: "a:1".into(),
+        before: Revision(10),
+    };
+    let idle = Draining {
+        in_flight: 0,
+        ..draining("web", "a:1", 4)
+    };
+    let cold = Warming {
+        service: "web".into(),
+        id: "a:1".into(),
+        registration: Revision(10),
+        last: "503".into(),
+    };
+    let with = |warming: &[&Warming], drains: &[&Draining]| Level {
+        warming: warming.iter().copied().cloned().collect(),
+        draining: drains.iter().copied().cloned().collect(),
+        ..level(10)
+    };
+    let mut wait = world.wait(moved());
+    let steps = [
+        (with(&[&cold], &[&idle]), (1, 1)),
+        (with(&[&cold], &[]), (1, 0)),
+        (with(&[], &[&draining("web", "a:1", 4)]), (0, 1)),
+    ];
+    for (ms, (level, named)) in (1..).zip(steps) {
+        let progress = world.say(0, level, ms);
+        assert_eq!(wait.handle(progress, &world.roster, at(ms)), None);
+        let report = wait.report(&world.roster, at(ms));
+        assert_eq!((report.warming.len(), report.draining.len()), named);
+    }
+    let progress = world.say(0, with(&[], &[&draining("web", "a:1", 10)]), 4);
+    assert!(wait.handle(progress, &world.roster, at(4)).unwrap().reached);
+
+    // Who asks for the drain alone is told what it hangs on.
+    world.say(0, with(&[&cold], &[&idle]), 5);
+    let report = world.wait(drained(10)).report(&world.roster, at(5));
+    assert_eq!(
+        (report.reached, report.warming.len(), report.draining.len()),
+        (false, 1, 1)
+    );
+    world.say(0, with(&[&cold], &[]), 6);
+    assert!(world.wait(drained(10)).report(&world.roster, at(6)).reached);
+}
+
+#[test]
 fn a_hold_is_quiet_where_it_is_in_force_and_nothing_is_in_flight() {
     let quiet = || Condition::Quiet {
         service: "web".into(),
@@ -305,7 +354,11 @@ fn a_hold_is_quiet_where_it_is_in_force_and_nothing_is_in_flight() {
         (&*report.draining[0].upstream, report.draining[0].in_flight),
         ("web/a:1", 2)
     );
-    let elsewhere = [draining("api", "a:1", 3)];
+    let serves_on = Draining {
+        in_flight: 0,
+        ..draining("web", "a:1", 3)
+    };
+    let elsewhere = [draining("api", "a:1", 3), serves_on];
     for revision in [10, 12] {
         world.say(0, with(held(revision, &[]), &elsewhere), 6);
         let mut wait = world.wait(quiet());

@@ -248,6 +248,30 @@ fn a_registration_is_begun_or_kept_by_its_operation() {
 }
 
 #[test]
+fn a_move_is_unbroken_by_moves_and_broken_by_an_end() {
+    let at = |port: u16| upstream("a/one", &format!(r#"{{"address":"h:{port}"}}"#));
+    let drains = || {
+        let mut op = upstream("a/one", r#"{"address":"h:3","state":"draining"}"#);
+        op.registration = Some(Revision(3));
+        op
+    };
+    let mut table = apply(&Table::default(), &[service("a", r#"{"match":[]}"#), at(1)], 1).table;
+    for (revision, op, unbroken_since) in [
+        (2, at(2), Some(1)),
+        (3, at(3), Some(1)),
+        (4, drains(), Some(1)),
+        (5, at(4), Some(5)),
+        (6, at(5), Some(5)),
+        (7, delete(Kind::Upstream, "a/one"), None),
+        (8, at(6), Some(8)),
+    ] {
+        table = apply(&table, &[op], revision).table;
+        let registered = table.entry("a").unwrap().upstreams.values().next();
+        assert_eq!(registered.map(|one| one.unbroken_since.0), unbroken_since, "{revision}");
+    }
+}
+
+#[test]
 fn an_untouched_entry_is_the_same_entry() {
     let before = table(&[("a", r#"[{"path_prefix":"/a"}]"#), ("b", r#"[{"path_prefix":"/b"}]"#)]);
     let after = apply(&before, &[upstream("a/127.0.0.1:1", "{}")], 2).table;

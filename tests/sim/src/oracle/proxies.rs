@@ -8,7 +8,8 @@ use dataplane::upstream::endpoint::{Endpoint, Identity};
 use shared::change::{Epoch, Revision};
 use shared::stream::message::{Level, Up};
 use shared::stream::subscriber::ALONE_AFTER;
-use std::collections::HashMap;
+use shared::table::{Entry, Table};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 impl World {
@@ -257,7 +258,7 @@ impl World {
         self.check_planes();
         self.check_holds();
         let head = self.volume().now().clone();
-        let table = shared::table::Table::of(&head).0;
+        let table = Table::of(&head).0;
         for i in 0..self.proxies.len() {
             let Some(run) = &self.proxies[i].run else { continue };
             let name = self.proxies[i].name.clone();
@@ -265,11 +266,6 @@ impl World {
             let same = run.served.map(|served| (served.epoch, served.revision, served.digest))
                 == Some((head.epoch, head.configured, head.digest));
             let view = run.views.now();
-            let services = |table: &shared::table::Table| {
-                let mut all: Vec<String> = table.entries().map(|entry| format!("{entry:?}")).collect();
-                all.sort();
-                all
-            };
             let same_table = services(view.table()) == services(&table);
             let left = run.views.draining().len();
             let counted: u64 = self.endpoints(i).values().map(|endpoint| endpoint.in_flight()).sum();
@@ -288,4 +284,9 @@ impl World {
             }
         }
     }
+}
+
+fn services(table: &Table) -> BTreeMap<&str, &Entry> {
+    let entries = table.entries();
+    entries.map(|entry| (entry.service.name.as_str(), &**entry)).collect()
 }

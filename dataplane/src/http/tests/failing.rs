@@ -111,12 +111,14 @@ fn a_connection_that_ends_before_an_answer_is_no_proof() {
                 assert_eq!(client.message().await.body, "ok");
             }
         };
-        let found_out = async || {
+        // After that it is gone.
+        let found_out = async move {
             let mut upstream = closing.accept().await;
             upstream.head().await;
+            drop(closing);
             standing()
         };
-        let ((), standing) = futures_util::future::join(asking(), found_out()).await;
+        let ((), standing) = futures_util::future::join(asking(), found_out).await;
         assert_eq!(standing, Standing::Tried(Doubt::Answers));
     });
 }

@@ -6,6 +6,7 @@ mod deploys;
 mod fleet;
 mod histogram;
 mod http;
+mod limits;
 mod machine;
 mod process;
 mod report;
@@ -48,6 +49,8 @@ enum Task {
     Swap(swap::Options),
     /// What an authorizer's remembered answer costs.
     Authorize(authorize::Options),
+    /// What it costs to find a request's limits among many.
+    Limits(limits::Options),
     /// Loads one address and prints what came of it.
     Load {
         target: SocketAddr,

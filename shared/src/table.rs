@@ -1,4 +1,5 @@
-//! The routing table: a fold of the configuration that answers which service a request goes to.
+//! The routing table: a fold of the configuration that answers which service a request goes to, and which limits it counts
+//! for.
 //!
 //! Everything is a persistent map: a clone is O(1) and a change copies a path through a tree, never the table.
 
@@ -9,6 +10,7 @@ mod conditions;
 mod entry;
 mod hosts;
 mod index;
+mod limits;
 mod paths;
 mod query;
 mod refusal;
@@ -25,6 +27,7 @@ use imbl::OrdMap;
 pub use apply::Applied;
 pub use authority::Authority;
 pub use entry::{Entry, Registered};
+pub use limits::{Asked, InForce, Matching};
 pub use query::{Headers, Query};
 pub use refusal::{Cause, Refusal};
 
@@ -34,6 +37,7 @@ use authority::Authorities;
 use claims::Claims;
 use entry::Entries;
 use hosts::Hosts;
+use limits::Limits;
 use upstreams::Upstreams;
 
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,7 @@ pub struct Table {
     claims: Claims,
     upstreams: Upstreams,
     authorities: Authorities,
+    limits: Limits,
     refused: OrdMap<ObjectKey, Refusal>,
 }
 

@@ -85,6 +85,7 @@ impl Pattern {
         match &self.form {
             Form::Any => true,
             Form::Literals(literals) => literals.iter().any(|literal| literal.matches(text, self.case)),
+            Form::Dotted { parts, is_whole } => form::begins_dotted(text, parts, *is_whole),
             Form::Regex { regex, .. } => regex.is_match(anchored(text)),
         }
     }
@@ -94,7 +95,7 @@ impl Pattern {
             Form::Any => Precision::Any,
             Form::Literals(literals) if literals.iter().all(|literal| literal.is_whole) => Precision::Whole,
             Form::Literals(_) => Precision::Prefix,
-            Form::Regex { .. } => Precision::Regex,
+            Form::Dotted { .. } | Form::Regex { .. } => Precision::Regex,
         }
     }
 }

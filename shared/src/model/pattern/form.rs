@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regex_automata::meta::{self, Regex};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use regex_syntax::hir::{Hir, HirKind, Look};
+use regex_syntax::hir::{Dot, Hir, HirKind, Look};
 
 use super::{Case, Pattern, Program};
 
@@ -15,6 +15,12 @@ pub enum Form {
     Any,
     /// A text is taken that is one of these, or begins so. No literal is taken by another one.
     Literals(Arc<[Literal]>),
+    /// These follow one another, each two with one character between them: a name whose dots were not escaped.
+    Dotted {
+        parts: Arc<[Box<[u8]>]>,
+        /// Nothing may follow the last.
+        is_whole: bool,
+    },
     /// The program has to run, on texts that begin in one of these ways; on all if there are none. No beginning begins
     /// with another one.
     Regex { regex: Program, begins: Arc<[Box<[u8]>]> },
@@ -69,6 +75,9 @@ impl Form {
         };
         if let Some(literals) = literals {
             return Ok(Form::Literals(literals));
+        }
+        if let Some(dotted) = dotted(&hir).filter(|_| case == Case::Matters) {
+            return Ok(dotted);
         }
         let regex = compile(&hir)?;
         let properties = hir.properties();
@@ -137,6 +146,26 @@ fn literals(hir: &Hir) -> Option<Arc<[Literal]>> {
     (!literals.is_empty() && literals.iter().all(is_some)).then(|| literals.into())
 }
 
+fn dotted(hir: &Hir) -> Option<Form> {
+    let (hir, is_whole) = without_ends(hir);
+    let HirKind::Concat(parts) = hir.kind() else {
+        return None;
+    };
+    let dot = Hir::dot(Dot::AnyCharExceptLF);
+    let mut texts: Vec<Vec<u8>> = vec![Vec::new()];
+    for part in parts {
+        match (part.kind(), texts.last_mut()) {
+            (HirKind::Literal(literal), Some(text)) => text.extend_from_slice(&literal.0),
+            _ if *part == dot => texts.push(Vec::new()),
+            _ => return None,
+        }
+    }
+    Some(Form::Dotted {
+        parts: texts.into_iter().map(Vec::into_boxed_slice).collect(),
+        is_whole,
+    })
+}
+
 /// How every text begins that the pattern takes; empty if that is not known.
 fn begins(hir: &Hir) -> Arc<[Box<[u8]>]> {
     let found = extractor().extract(hir);
@@ -157,6 +186,31 @@ fn reduced(mut literals: Vec<Literal>) -> Vec<Literal> {
     literals.dedup();
     let kept = |literal: &&Literal| !literals.iter().any(|other| other != *literal && other.takes(literal));
     literals.iter().filter(kept).cloned().collect()
+}
+
+/// Whether `text` begins with `parts`, each two with one character between them, or is that.
+pub(super) fn begins_dotted(text: &str, parts: &[Box<[u8]>], is_whole: bool) -> bool {
+    let mut rest = text;
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            let mut chars = rest.chars();
+            if chars.next().is_none() {
+                return false;
+            }
+            rest = chars.as_str();
+        }
+        // A part is whole characters, as it is what stands between dots.
+        match rest
+            .as_bytes()
+            .starts_with(part)
+            .then(|| rest.get(part.len()..))
+            .flatten()
+        {
+            Some(behind) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.is_empty() || !is_whole
 }
 
 /// Without a beginning that says what holds anyway, and without an end; and whether there was that end.

@@ -16,7 +16,7 @@ fn takes(text: &str, case: Case, of: &str) -> bool {
     expression.unwrap().is_match(of)
 }
 
-const PATTERNS: [&str; 47] = [
+const PATTERNS: [&str; 51] = [
     "",
     ".*",
     "^.*$",
@@ -48,6 +48,10 @@ const PATTERNS: [&str; 47] = [
     r"alice@example\.com",
     r"alice@example\.com$",
     "alice@example.com",
+    "a.b.c$",
+    "a..",
+    ".c$",
+    ".*c.d",
     r".*@example\.com$",
     r".+@example\.(com|org)$",
     ".+",
@@ -132,6 +136,7 @@ fn no_beginning_is_missed_and_none_is_there_twice() {
         let begins: Vec<Vec<u8>> = match parsed.form() {
             Form::Any => continue,
             Form::Literals(literals) => literals.iter().map(|literal| literal.text.to_vec()).collect(),
+            Form::Dotted { parts, .. } => vec![parts[0].to_vec()],
             Form::Regex { begins, .. } => begins.iter().map(|begin| begin.to_vec()).collect(),
         };
         for of in TEXTS.iter().filter(|of| parsed.matches(of)) {
@@ -152,6 +157,10 @@ fn what_needs_not_be_run_is_not() {
             });
             shown.collect::<Vec<_>>().join(" ")
         }
+        Form::Dotted { parts, is_whole } => {
+            let shown: Vec<_> = parts.iter().map(|part| String::from_utf8_lossy(part)).collect();
+            shown.join(" . ") + if *is_whole { "$" } else { "" }
+        }
         Form::Regex { begins, .. } => {
             let shown = begins.iter().map(|begin| String::from_utf8_lossy(begin));
             format!("run: {}", shown.collect::<Vec<_>>().join(" "))
@@ -168,7 +177,9 @@ fn what_needs_not_be_run_is_not() {
         ("(a|ab|abc)$", "a$ ab$ abc$"),
         ("a|b", "a b"),
         (r"alice@example\.com", "alice@example.com"),
-        ("alice@example.com", "run: alice@example"),
+        ("alice@example.com", "alice@example . com"),
+        ("^alice.b@example.com$", "alice . b@example . com$"),
+        ("(?s)a.b", "run: a"),
         ("(?i)ab", "AB Ab aB ab"),
         (r".*@example\.com$", "run: "),
         ("a$|abc", "run: a"),

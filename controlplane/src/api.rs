@@ -7,6 +7,7 @@ mod call;
 mod cursor;
 mod fleet;
 mod health;
+mod limits;
 mod page;
 pub(crate) mod query;
 mod revisions;
@@ -111,6 +112,14 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
                 .delete(authorizers::remove),
         )
         .route("/v1/authorizers/{authorizer}/revoke", post(authorizers::revoke))
+        .route("/v1/limits", get(limits::list))
+        .route(
+            "/v1/limits/{limit}",
+            get(limits::show)
+                .put(limits::replace)
+                .patch(limits::patch)
+                .delete(limits::remove),
+        )
         .route("/v1/revisions", get(revisions::list))
         .route("/v1/revisions/{revision}", get(revisions::show))
         .route("/v1/watch", get(watch::watch))

@@ -60,6 +60,7 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
         Subject::Authorizer(name) => Some(ObjectKey::authorizer(name.as_str())),
+        Subject::Limit(id) => Some(ObjectKey::limit(*id)),
         _ => None,
     };
     if let Some(object) = written.and_then(|key| committed.head.state.get(&key).cloned()) {

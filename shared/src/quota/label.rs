@@ -79,6 +79,11 @@ impl LabelClock {
         self.label
     }
 
+    /// Whether the wall clock has fallen back: label time waits for it.
+    pub fn is_ahead(&self, reading: Reading) -> bool {
+        self.label.since(Label(reading.wall)) > DELTA
+    }
+
     /// Whether the wall clock ran away forwards: only a new incarnation may follow it. One that fell back is waited for,
     /// since label time does not go back.
     pub fn is_left_behind(&self, reading: Reading) -> bool {

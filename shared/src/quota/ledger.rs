@@ -52,6 +52,8 @@ struct Change {
     back: BTreeMap<u64, u64>,
     /// It may have been swapped already.
     doubtful: bool,
+    /// The chunk is not wanted any more.
+    is_void: bool,
 }
 
 /// What the store is asked for.
@@ -183,6 +185,7 @@ impl Ledger {
             carry: std::mem::take(&mut self.carry),
             back,
             doubtful: false,
+            is_void: false,
         };
         Some(self.swap(change))
     }
@@ -237,6 +240,9 @@ impl Ledger {
         }
         self.bucket = change.bucket;
         self.pool += change.chunk;
+        if change.is_void {
+            self.close();
+        }
     }
 
     /// Whether something is held that should go back to the store.
@@ -244,8 +250,11 @@ impl Ledger {
         !self.back.is_empty() || (self.pool > 0 && now >= self.usable_until(rule))
     }
 
-    /// All that is not granted goes back with the next swap.
+    /// All that is not granted goes back with the next swap, also what is being reserved.
     pub fn close(&mut self) {
+        if let Some(Flight::Swap(change) | Flight::Checking(change)) = &mut self.flight {
+            change.is_void = true;
+        }
         let pool = std::mem::take(&mut self.pool);
         if pool > 0 {
             *self.back.entry(self.bucket).or_default() += pool;

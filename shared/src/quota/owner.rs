@@ -173,7 +173,7 @@ impl Owner {
             return std::mem::take(&mut self.outputs);
         }
         match input {
-            Input::Tick => self.tick(),
+            Input::Tick => self.tick(reading),
             Input::Shards(wanted) => self.want_shards(wanted),
             Input::Rules(rules) => self.replace_rules(rules),
             Input::Message(up) => self.message(up),
@@ -189,8 +189,8 @@ impl Owner {
         std::mem::take(&mut self.outputs)
     }
 
-    fn tick(&mut self) {
-        self.check_others();
+    fn tick(&mut self, reading: Reading) {
+        self.check_others(reading);
         if self.resigned {
             return;
         }
@@ -225,12 +225,14 @@ impl Owner {
         self.others.insert(owner, (ahead, self.mono));
     }
 
-    fn check_others(&mut self) {
+    fn check_others(&mut self, reading: Reading) {
         let (mono, lasts) = (self.mono, self.settings.beat * OTHERS_BEATS);
         self.others.retain(|_, (_, heard)| mono.since(*heard) < lasts);
         let middle = self.middle();
         if middle > DELTA.as_nanos() as i64 {
             self.resign(Label::from_nanos(self.now.as_nanos() + middle as u64));
+        } else if self.is_astray() && self.clock.is_ahead(reading) {
+            self.resign(Label::ZERO);
         }
     }
 

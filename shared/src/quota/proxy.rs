@@ -202,13 +202,19 @@ impl Proxy {
     }
 
     fn message(&mut self, down: Down, now: Time) {
-        if down.to.instance != self.id.instance || (down.to.boot != self.id.boot && down.to.boot != UNMET) {
+        if down.to.instance != self.id.instance {
             return;
         }
         let link = self.links.entry(down.from).or_insert_with(|| Link::new(now));
-        link.heard = link.heard.max(down.number);
         link.heard_when = now;
-        let sent = link.sent_at(down.heard);
+        // An owner that has not heard of this life yet. It is heard, so that it does; but its numbers are the former life's.
+        let is_known = down.to.boot == self.id.boot || down.to.boot == UNMET;
+        let sent = if is_known {
+            link.heard = link.heard.max(down.number);
+            link.sent_at(down.heard)
+        } else {
+            None
+        };
         if let Some(sent) = sent {
             link.latest = Some((down.heard_at, sent));
             for view in self.views.iter_mut().filter(|view| view.owner == Some(down.from)) {
@@ -223,7 +229,9 @@ impl Proxy {
             self.earliest = Some((down.now, now));
         }
         for told in down.items {
-            self.told(down.from, sent, told, behind.is_some(), now);
+            if is_known || matches!(told, Told::Beat { .. } | Told::Census { .. }) {
+                self.told(down.from, sent, told, behind.is_some(), now);
+            }
         }
     }
 

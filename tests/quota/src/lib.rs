@@ -1,7 +1,7 @@
 //! The fleet's rate limits in one thread, under virtual time and a seed: owners, proxies and slots are those that the
 //! binary links; clocks, networks, the store and processes are simulated, and fail.
 //!
-//! A run is chaos for a while, then rest. What was admitted is checked at every admission (`oracle`); that tokens flow
+//! A run is chaos for a while, and in some runs rest then. What was admitted is checked at every admission (`oracle`); that tokens flow
 //! again, at the end. Runs differ in what they look for (`focus`): chance alone would hardly bring some of it about.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -28,6 +28,8 @@ use dice::SECOND;
 use world::World;
 
 const CHAOS: u64 = 14 * SECOND;
+/// One run in so many goes on to the rest.
+const RESTING: u64 = 4;
 /// For claims to end, standbys to be forgotten and windows to pass.
 const REST: u64 = 22 * SECOND;
 /// In the last part of the rest everyone must be served.
@@ -58,7 +60,7 @@ pub fn run(seed: u64) -> Result<Coverage, Box<Failure>> {
 
 fn attempt(seed: u64, traced: bool) -> (Result<Coverage, String>, Vec<String>) {
     let mut world = World::new(seed, Focus::of(seed), traced);
-    let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+    let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, seed.is_multiple_of(RESTING))));
     let violated = match ended {
         Ok(()) => world.violation.take(),
         Err(panic) => {
@@ -74,10 +76,14 @@ fn attempt(seed: u64, traced: bool) -> (Result<Coverage, String>, Vec<String>) {
     }
 }
 
-fn live(world: &mut World) {
+fn live(world: &mut World, rests: bool) {
     world.begin();
     world.begin_faults();
-    world.at(CHAOS, World::mend);
+    world.run(CHAOS);
+    if !rests {
+        return;
+    }
+    world.mend();
     world.at(CHAOS + REST - SERVED, |world| world.oracle.begin_service());
     world.run(CHAOS + REST);
     if world.violation.is_none() {

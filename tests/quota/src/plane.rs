@@ -24,7 +24,7 @@ pub struct Plane {
     pub rules: Revision,
 }
 
-const TICK: u64 = 10 * MILLI;
+const TICK: u64 = 15 * MILLI;
 
 impl Plane {
     pub fn new(dice: &mut Dice) -> Plane {

@@ -25,7 +25,7 @@ pub struct Proxy {
     pub waiting: BTreeMap<u64, Waiting>,
 }
 
-const TICK: u64 = 10 * MILLI;
+const TICK: u64 = 15 * MILLI;
 /// Few, so that accounts drive each other out.
 const SLOTS: usize = 8;
 

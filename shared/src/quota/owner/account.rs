@@ -156,6 +156,14 @@ impl Owner {
                 continue;
             };
             if account.rule.counts_like(rule) {
+                // What was reserved under a higher threshold is not there to be granted under this one.
+                if let Some(ledger) = account
+                    .ledger
+                    .as_mut()
+                    .filter(|_| rule.threshold < account.rule.threshold)
+                {
+                    ledger.close();
+                }
                 account.rule = *rule;
                 continue;
             }

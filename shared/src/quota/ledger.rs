@@ -113,9 +113,9 @@ impl Ledger {
         self.pool = self.pool.saturating_sub(tokens);
     }
 
-    /// Tokens of a grant that were not spent.
-    pub fn refund(&mut self, bucket: u64, tokens: u64) {
-        match bucket == self.bucket {
+    /// Tokens of a grant that were not spent; they can be granted again unless the rule has changed since.
+    pub fn refund(&mut self, bucket: u64, tokens: u64, is_current: bool) {
+        match is_current && bucket == self.bucket {
             true => self.pool += tokens,
             false => *self.back.entry(bucket).or_default() += tokens,
         }

@@ -124,14 +124,12 @@ impl Oracle {
         let period = rule.period.as_nanos() as u64;
         let window = |time: u64| (clock::label(time) + BETWEEN) / period;
         let times = self.admitted.get(&account)?;
-        let same = times
+        let near = times
             .iter()
             .rev()
             .take_while(|(time, _)| window(*time) + 1 >= window(at));
-        let sum: u64 = same
-            .filter(|(time, _)| window(*time) == window(at))
-            .map(|(_, cost)| cost)
-            .sum();
+        let same = near.filter(|(time, _)| *time >= form.since && window(*time) == window(at));
+        let sum: u64 = same.map(|(_, cost)| cost).sum();
         (sum > rule.threshold).then(|| format!("{sum} admitted in a window, {} permitted", rule.threshold))
     }
 

@@ -224,6 +224,12 @@ impl World {
     pub fn tally_up(&mut self, up: &Up) {
         let is_about = |said: &Said| matches!(said, Said::Want(_) | Said::Return { .. });
         self.oracle.tally.messages += u64::from(up.items.iter().any(is_about));
+        for said in &up.items {
+            if let Said::Census { epoch, uses, knows, .. } = said {
+                let (from, spent): (_, u64) = (up.from.instance, uses.iter().map(|used| used.tokens).sum());
+                self.note(|| format!("{from} counts {spent} for epoch {epoch}, knows {knows:?}"));
+            }
+        }
         if up.items.iter().any(|said| matches!(said, Said::Behind { .. })) {
             self.count.add("owners told that they are behind");
         }

@@ -52,6 +52,13 @@ impl World {
 
     pub fn swap(&mut self, plane: usize, key: CellKey, expected: Option<CellValue>, new: CellValue) {
         let there = self.dice.between(MILLI / 2, 3 * MILLI);
+        if let CellValue::Claim(claim) = &new {
+            let (from, to) = (
+                claim.from.as_nanos() % 1_000_000_000_000,
+                claim.to.as_nanos() % 1_000_000_000_000,
+            );
+            self.note(|| format!("c{plane} claims {key:?}, epoch {}, {from} to {to}", claim.epoch));
+        }
         self.after(there, move |world| {
             if world.now < world.store.down_until {
                 world.answer(plane, key, Outcome::Unavailable);

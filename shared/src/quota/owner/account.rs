@@ -117,7 +117,7 @@ impl Owner {
         let unspent = unspent.min(grant.tokens);
         let used = used.min(grant.tokens - unspent);
         match &mut account.ledger {
-            Some(ledger) => ledger.refund(grant.bucket, unspent),
+            Some(ledger) => ledger.refund(grant.bucket, unspent, grant.revision == account.rule.revision),
             None => {
                 account.window.discharge(grant.bucket, unspent);
                 let bucket = account.rule.bucket_of(until).min(grant.bucket);

@@ -171,9 +171,10 @@ impl Owner {
     }
 
     fn try_claim(&mut self, shard: Shard, found: Option<Claim>) {
-        if found.is_some_and(|claim| claim.from > self.now.after(DELTA)) {
-            let floor = found.map_or(Label::ZERO, |claim| claim.from);
-            self.resign(floor);
+        // Its owner's label time had come so far when it claimed that.
+        let reached = found.map_or(Label::ZERO, |claim| claim.to.before(self.settings.claim));
+        if reached > self.now.after(DELTA) {
+            self.resign(reached);
             return;
         }
         if self.is_astray() {
@@ -183,7 +184,9 @@ impl Owner {
             epoch: found.map_or(0, |claim| claim.epoch) + 1,
             owner: self.incarnation,
             from: self.now,
-            to: self.now.after(self.settings.claim),
+            // Not before the predecessor's: what that one granted may be valid so long, and whoever comes next may hear
+            // of this claim only.
+            to: found.map_or(Label::ZERO, |claim| claim.to).max(self.now.after(self.settings.claim)),
         };
         self.swap_claim(shard, found, new);
     }

@@ -37,6 +37,8 @@ pub struct Peer {
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
     pub account: AccountId,
+    /// Of the limit.
+    pub revision: Revision,
     /// Where it is charged.
     pub bucket: u64,
     pub tokens: u64,

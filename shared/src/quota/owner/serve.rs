@@ -159,6 +159,7 @@ impl Owner {
             }
             let grant = peer.next_grant(Grant {
                 account: id,
+                revision: rule.revision,
                 bucket: offer.bucket,
                 tokens,
                 at: now,

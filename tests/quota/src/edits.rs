@@ -34,7 +34,7 @@ impl Limits {
             periods: match focus {
                 Focus::Ledger => &[2_500, 4_000],
                 Focus::Edits => &[600, 1_000, 2_000, 2_500, 4_000],
-                Focus::Chaos | Focus::Members => &[600, 1_000, 2_000, 3_000],
+                Focus::Members => &[600, 1_000, 2_000, 3_000],
                 Focus::Share => &[600, 1_000],
                 _ => &[600, 1_000, 2_000],
             },

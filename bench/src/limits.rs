@@ -32,6 +32,15 @@ struct Requests {
     found: usize,
 }
 
+/// Limits of one kind.
+struct Shape<'a> {
+    name: String,
+    members: &'a dyn Fn(usize) -> String,
+    requests: &'a [Requests],
+    /// Whether every token is found without running a pattern.
+    is_named: bool,
+}
+
 const THEIRS: Requests = Requests {
     name: "its token",
     tokens: |n| format!("user-{n}@example.com"),
@@ -58,59 +67,65 @@ pub fn run(options: &Options) -> io::Result<()> {
     let (many, run) = (options.limits, options.run);
     let whole = |n| format!(r#""auth_token":"^user-{n}@example\\.com$""#);
     let customer = |n| format!(r#""auth_token":".*@customer-{n}\\.example$""#);
-    let shapes: [(String, &dyn Fn(usize) -> String, &[Requests]); 6] = [
-        (
-            format!("{many} of `^user-N@example\\.com$`"),
-            &whole,
-            &[THEIRS, NOBODYS],
-        ),
-        (
-            format!("{many} of `user-N@example\\.com`"),
-            &|n| format!(r#""auth_token":"user-{n}@example\\.com""#),
-            &[THEIRS, NOBODYS],
-        ),
-        (
-            format!("{many} of `user-N@example.com`, dots that stand for anything"),
-            &|n| format!(r#""auth_token":"user-{n}@example.com""#),
-            &[THEIRS, NOBODYS],
-        ),
-        (
-            format!("{many} of any token, each of a service"),
-            &|n| format!(r#""service":"s{n}""#),
-            &[NOBODYS],
-        ),
-        (
-            format!("{many}, {run} of them `.*@customer-N\\.example$`"),
-            &|n| if n < run { customer(n) } else { whole(n) },
-            &[THEIRS, NOBODYS, CUSTOMERS],
-        ),
-        (format!("{many} of `.*@customer-N\\.example$`"), &customer, &[CUSTOMERS]),
+    let shapes = [
+        Shape {
+            name: format!("{many} of `^user-N@example\\.com$`"),
+            members: &whole,
+            requests: &[THEIRS, NOBODYS],
+            is_named: true,
+        },
+        Shape {
+            name: format!("{many} of `user-N@example\\.com`"),
+            members: &|n| format!(r#""auth_token":"user-{n}@example\\.com""#),
+            requests: &[THEIRS, NOBODYS],
+            is_named: true,
+        },
+        Shape {
+            name: format!("{many} of `user-N@example.com`, dots that stand for anything"),
+            members: &|n| format!(r#""auth_token":"user-{n}@example.com""#),
+            requests: &[THEIRS, NOBODYS],
+            is_named: false,
+        },
+        Shape {
+            name: format!("{many} of any token, each of a service"),
+            members: &|n| format!(r#""service":"s{n}""#),
+            requests: &[NOBODYS],
+            is_named: true,
+        },
+        Shape {
+            name: format!("{many}, {run} of them `.*@customer-N\\.example$`"),
+            members: &|n| if n < run { customer(n) } else { whole(n) },
+            requests: &[THEIRS, NOBODYS, CUSTOMERS],
+            is_named: false,
+        },
+        Shape {
+            name: format!("{many} of `.*@customer-N\\.example$`"),
+            members: &customer,
+            requests: &[CUSTOMERS],
+            is_named: false,
+        },
     ];
-    for (name, members, requests) in shapes {
-        let mut table = table(many, members)?;
+    for shape in shapes {
+        let mut table = table(many, shape.members)?;
         table.warm();
-        for requests in requests {
+        for requests in shape.requests {
             let (one, any) = (
                 look_up(&table, 1, run, requests)?,
                 look_up(&table, many - run, run, requests)?,
             );
-            let is_named = !name.contains("customer") && !name.contains("dots");
+            let goal = |text: String| if shape.is_named { text } else { String::new() };
             lookups.row([
-                name.clone(),
+                shape.name.clone(),
                 requests.name.into(),
                 format!("{:.0} / {:.0}", one.as_secs_f64() * 1e9, any.as_secs_f64() * 1e9),
-                is_named
-                    .then(|| format!("{:.0}", GOAL.as_secs_f64() * 1e9))
-                    .unwrap_or_default(),
-                is_named
-                    .then(|| against(one.as_secs_f64(), GOAL.as_secs_f64()))
-                    .unwrap_or_default(),
+                goal(format!("{:.0}", GOAL.as_secs_f64() * 1e9)),
+                goal(against(one.as_secs_f64(), GOAL.as_secs_f64())),
             ]);
         }
-        for (changed, of) in [("its threshold", 0), ("its pattern", many)] {
-            let times = change(&mut table, many, of, members)?;
+        for (changed, by) in [("its threshold", 0), ("its pattern", many)] {
+            let times = change(&mut table, many, by, shape.members)?;
             changes.row([
-                name.clone(),
+                shape.name.clone(),
                 changed.into(),
                 micros(times.quantile(0.5)),
                 micros(times.quantile(0.99)),

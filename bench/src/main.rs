@@ -98,6 +98,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Store(options) => measured(|scratch| store::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Authorize(options) => measured(|_| authorize::run(&options)),
+        Task::Limits(options) => measured(|_| limits::run(&options)),
         Task::Load {
             target,
             mode,

@@ -22,54 +22,23 @@ const CONCURRENT_MAX: i64 = 1_000_000;
 pub(super) fn read(id: LimitId, value: &Value, errors: &mut Errors) -> Option<Limit> {
     let path = &Path::Root;
     let mut fields = Fields::of(value, path, errors)?;
-    let mut pattern = |name, case, errors: &mut Errors| {
-        fields.read(name, errors, Pattern::any(case), |value, path, errors| {
-            let text = string(value, path, errors)?;
-            Pattern::parse(text, case)
-                .map_err(|detail| errors.invalid(path, detail))
-                .ok()
-        })
-    };
-    let auth_token = pattern("auth_token", Case::Matters, errors);
-    let protocol = pattern("protocol", Case::Ignored, errors);
-    let method = pattern("method", Case::Ignored, errors);
-    let target = pattern("path", Case::Matters, errors);
+    let auth_token = pattern(&mut fields, "auth_token", Case::Matters, errors);
+    let protocol = pattern(&mut fields, "protocol", Case::Ignored, errors);
+    let method = pattern(&mut fields, "method", Case::Ignored, errors);
+    let target = pattern(&mut fields, "path", Case::Matters, errors);
     let data_size = fields.read("data_size", errors, 0, |value, path, errors| {
         parse_size(value).map_err(|detail| errors.invalid(path, detail)).ok()
     });
     let period = fields.read("period", errors, PERIOD, |value, path, errors| {
         integer(value, path, errors, 1, PERIOD_MAX)
     });
-    let threshold = match fields.take("threshold") {
-        Some(value) => integer(value, &path.field("threshold"), errors, 0, THRESHOLD_MAX),
-        None => {
-            errors.invalid(&path.field("threshold"), "the field is required");
-            None
-        }
-    };
+    let threshold = threshold(&mut fields, path, errors);
     let service = fields.read("service", errors, None, read_service);
-    let algorithm = fields.read("algorithm", errors, Algorithm::default(), |value, path, errors| {
-        one_of(&Algorithm::ALL, value, path, errors)
-    });
-    let on_unreachable = fields.read(
-        "on_unreachable",
-        errors,
-        OnUnreachable::default(),
-        |value, path, errors| one_of(&OnUnreachable::ALL, value, path, errors),
-    );
-    let mode = fields.read("mode", errors, Mode::default(), |value, path, errors| {
-        one_of(&Mode::ALL, value, path, errors)
-    });
-    let overrides = fields.read("override", errors, false, |value, path, errors| {
-        let said = value.as_bool();
-        if said.is_none() {
-            errors.invalid(path, format_args!("a boolean is expected, not {}", kind(value)));
-        }
-        said
-    });
-    let key = fields.read("key", errors, CountedUnder::default(), |value, path, errors| {
-        one_of(&CountedUnder::ALL, value, path, errors)
-    });
+    let algorithm = word(&mut fields, "algorithm", &Algorithm::ALL, errors);
+    let on_unreachable = word(&mut fields, "on_unreachable", &OnUnreachable::ALL, errors);
+    let mode = word(&mut fields, "mode", &Mode::ALL, errors);
+    let overrides = fields.read("override", errors, false, read_flag);
+    let key = word(&mut fields, "key", &CountedUnder::ALL, errors);
     let cost = fields.read("cost", errors, Cost::default(), later(Cost::default(), Cost::read));
     let delay_max = fields.read("delay_max", errors, Duration::ZERO, later(Duration::ZERO, read_delay));
     let concurrent = fields.read("concurrent", errors, None, later(None, read_concurrent));
@@ -93,6 +62,43 @@ pub(super) fn read(id: LimitId, value: &Value, errors: &mut Errors) -> Option<Li
         delay_max: delay_max?,
         concurrent: concurrent?,
     })
+}
+
+fn pattern(fields: &mut Fields<'_>, name: &'static str, case: Case, errors: &mut Errors) -> Option<Pattern> {
+    fields.read(name, errors, Pattern::any(case), |value, path, errors| {
+        let parsed = Pattern::parse(string(value, path, errors)?, case);
+        parsed.map_err(|detail| errors.invalid(path, detail)).ok()
+    })
+}
+
+fn word<T: Copy + Default>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    known: &[(&'static str, T)],
+    errors: &mut Errors,
+) -> Option<T> {
+    fields.read(name, errors, T::default(), |value, path, errors| {
+        one_of(known, value, path, errors)
+    })
+}
+
+fn threshold(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<i64> {
+    let path = &path.field("threshold");
+    match fields.take("threshold") {
+        Some(value) => integer(value, path, errors, 0, THRESHOLD_MAX),
+        None => {
+            errors.invalid(path, "the field is required");
+            None
+        }
+    }
+}
+
+fn read_flag(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<bool> {
+    let said = value.as_bool();
+    if said.is_none() {
+        errors.invalid(path, format_args!("a boolean is expected, not {}", kind(value)));
+    }
+    said
 }
 
 /// Of a field among `LATER`: valid, and its default.

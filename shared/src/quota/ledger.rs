@@ -291,3 +291,6 @@ fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeM
 fn nanos(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

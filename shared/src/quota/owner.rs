@@ -395,6 +395,3 @@ impl Owner {
         )
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -390,6 +390,3 @@ impl Proxy {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

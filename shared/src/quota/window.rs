@@ -95,3 +95,6 @@ impl Window {
         self.charges.iter().copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,6 +217,7 @@ impl World {
         } else {
             self.dice.between(SECOND, 5 * SECOND)
         };
+        self.network.last_cut.entry(proxy).or_insert(self.now);
         for plane in 0..self.planes.len() {
             self.network.up_cut.insert((proxy, plane));
             self.network.down_cut.insert((proxy, plane));
@@ -225,6 +226,7 @@ impl World {
     }
 
     fn join_again(&mut self, proxy: usize) {
+        self.network.last_cut.remove(&proxy);
         self.network.up_cut.retain(|(of, _)| *of != proxy);
         self.network.down_cut.retain(|(of, _)| *of != proxy);
         if self.proxies[proxy].machine.is_none() {

@@ -1,6 +1,6 @@
 //! Ways between proxies and control planes: slow, lossy, one-way, cut.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dice::{Dice, MILLI, SECOND};
 use crate::focus::Focus;
@@ -16,13 +16,16 @@ pub struct Network {
     /// Proxy and control plane that do not hear each other: up, down.
     pub up_cut: BTreeSet<(usize, usize)>,
     pub down_cut: BTreeSet<(usize, usize)>,
+    /// When a proxy was cut off from everyone.
+    pub last_cut: BTreeMap<usize, u64>,
 }
 
 impl Network {
     pub fn new(focus: Focus, dice: &mut Dice) -> Network {
         let (drop, double, late, late_max) = match focus {
             Focus::Peace => (0, 0, 0, 1),
-            Focus::Delays => (3, 8, 15, 900 * MILLI),
+            // Late, but not always too late to do harm.
+            Focus::Delays => (3, 8, 20, dice.one(&[100, 200, 900]) * MILLI),
             _ => (dice.one(&[0, 1, 3]), dice.one(&[0, 2]), dice.one(&[0, 2]), SECOND / 2),
         };
         let slow = if focus == Focus::Delays {
@@ -38,6 +41,7 @@ impl Network {
             fast: (MILLI, slow * MILLI),
             up_cut: BTreeSet::new(),
             down_cut: BTreeSet::new(),
+            last_cut: BTreeMap::new(),
         }
     }
 }

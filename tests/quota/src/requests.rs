@@ -174,8 +174,18 @@ impl World {
         self.depth -= 1;
     }
 
+    /// Whether no owner can have granted what this proxy spends.
+    fn is_alone(&self, proxy: usize) -> bool {
+        let heard = self.network.last_cut.get(&proxy).copied().unwrap_or(u64::MAX);
+        let cut = (0..self.planes.len()).all(|plane| self.network.down_cut.contains(&(proxy, plane)));
+        cut && self.now > heard.saturating_add(SECOND)
+    }
+
     fn admitted(&mut self, proxy: usize, accounts: &[AccountId], at: u64, cost: u64, waited: bool) {
         self.count.add("admitted");
+        if self.is_alone(proxy) {
+            self.count.add("standbys spent");
+        }
         self.oracle.tally.admitted += 1;
         self.oracle.tally.waited += u64::from(waited);
         for account in accounts {

@@ -186,7 +186,9 @@ impl Owner {
             from: self.now,
             // Not before the predecessor's: what that one granted may be valid so long, and whoever comes next may hear
             // of this claim only.
-            to: found.map_or(Label::ZERO, |claim| claim.to).max(self.now.after(self.settings.claim)),
+            to: found
+                .map_or(Label::ZERO, |claim| claim.to)
+                .max(self.now.after(self.settings.claim)),
         };
         self.swap_claim(shard, found, new);
     }

@@ -143,12 +143,10 @@ impl Owner {
             let fair = u64::try_from(u128::from(offer.tokens) * u128::from(want.rate) / all).unwrap_or(u64::MAX);
             let ahead = u128::from(want.rate) * rule.validity().as_millis() / 1_000_000;
             let ahead = u64::try_from(ahead).unwrap_or(u64::MAX).max(BURST);
-            let tokens = if fair >= BURST { fair.min(ahead) } else { 0 };
+            let tokens = fair.min(ahead);
             let tokens = tokens.max(want.queued).min(rest).min(u64::from(u32::MAX));
             if tokens == 0 {
-                if want.queued > 0 || fair < BURST {
-                    unmet.push(instance);
-                }
+                unmet.push(instance);
                 continue;
             }
             rest -= tokens;
@@ -226,7 +224,7 @@ impl Owner {
             let Some(want) = account.wants.get_mut(instance) else {
                 continue;
             };
-            if want.told >= retry {
+            if want.told > now {
                 continue;
             }
             want.told = retry;

@@ -65,7 +65,7 @@ impl Proxy {
         }
     }
 
-    /// The slot is low: more should be there before it is empty.
+    /// The slot is low, or empty: more should be there before it is needed.
     pub fn prefetch(&mut self, account: AccountId, now: Time) {
         let Some(holding) = self.holdings.get(&account.key) else {
             return;

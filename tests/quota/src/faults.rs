@@ -20,6 +20,8 @@ enum Fault {
     PauseProxy,
     SleepProxy,
     Join,
+    /// Someone joins, and then everyone is cut off.
+    JoinAndCut,
     Leave,
     Forget,
     Edit,
@@ -47,7 +49,9 @@ fn faults(focus: Focus) -> &'static [Fault] {
             Edit,
         ],
         Focus::Sleeper => &[SleepPlane, PausePlane, Takeover],
-        Focus::Share => &[CutOff, CutOff, CutOff, KillPlane, KillProxy, Join, Forget, StoreDown],
+        Focus::Share => &[
+            CutOff, CutOff, CutOff, KillPlane, KillProxy, Join, JoinAndCut, JoinAndCut, Forget, StoreDown,
+        ],
         Focus::Edits => &[Edit, Edit, Edit, KillPlane, PauseProxy],
         Focus::Ledger => &[Takeover, Takeover, KillPlane, StoreDown, PausePlane],
         Focus::Members => &[Join, Leave, Forget, KillProxy, KillProxy, Takeover, KillPlane],
@@ -117,6 +121,13 @@ impl World {
             }
             Fault::SleepProxy => self.sleep_proxy(proxy, length),
             Fault::Join => self.join_another(),
+            Fault::JoinAndCut => {
+                self.join_another();
+                let soon = self.dice.between(20 * MILLI, 300 * MILLI);
+                self.after(soon, |world| {
+                    (0..world.proxies.len()).for_each(|proxy| world.cut_off(proxy))
+                });
+            }
             Fault::Leave => self.leave_and_return(proxy),
             Fault::Forget => self.forget(proxy),
             Fault::Edit => self.edit(),

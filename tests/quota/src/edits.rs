@@ -174,7 +174,7 @@ impl World {
             return;
         }
         let rules = self.limits.rules.clone();
-        self.to_proxy(proxy, shared::quota::proxy::Input::Rules(rules.clone()));
+        self.hand_proxy(proxy, shared::quota::proxy::Input::Rules(rules.clone()));
         self.proxies[proxy].rules = rules;
         self.check_settled();
     }

@@ -19,6 +19,8 @@ enum Fault {
     KillProxy,
     PauseProxy,
     SleepProxy,
+    /// A proxy and an owner restart together: neither knows what the former life of the other did.
+    RestartBoth,
     Join,
     /// Someone joins, and then everyone is cut off.
     JoinAndCut,
@@ -54,7 +56,16 @@ fn faults(focus: Focus) -> &'static [Fault] {
         ],
         Focus::Edits => &[Edit, Edit, Edit, KillPlane, PauseProxy],
         Focus::Ledger => &[Takeover, Takeover, KillPlane, StoreDown, PausePlane],
-        Focus::Members => &[Join, Leave, Forget, KillProxy, KillProxy, Takeover, KillPlane],
+        Focus::Members => &[
+            Join,
+            Leave,
+            Forget,
+            KillProxy,
+            RestartBoth,
+            RestartBoth,
+            Takeover,
+            KillPlane,
+        ],
         Focus::Clocks => &[
             StepWallClock,
             StepWallClock,
@@ -114,7 +125,14 @@ impl World {
             }
             Fault::CutOff => self.cut_off(proxy),
             Fault::CutOne => self.cut_one(proxy, plane, length),
-            Fault::KillProxy => self.restart_proxy(proxy),
+            Fault::KillProxy => self.restart_proxy(proxy, 800 * MILLI),
+            Fault::RestartBoth => {
+                self.restart_proxy(proxy, 60 * MILLI);
+                self.kill_plane(plane);
+                self.share_out();
+                let later = self.dice.between(5 * MILLI, 150 * MILLI);
+                self.after(later, move |world| world.revive(plane));
+            }
             Fault::PauseProxy => {
                 self.count.add("proxies paused");
                 self.proxies[proxy].paused_until = self.proxies[proxy].paused_until.max(self.now + length);
@@ -251,14 +269,14 @@ impl World {
         self.welcome(proxy, life);
     }
 
-    fn restart_proxy(&mut self, proxy: usize) {
+    fn restart_proxy(&mut self, proxy: usize, away_max: u64) {
         if self.proxies[proxy].machine.is_none() {
             return;
         }
         self.count.add("proxies killed");
         self.kill_proxy(proxy);
         let life = self.proxies[proxy].life;
-        let later = self.dice.between(5 * MILLI, 800 * MILLI);
+        let later = self.dice.between(5 * MILLI, away_max);
         self.after(later, move |world| {
             if world.proxies[proxy].life == life {
                 world.join(proxy);
@@ -279,7 +297,7 @@ impl World {
         self.at(self.now + length - 1, move |world| {
             if world.proxies[proxy].life == life {
                 world.proxies[proxy].paused_until = world.now;
-                world.to_proxy(proxy, Input::Slept);
+                world.hand_proxy(proxy, Input::Slept);
             }
         });
     }

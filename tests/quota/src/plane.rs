@@ -125,7 +125,7 @@ impl World {
                     let members = world.members();
                     let left = world.left.clone();
                     let roster = Roster { members, left };
-                    world.to_plane(plane, life, Input::Roster { shard, roster });
+                    world.hand_plane(plane, life, Input::Roster { shard, roster });
                 });
             }
             Output::Handover(handover) => self.send_handover(plane, handover),
@@ -145,17 +145,17 @@ impl World {
     }
 
     /// Once it runs, in this life.
-    fn to_plane(&mut self, plane: usize, life: u64, input: Input) {
+    fn hand_plane(&mut self, plane: usize, life: u64, input: Input) {
         let paused_until = self.planes[plane].paused_until;
         if paused_until > self.now {
-            self.at(paused_until, move |world| world.to_plane(plane, life, input));
+            self.at(paused_until, move |world| world.hand_plane(plane, life, input));
         } else if self.planes[plane].life == life {
             self.owner(plane, input);
         }
     }
 
     pub fn deliver_cell(&mut self, plane: usize, life: u64, key: CellKey, outcome: Outcome) {
-        self.to_plane(plane, life, Input::Cell { key, outcome });
+        self.hand_plane(plane, life, Input::Cell { key, outcome });
     }
 
     pub fn deliver_up(&mut self, plane: usize, up: Up) {
@@ -182,7 +182,7 @@ impl World {
             let handover = handover.clone();
             self.carry(false, move |world| {
                 let (life, handover) = (world.planes[other].life, handover.clone());
-                world.to_plane(other, life, Input::Handover(handover));
+                world.hand_plane(other, life, Input::Handover(handover));
             });
         }
     }
@@ -202,7 +202,7 @@ impl World {
                 let (owner, label) = (owner.incarnation(), owner.label());
                 let (life, back) = (world.planes[other].life, world.dice.between(MILLI, 3 * MILLI));
                 world.after(back, move |world| {
-                    world.to_plane(other, life, Input::Other { owner, label, asked })
+                    world.hand_plane(other, life, Input::Other { owner, label, asked })
                 });
             });
         }
@@ -215,7 +215,7 @@ impl World {
             let later = self.dice.between(MILLI, 60 * MILLI);
             self.after(later, move |world| {
                 let members = world.members();
-                world.to_plane(plane, life, Input::Members(members));
+                world.hand_plane(plane, life, Input::Members(members));
             });
         }
     }

@@ -62,7 +62,7 @@ impl World {
         of.rules = rules.clone();
         let life = of.life;
         self.note(|| format!("p{proxy} starts, boot {}", id.boot));
-        self.to_proxy(proxy, Input::Rules(rules));
+        self.hand_proxy(proxy, Input::Rules(rules));
         if self.roster.insert(id.instance, proxy).is_none() {
             self.announce_members();
         }
@@ -82,7 +82,7 @@ impl World {
             let later = world.dice.between(MILLI, 5 * MILLI);
             world.after(later, move |world| {
                 if world.proxies[proxy].life == life {
-                    world.to_proxy(proxy, Input::Welcome(epochs));
+                    world.hand_proxy(proxy, Input::Welcome(epochs));
                 }
             });
         });
@@ -101,7 +101,7 @@ impl World {
     pub fn leave(&mut self, proxy: usize, goodbye: bool) {
         let instance = self.proxies[proxy].instance;
         if goodbye {
-            self.to_proxy(proxy, Input::Leave);
+            self.hand_proxy(proxy, Input::Leave);
             self.kill_proxy(proxy);
         }
         if self.roster.remove(&instance).is_none() {
@@ -122,12 +122,12 @@ impl World {
         if self.proxies[proxy].life != life {
             return;
         }
-        self.to_proxy(proxy, Input::Tick);
+        self.hand_proxy(proxy, Input::Tick);
         let next = (self.now + TICK).max(self.proxies[proxy].paused_until);
         self.at(next, move |world| world.tick_proxy(proxy, life));
     }
 
-    pub fn to_proxy(&mut self, proxy: usize, input: Input) {
+    pub fn hand_proxy(&mut self, proxy: usize, input: Input) {
         let mono = self.proxies[proxy].clock.mono(self.now);
         let Some(machine) = &mut self.proxies[proxy].machine else {
             return;
@@ -168,7 +168,7 @@ impl World {
         if paused_until > self.now {
             self.at(paused_until, move |world| world.deliver_down(proxy, down));
         } else {
-            self.to_proxy(proxy, Input::Message(down));
+            self.hand_proxy(proxy, Input::Message(down));
         }
     }
 }

@@ -45,6 +45,14 @@ pub struct InForce {
     checks: Checks,
 }
 
+impl InForce {
+    /// Whether both have the same place in an index.
+    fn is_beside(&self, other: &InForce) -> bool {
+        let (own, other) = (&self.limit, &other.limit);
+        (&own.service, &own.auth_token, &own.path) == (&other.service, &other.auth_token, &other.path)
+    }
+}
+
 /// Ordered by id.
 pub type Matching<'t> = SmallVec<[&'t Arc<InForce>; 8]>;
 
@@ -59,29 +67,43 @@ pub(super) struct Limits {
 
 impl Limits {
     fn put(&mut self, limit: Arc<InForce>) {
-        self.remove(limit.limit.id);
-        self.by_id.insert(limit.limit.id, limit.clone());
-        self.cold.insert(limit.limit.service.clone());
-        match &limit.limit.service {
+        let before = self.by_id.insert(limit.limit.id, limit.clone());
+        // A pattern that both have is to be there all the while, so that nothing is compiled anew.
+        let stays = before.as_ref().is_some_and(|before| before.is_beside(&limit));
+        if let Some(before) = before.as_ref().filter(|_| !stays) {
+            self.take_out(before);
+        }
+        self.put_in(limit);
+        if let Some(before) = before.as_ref().filter(|_| stays) {
+            self.take_out(before);
+        }
+    }
+
+    fn put_in(&mut self, limit: Arc<InForce>) {
+        let service = limit.limit.service.clone();
+        self.cold.insert(service.clone());
+        match service {
             None => self.everywhere.put(limit),
-            Some(service) => {
-                let service = service.clone();
-                self.of_service.entry(service).or_default().put(limit);
-            }
+            Some(service) => self.of_service.entry(service).or_default().put(limit),
         }
     }
 
     fn remove(&mut self, id: LimitId) {
-        let Some(held) = self.by_id.remove(&id) else { return };
+        if let Some(held) = self.by_id.remove(&id) {
+            self.take_out(&held);
+        }
+    }
+
+    fn take_out(&mut self, held: &Arc<InForce>) {
         self.cold.insert(held.limit.service.clone());
         let Some(service) = &held.limit.service else {
-            self.everywhere.remove(&held);
+            self.everywhere.remove(held);
             return;
         };
         let Some(index) = self.of_service.get_mut(service) else {
             return;
         };
-        index.remove(&held);
+        index.remove(held);
         if index.is_empty() {
             self.of_service.remove(service);
         }

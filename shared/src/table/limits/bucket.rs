@@ -26,7 +26,7 @@ impl Bucket {
         .iter()
     }
 
-    /// One that is not in it.
+    /// One that is not in it; another form of the same limit may be.
     pub fn put(&mut self, limit: Arc<InForce>) {
         *self = match std::mem::take(self) {
             Bucket::None => Bucket::One(limit),
@@ -39,12 +39,11 @@ impl Bucket {
     }
 
     pub fn remove(&mut self, limit: &Arc<InForce>) {
-        let id = limit.limit.id;
         *self = match std::mem::take(self) {
-            Bucket::One(one) if one.limit.id == id => Bucket::None,
+            Bucket::One(one) if Arc::ptr_eq(&one, limit) => Bucket::None,
             Bucket::More(mut more) => {
                 let held = Arc::make_mut(&mut more);
-                held.retain(|held| held.limit.id != id);
+                held.retain(|held| !Arc::ptr_eq(held, limit));
                 match &held[..] {
                     [] => Bucket::None,
                     [one] => Bucket::One(one.clone()),

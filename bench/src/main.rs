@@ -8,6 +8,7 @@ mod histogram;
 mod http;
 mod limits;
 mod machine;
+mod pick;
 mod process;
 mod report;
 mod rest;
@@ -51,6 +52,8 @@ enum Task {
     Authorize(authorize::Options),
     /// What it costs to find a request's limits among many.
     Limits(limits::Options),
+    /// What choosing an upstream costs.
+    Pick(pick::Options),
     /// Loads one address and prints what came of it.
     Load {
         target: SocketAddr,
@@ -99,6 +102,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Authorize(options) => measured(|_| authorize::run(&options)),
         Task::Limits(options) => measured(|_| limits::run(&options)),
+        Task::Pick(options) => measured(|_| pick::run(&options)),
         Task::Load {
             target,
             mode,

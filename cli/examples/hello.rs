@@ -1,5 +1,5 @@
-//! `hello ADDRESS`: something to proxy to, for the tour in README.md. Every GET is answered at once; a path that begins
-//! with /slow takes two seconds.
+//! `hello ADDRESS`: something to proxy to, for the tours in README.md and docs/authorizing.md. Every GET is answered at
+//! once, by the name that an authorizer gave the client; a path that begins with /slow takes two seconds.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,11 +22,19 @@ fn serve(connection: TcpStream, address: &str) -> io::Result<()> {
     let mut out = connection.try_clone()?;
     let mut lines = BufReader::new(connection).lines();
     while let Some(request) = lines.next().transpose()? {
-        while lines.next().transpose()?.is_some_and(|field| !field.is_empty()) {}
+        let mut user = String::new();
+        while let Some(field) = lines.next().transpose()?.filter(|field| !field.is_empty()) {
+            if let Some((_, token)) = field
+                .split_once(": ")
+                .filter(|(name, _)| *name == "x-vulcan-auth-token")
+            {
+                user = format!(" {token}");
+            }
+        }
         if request.split(' ').nth(1).is_some_and(|path| path.starts_with("/slow")) {
             thread::sleep(Duration::from_secs(2));
         }
-        let body = format!("hello from {address}\n");
+        let body = format!("hello{user} from {address}\n");
         write!(
             out,
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",

@@ -9,7 +9,7 @@ mod proxy;
 mod value;
 
 pub use control::Control;
-pub use people::{Fleet, Leave, Output, Remote, Revisions};
+pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
 pub use process::{LogFormat, Process};
 pub use proxy::{Proxy, Uplink};
 pub use value::{Url, proxy_name};
@@ -30,6 +30,8 @@ pub enum Command {
     Controlplane(Box<Controlplane>),
     Dataplane(Box<Dataplane>),
     Leave(Leave),
+    Hold(Hold),
+    Resume(Resume),
     Fleet(Fleet),
     Revisions(Revisions),
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -45,12 +45,23 @@ impl Client {
 
     /// Asks, and waits for the whole answer for `patience`. An answer that is no success is a failure that explains it.
     pub fn call(&self, method: Method, path: &str, patience: Duration) -> Result<Answer, Failure> {
+        self.call_with(method, path, None, patience)
+    }
+
+    /// As `call`, with a body.
+    pub fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::refused)?;
         let (status, bytes) = runtime
-            .block_on(async { timeout(patience, self.exchange(method, path)).await })
+            .block_on(async { timeout(patience, self.exchange(method, path, body)).await })
             .map_err(|_| self.failed(format!("no answer within {patience:?}")))??;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -62,7 +73,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -80,9 +91,11 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| self.failed(error))?;
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
         let answer = sender.send_request(request).await.map_err(|error| self.failed(error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 pub mod controlplane;
 pub mod dataplane;
 pub mod fleet;
+pub mod hold;
 pub mod leave;
 pub mod revisions;
 pub mod up;

@@ -35,6 +35,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Controlplane(args) => command::controlplane::run(*args),
         Command::Dataplane(args) => command::dataplane::run(*args),
         Command::Leave(args) => command::leave::run(args),
+        Command::Hold(args) => command::hold::run(args),
+        Command::Resume(args) => command::hold::resume(args),
         Command::Fleet(args) => command::fleet::run(args),
         Command::Revisions(args) => command::revisions::run(args),
     }

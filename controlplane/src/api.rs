@@ -7,6 +7,7 @@ mod call;
 mod cursor;
 mod fleet;
 mod health;
+mod holds;
 mod limits;
 mod page;
 pub(crate) mod query;
@@ -94,6 +95,8 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
                 .patch(services::patch)
                 .delete(services::remove),
         )
+        .route("/v1/services/{service}/hold", get(holds::show).post(holds::begin))
+        .route("/v1/services/{service}/resume", post(holds::end))
         .route("/v1/services/{service}/upstreams", get(upstreams::list))
         .route(
             "/v1/services/{service}/upstreams/{id}",

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 pub mod api;
 pub mod changelog;
+pub mod holds;
 pub mod planes;
 pub mod push;
 pub mod registry;
@@ -125,6 +126,11 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
 
     let mut tasks = JoinSet::new();
     tasks.spawn(fleet.clone().keep(config.forget_after, stop.clone()));
+    tasks.spawn(holds::keep(
+        changelog.clone(),
+        Uuid::new_v4().as_u64_pair().0,
+        stop.clone(),
+    ));
     if let Some(tokens) = tokens {
         let stop = stop.clone();
         tasks.spawn(async move { tokens.follow(stop).await });

@@ -5,6 +5,7 @@ pub mod address;
 pub mod authorizer;
 pub mod conditions;
 pub mod document;
+pub mod hold;
 pub mod limit;
 pub mod plan;
 pub mod service;

@@ -23,9 +23,10 @@ use std::sync::Arc;
 use shared::change::Revision;
 use shared::table::Authority;
 
-pub use self::answer::{Answer, Grant, Reply, Target, X_VULCAN_AUTH_TOKEN, basic_challenge};
+pub use self::answer::{Answer, Grant, Reply, Target, Understood, X_VULCAN_AUTH_TOKEN, basic_challenge};
 pub use self::desk::Desk;
-pub use self::memory::Memory;
+pub use self::memory::{Joining, Known, Landing, Memory};
+pub use self::shard::{Outcome, Remembered};
 
 /// An authorizer as it stood in one view.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ pub mod http;
 pub mod phase;
 pub mod pipeline;
 mod run;
+pub mod secret;
 pub mod status;
 pub mod sync;
 pub mod upstream;

@@ -75,9 +75,15 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     tokio::spawn(announce_ready(status, announce.clone(), over.clone()));
     tokio::spawn(views.names().clone().keep(Arc::new(resolve::system), over.clone()));
     tokio::spawn(views.checks().clone().keep(over.clone()));
+    tokio::spawn(views.now().strays().clone().keep(over.clone()));
+    tokio::spawn(views.clone().keep_ending(over.clone()));
     tokio::spawn(views.clone().keep_cutting(over));
+    let barrier = workers.barrier();
     let mut serving = part(workers.follow(phase, announce), Error::Workers);
-    let mut synchronising = part(sync::run(config, views, sender.clone(), leave.clone()), Error::Sync);
+    let mut synchronising = part(
+        sync::run(config, views, barrier, sender.clone(), leave.clone()),
+        Error::Sync,
+    );
 
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::phase::PhaseSender;
 use crate::view::Views;
+use crate::worker::Barrier;
 
 use directory::{Begun, Directory};
 use driver::Driver;
@@ -63,8 +64,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Runs until the proxy has left; ends earlier only with an error.
-pub async fn run(config: Arc<Config>, views: Arc<Views>, phase: PhaseSender, leave: Leave) -> Result<(), Error> {
+/// Runs until the proxy has left; ends earlier only with an error. The workers of `barrier` read `views`.
+pub async fn run(
+    config: Arc<Config>,
+    views: Arc<Views>,
+    barrier: Barrier,
+    phase: PhaseSender,
+    leave: Leave,
+) -> Result<(), Error> {
     let addresses = config
         .controlplanes
         .iter()
@@ -95,7 +102,14 @@ pub async fn run(config: Arc<Config>, views: Arc<Views>, phase: PhaseSender, lea
     let loaded = Loaded { state, disk };
     let (subscriber, outputs) = Subscriber::new(settings, loaded, net::clock::boottime());
     let token = config.token.as_deref().map(Into::into);
-    let driver = Driver::new(subscriber, store, views, phase, driver::Peers { addresses, token });
+    let driver = Driver::new(
+        subscriber,
+        store,
+        views,
+        barrier,
+        phase,
+        driver::Peers { addresses, token },
+    );
     let ended = driver.run(outputs, leave).await;
     drop(lock);
     ended

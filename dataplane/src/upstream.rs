@@ -10,3 +10,4 @@ pub mod inflight;
 pub mod pool;
 pub mod queue;
 pub mod resolve;
+pub mod stray;

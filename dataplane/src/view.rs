@@ -1,9 +1,11 @@
 //! What a worker decides by: the routing table and the endpoints behind it, swapped as one.
 //!
 //! A change comes in two steps. `Views::swap` makes the new table the one that every later decision reads; only then
-//! `Views::retire` forbids what it left out, so that a pick which meets a retired endpoint finds another table to look at.
+//! `Views::retire` forbids what it left out, so that a pick which meets a retired endpoint finds another table to look at,
+//! and takes the table's holds into force.
 
 mod draining;
+mod holding;
 mod pool;
 
 use std::cell::RefCell;
@@ -23,20 +25,25 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::draining::DrainingSet;
+pub use self::holding::Holding;
+use self::holding::Standing;
 pub use self::pool::{Candidate, Pool};
 use crate::authorizer::Asked;
 use crate::upstream::care::Care;
 use crate::upstream::check::Checks;
 use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
 use crate::upstream::resolve::Names;
+use crate::upstream::stray::Strays;
 
 /// One state of the configuration, whole. Persistent maps: the next one shares what did not change.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct View {
     table: Table,
     pools: HashMap<ServiceName, Arc<Pool>>,
     /// Raised where a table follows that is no change of the one before it, but a whole of its own.
     era: u64,
+    /// Of all views.
+    strays: Arc<Strays>,
 }
 
 impl View {
@@ -57,23 +64,40 @@ impl View {
         })
     }
 
+    /// Where requests go that an authorizer sends to what is not in the table.
+    pub fn strays(&self) -> &Arc<Strays> {
+        &self.strays
+    }
+
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.pools.values()
     }
 }
 
-/// The endpoints that a swap left without a place in the table, each with the time that its requests are given.
-#[must_use = "they keep their requests coming until they are retired"]
+/// What a swap left without a place in the table, and how the services that it touched stand to holds.
+#[must_use = "endpoints keep their requests coming until they are retired"]
 #[derive(Default)]
-pub struct LeftOut(Vec<(Arc<Endpoint>, Duration)>);
+pub struct LeftOut {
+    /// Each with the time that its requests are given.
+    endpoints: Vec<(Arc<Endpoint>, Duration)>,
+    standings: Vec<Standing>,
+    is_whole: bool,
+    has_admissions: bool,
+}
 
 impl LeftOut {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.endpoints.is_empty()
     }
 
     pub fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.0.iter().map(|(endpoint, _)| endpoint.identity())
+        self.endpoints.iter().map(|(endpoint, _)| endpoint.identity())
+    }
+
+    /// Whether requests that were admitted on the table before may not be on this one. Each looks before it is sent; the
+    /// change is true once all have been sent that looked before the swap.
+    pub fn has_admissions(&self) -> bool {
+        self.has_admissions
     }
 }
 
@@ -84,6 +108,7 @@ pub struct Views {
     draining: DrainingSet,
     drained: Arc<DrainSignal>,
     lease: Arc<LeaseEnd>,
+    holding: Arc<Holding>,
     checks: Arc<Checks>,
     /// There is a table: what a later one brings came live.
     is_started: AtomicBool,
@@ -103,13 +128,19 @@ const NEVER: u64 = u64::MAX;
 
 impl Views {
     pub fn new(workers: usize) -> Arc<Views> {
+        let (names, drained) = (Arc::<Names>::default(), Arc::<DrainSignal>::default());
+        let first = View {
+            strays: Arc::new(Strays::new(workers, names.clone(), drained.clone())),
+            ..View::default()
+        };
         Arc::new(Views {
-            current: Arc::default(),
+            current: Arc::new(ArcSwap::from_pointee(first)),
             workers,
-            names: Arc::default(),
+            names,
             draining: DrainingSet::default(),
-            drained: Arc::default(),
+            drained,
             lease: Arc::default(),
+            holding: Arc::default(),
             checks: Arc::default(),
             is_started: AtomicBool::new(false),
         })
@@ -119,7 +150,7 @@ impl Views {
     pub fn swap(&self, table: Table) -> LeftOut {
         let before = self.now();
         let all = table.entries().chain(before.table.entries());
-        let names: HashSet<&ServiceName> = all
+        let mut names: HashSet<&ServiceName> = all
             .filter(|entry| {
                 let name = entry.service.name.as_str();
                 let (old, new) = (before.table.entry(name), table.entry(name));
@@ -127,6 +158,7 @@ impl Views {
             })
             .map(|entry| &entry.service.name)
             .collect();
+        names.extend(table.all_held().chain(before.table.all_held()).map(|(name, _)| name));
         let names: Vec<ServiceName> = names.into_iter().cloned().collect();
         self.replace(table, &names, before.era + 1)
     }
@@ -141,8 +173,14 @@ impl Views {
     }
 
     fn replace(&self, table: Table, touched: &[ServiceName], era: u64) -> LeftOut {
-        let mut pools = self.now().pools.clone();
-        let mut left = Vec::new();
+        let before = self.now();
+        let mut pools = before.pools.clone();
+        let mut left = LeftOut {
+            endpoints: Vec::new(),
+            standings: Vec::with_capacity(touched.len()),
+            is_whole: era != before.era,
+            has_admissions: era != before.era || !table.shares_authorities_with(&before.table),
+        };
         for name in touched {
             let old = pools.get(name).cloned();
             let new = table
@@ -150,31 +188,45 @@ impl Views {
                 .map(|entry| Arc::new(self.pool(entry, old.as_deref())));
             if let Some(old) = old {
                 let drain = new.as_deref().unwrap_or(&old).service().timeouts.drain;
-                left.extend(old.left_out(new.as_deref()).map(|endpoint| (endpoint, drain)));
+                let endpoints = old.left_out(new.as_deref());
+                left.endpoints.extend(endpoints.map(|endpoint| (endpoint, drain)));
+                left.has_admissions |= new.as_deref().is_none_or(|new| new.revision() != old.revision());
             }
+            let care = new.as_ref().map(|new| new.care().clone());
+            left.standings.push(Standing {
+                service: name.clone(),
+                held: table.held(name).zip(care),
+            });
             match new {
                 Some(pool) => pools.insert(name.clone(), pool),
                 None => pools.remove(name),
             };
         }
-        self.current.store(Arc::new(View { table, pools, era }));
+        let strays = before.strays.clone();
+        self.current.store(Arc::new(View {
+            table,
+            pools,
+            era,
+            strays,
+        }));
         self.is_started.store(true, Ordering::Relaxed);
-        LeftOut(left)
+        left
     }
 
-    /// No request is sent to them from now on. Their idle connections close, what is in flight goes on until it ends or
+    /// No request is sent to them from now on, nor to services that are held. Their idle connections close, what is in flight goes on until it ends or
     /// the time for draining is over, and until then they are in `draining`.
     pub fn retire(&self, left: LeftOut) {
         self.retire_at(left, Instant::now());
     }
 
-    /// As `retire`, with the time for draining counted from `now`.
+    /// As `retire`, with the time for draining, and of holds, counted from `now`.
     pub fn retire_at(&self, left: LeftOut, now: Instant) {
-        for (endpoint, _) in &left.0 {
+        for (endpoint, _) in &left.endpoints {
             endpoint.retire();
         }
+        self.holding.follow(left.standings, left.is_whole, now);
         let mut busy = Vec::new();
-        for (endpoint, drain) in left.0 {
+        for (endpoint, drain) in left.endpoints {
             endpoint.retired_token().cancel();
             if endpoint.in_flight() > 0 {
                 busy.push((endpoint, now.checked_add(drain)));
@@ -191,7 +243,48 @@ impl Views {
         self.draining.level()
     }
 
-    /// Sees a new value whenever the set of what drains may have changed; counts alone are no change.
+    /// Every hold that is in force, with what is in flight at its service's upstreams: a level, true at this moment.
+    pub fn held(&self) -> Vec<message::Held> {
+        let in_force = self.holding.in_force();
+        if in_force.is_empty() {
+            return Vec::new();
+        }
+        let view = self.now();
+        let busy = |service: &ServiceName| {
+            let registered = view.pool(service).into_iter().flat_map(|pool| pool.busy());
+            let all = registered.chain(view.strays.busy(service));
+            all.take(message::BUSY_MAX).collect()
+        };
+        let held = in_force.into_iter().map(|(service, revision)| message::Held {
+            busy: busy(&service),
+            service: service.shared(),
+            revision,
+        });
+        held.collect()
+    }
+
+    /// Ends holds whose time is over; says when the next is due.
+    pub fn end_overdue(&self, now: Instant) -> Option<Instant> {
+        let (any, next) = self.holding.end_overdue(now);
+        if any {
+            self.drained.send_modify(|times| *times = times.wrapping_add(1));
+        }
+        next
+    }
+
+    /// Does so whenever one is due, until `stop`.
+    pub async fn keep_ending(self: Arc<Views>, stop: CancellationToken) {
+        loop {
+            let due = self.end_overdue(Instant::now());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.holding.begun() => {}
+                () = sleep_until(due) => {}
+            }
+        }
+    }
+
+    /// Sees a new value whenever the set of what drains, or is held, may have changed; counts alone are no change.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.drained.subscribe()
     }
@@ -207,16 +300,10 @@ impl Views {
         loop {
             changed.borrow_and_update();
             let due = self.cut_overdue(Instant::now());
-            let due = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = changed.changed() => {}
-                () = due => {}
+                () = sleep_until(due) => {}
             }
         }
     }
@@ -230,12 +317,17 @@ impl Views {
         Reader {
             cache: RefCell::new(Cache::new(self.current.clone())),
             lease: self.lease.clone(),
+            holding: self.holding.clone(),
         }
     }
 
     /// No request may be sent to an upstream after that.
     pub fn send_until(&self, end: Option<Time>) {
         self.lease.0.store(end.map_or(NEVER, Time::as_nanos), Ordering::Relaxed);
+    }
+
+    pub fn holding(&self) -> &Holding {
+        &self.holding
     }
 
     pub fn names(&self) -> &Arc<Names> {
@@ -265,16 +357,28 @@ impl Views {
     }
 }
 
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A worker's own way to the view of now: a look costs one load, unless it has been swapped since the last.
 pub struct Reader {
     cache: RefCell<Cache<Arc<ArcSwap<View>>, Arc<View>>>,
     lease: Arc<LeaseEnd>,
+    holding: Arc<Holding>,
 }
 
 impl Reader {
     /// Hands over the view of now. `look` decides at once and keeps nothing; it must not call `with` itself.
     pub fn with<R>(&self, look: impl FnOnce(&View) -> R) -> R {
         look(self.cache.borrow_mut().load())
+    }
+
+    pub fn holding(&self) -> &Holding {
+        &self.holding
     }
 
     /// Whether requests may still be sent, by the clock of now.

@@ -1,6 +1,7 @@
 //! A worker: one thread with a runtime of its own, on which a connection lives from its accept to its end.
 
 mod accept;
+mod barrier;
 mod supervisor;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::Instant;
 
+pub use self::barrier::Barrier;
 pub use self::supervisor::{Connections, Listening, Workers, WorkersError};
 
 use self::accept::Acceptor;
@@ -53,6 +55,8 @@ enum Command {
         cut_at: Instant,
         closed: oneshot::Sender<()>,
     },
+    /// Say so once all has been sent that was decided before: see `Barrier`.
+    Pass { passed: oneshot::Sender<()> },
 }
 
 struct Worker<H> {
@@ -109,6 +113,7 @@ where
                         draining = true;
                         self.close(closed);
                     }
+                    Some(Command::Pass { passed }) => self.pass(passed),
                     None => return,
                 },
                 (stream, peer) = self.acceptor.next(), if room => self.begin(stream, peer),
@@ -119,6 +124,17 @@ where
                 }
             }
         }
+    }
+
+    /// Whatever looks at the view from now on finds one that is at least as new as the command. Nothing waits between its
+    /// last look and handing its request over, so that all that looked before has done that.
+    fn pass(&self, passed: oneshot::Sender<()>) {
+        let upstreams = self.context.upstreams.clone();
+        tokio::task::spawn_local(async move {
+            upstreams.heads_written(HEADS_WITHIN).await;
+            // Nobody listens when the proxy ends.
+            let _ = passed.send(());
+        });
     }
 
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr) {
@@ -178,6 +194,9 @@ async fn sleep_until(at: Option<Instant>) {
 /// What a proxy that stopped at its lease's end still grants requests under way. The control plane gives up on it a
 /// margin of two seconds after that end; nothing may be in flight by then.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// For a head that was decided to be sent: what an upstream does not take by then it does not get.
+const HEADS_WITHIN: Duration = Duration::from_secs(1);
 
 const SAY_FULL_EVERY: Duration = Duration::from_secs(1);
 

@@ -71,6 +71,8 @@ pub enum Kind {
     /// The last one of an authorizer, whose name is its key.
     Revocation,
     Limit,
+    /// Of a service, whose name is its key: its requests wait.
+    Hold,
     /// Written by a newer version: kept as it is, and refused by name where it would have to be understood.
     Unknown(Arc<str>),
 }
@@ -85,6 +87,7 @@ impl Kind {
             Kind::Authorizer => "authorizer",
             Kind::Revocation => "revocation",
             Kind::Limit => "limit",
+            Kind::Hold => "hold",
             Kind::Unknown(name) => name,
         }
     }
@@ -105,6 +108,7 @@ impl From<&str> for Kind {
             "authorizer" => Kind::Authorizer,
             "revocation" => Kind::Revocation,
             "limit" => Kind::Limit,
+            "hold" => Kind::Hold,
             other => Kind::Unknown(other.into()),
         }
     }
@@ -171,6 +175,13 @@ impl ObjectKey {
         ObjectKey {
             kind: Kind::Limit,
             key: id.to_string().into(),
+        }
+    }
+
+    pub fn hold(service: &str) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::Hold,
+            key: service.into(),
         }
     }
 

@@ -8,6 +8,7 @@ mod authority;
 mod claims;
 mod conditions;
 mod entry;
+mod holds;
 mod hosts;
 mod index;
 mod limits;
@@ -27,6 +28,7 @@ use imbl::OrdMap;
 pub use apply::Applied;
 pub use authority::Authority;
 pub use entry::{Entry, Registered};
+pub use holds::Held;
 pub use limits::{Asked, InForce, Matching};
 pub use query::{Headers, Query};
 pub use refusal::{Cause, Refusal};
@@ -36,6 +38,7 @@ use crate::model::{Address, ServiceName, UpstreamId, host, path};
 use authority::Authorities;
 use claims::Claims;
 use entry::Entries;
+use holds::Holds;
 use hosts::Hosts;
 use limits::Limits;
 use upstreams::Upstreams;
@@ -47,6 +50,7 @@ pub struct Table {
     claims: Claims,
     upstreams: Upstreams,
     authorities: Authorities,
+    holds: Holds,
     limits: Limits,
     refused: OrdMap<ObjectKey, Refusal>,
 }

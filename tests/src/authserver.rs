@@ -1,7 +1,7 @@
-//! A small authorization server: a file of users, asked as `style: json` asks.
+//! A small authorization server: a file of users, asked in any style.
 //!
 //! Each line is `user:password auth_token`, and may go on with the `upstream` of its answers. The file is read at every
-//! question, so that whoever is taken out of it is refused from then on.
+//! question, so that whoever is taken out of it is refused from then on. `/healthz` is always well.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,12 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use self::recorder::Question;
 use crate::binary;
 use crate::process::Process;
 use crate::wire::{Body, Connection};
+
+pub mod basic;
+pub mod recorder;
 
 /// How often it was asked.
 #[derive(Default)]
@@ -45,25 +50,45 @@ impl Authserver {
         }
     }
 
+    /// Where it lies, built now.
+    pub fn binary() -> PathBuf {
+        binary::authserver().get_program().into()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// SIGSTOP.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
     }
 }
 
 /// In the test's own process, for as long as the test runs.
 pub async fn inside(users: &Path) -> (SocketAddr, Arc<Asked>) {
+    hesitant(users, Duration::ZERO).await
+}
+
+/// As `inside`; each answer comes so long after it was decided.
+pub async fn hesitant(users: &Path, delay: Duration) -> (SocketAddr, Arc<Asked>) {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     let asked = Arc::<Asked>::default();
-    tokio::spawn(serve(listener, users.to_owned(), asked.clone()));
+    tokio::spawn(serve(listener, users.to_owned(), delay, asked.clone()));
     (address, asked)
 }
 
 /// Serves for ever.
-pub async fn serve(listener: TcpListener, users: PathBuf, asked: Arc<Asked>) {
+pub async fn serve(listener: TcpListener, users: PathBuf, delay: Duration, asked: Arc<Asked>) {
     let users: Arc<Path> = users.into();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -71,33 +96,62 @@ pub async fn serve(listener: TcpListener, users: PathBuf, asked: Arc<Asked>) {
         };
         let (users, asked) = (users.clone(), asked.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection(Connection::new(stream), &users, &asked).await {
+            if let Err(error) = connection(Connection::new(stream), &users, delay, &asked).await {
                 eprintln!("{error}");
             }
         });
     }
 }
 
-async fn connection(mut connection: Connection, users: &Path, asked: &Asked) -> io::Result<()> {
+async fn connection(mut connection: Connection, users: &Path, delay: Duration, asked: &Asked) -> io::Result<()> {
     // An idle connection is the proxy's to keep.
     connection.reader.patience = Duration::from_secs(600);
-    while let Some((_, fields)) = connection.reader.request().await? {
-        let question = Body::of_request(&fields)?.all(&mut connection.reader).await?;
+    while let Some((line, fields)) = connection.reader.request().await? {
+        let body = Body::of_request(&fields)?.all(&mut connection.reader).await?;
+        let question = Question { line, fields, body };
+        if question.line.path() == "/healthz" {
+            connection
+                .writer
+                .send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await?;
+            continue;
+        }
         asked.0.fetch_add(1, SeqCst);
         let listed = std::fs::read_to_string(users)?;
-        let (status, body) = match grant(&listed, &question) {
-            Some(grant) => ("200 OK", grant.to_string()),
-            None => ("403 Forbidden", "no such user, or another password\n".to_owned()),
+        let answer = match (grant(&listed, &question), shown(&question)) {
+            (Some(grant), _) => granted(&grant),
+            (None, Some(_)) => refused("403 Forbidden", "", "no such user, or another password\n"),
+            (None, None) => {
+                let challenge = "www-authenticate: Basic realm=\"users\"\r\n";
+                refused("401 Unauthorized", challenge, "who are you?\n")
+            }
         };
-        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
-        connection.writer.send(format!("{head}{body}").as_bytes()).await?;
+        tokio::time::sleep(delay).await;
+        connection.writer.send(answer.as_bytes()).await?;
     }
     Ok(())
 }
 
-fn grant(users: &str, question: &[u8]) -> Option<Value> {
-    let question: Value = serde_json::from_slice(question).ok()?;
-    let shown = format!("{}:{}", question["username"].as_str()?, question["password"].as_str()?);
+/// The body is for `json` and `query`, the field for `forward`.
+fn granted(grant: &Value) -> String {
+    let token = grant["auth_token"].as_str().unwrap_or_default();
+    let fields = format!("x-vulcan-auth-token: {token}\r\ncontent-type: application/json\r\n");
+    whole("200 OK", &fields, &grant.to_string())
+}
+
+fn refused(status: &str, fields: &str, body: &str) -> String {
+    whole(status, &format!("{fields}content-type: text/plain\r\n"), body)
+}
+
+fn whole(status: &str, fields: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\n{fields}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn grant(users: &str, question: &Question) -> Option<Value> {
+    let shown = shown(question)?;
     let mut words = users
         .lines()
         .map(str::split_whitespace)
@@ -107,4 +161,13 @@ fn grant(users: &str, question: &[u8]) -> Option<Value> {
         grant["upstream"] = upstream.into();
     }
     Some(grant)
+}
+
+/// `user:password`, however it was asked.
+fn shown(question: &Question) -> Option<String> {
+    if question.field("x-forwarded-uri").is_some() {
+        return basic::decode(question.field("authorization")?);
+    }
+    let told = question.told();
+    Some(format!("{}:{}", told["username"].as_str()?, told["password"].as_str()?))
 }

@@ -20,7 +20,9 @@ pub mod pattern;
 pub mod process;
 pub mod relay;
 pub mod script;
+pub mod tour;
 pub mod wire;
+pub mod witness;
 pub mod world;
 
 /// Waits until the condition holds; a test that waits for ever fails instead.

@@ -132,6 +132,21 @@ impl Node {
         self.process.running()
     }
 
+    /// In bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
+    /// Whether its memory holds this text; none where the kernel lets nobody look.
+    pub fn remembers(&self, text: &str) -> Option<bool> {
+        self.process.remembers(text.as_bytes())
+    }
+
+    /// Bytes of it that are in memory.
+    pub fn memory(&self) -> u64 {
+        self.process.memory()
+    }
+
     pub fn lines(&self) -> Vec<String> {
         self.process.lines()
     }

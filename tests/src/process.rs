@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -86,9 +87,43 @@ impl Process {
         self.line(command, from, |line| Some(line.to_owned())).await
     }
 
+    /// The most memory that it has had so far, in bytes, as the kernel counts it.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_else(|error| panic!("{}: {error}", self.label));
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.expect("the kernel tells of it in kB") * 1024
+    }
+
+    /// Whether its memory holds these bytes; none where the kernel lets nobody look.
+    pub fn remembers(&self, bytes: &[u8]) -> Option<bool> {
+        let id = self.child.id();
+        let maps = std::fs::read_to_string(format!("/proc/{id}/maps")).ok()?;
+        let memory = File::open(format!("/proc/{id}/mem")).ok()?;
+        let (mut seen, mut found) = (false, false);
+        for (from, to) in maps.lines().filter_map(writable) {
+            let mut region = vec![0; to - from];
+            // Some that are listed cannot be read.
+            if memory.read_exact_at(&mut region, from as u64).is_ok() {
+                seen = true;
+                found |= holds(&region, bytes);
+            }
+        }
+        seen.then_some(found)
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.label));
+    }
+
+    /// Its resident set in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = kilobytes.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        number.unwrap_or_else(|| panic!("{}: how large it is", self.label)) * 1024
     }
 
     /// SIGKILL, and the child is reaped.
@@ -116,6 +151,24 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Most of what is mapped has never been written to, and is passed over.
+fn holds(region: &[u8], bytes: &[u8]) -> bool {
+    const BLOCK: usize = 4096;
+    let nothing = vec![0; BLOCK + bytes.len()];
+    (0..region.len()).step_by(BLOCK).any(|from| {
+        let block = &region[from..region.len().min(from + BLOCK + bytes.len())];
+        block != &nothing[..block.len()] && block.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+/// The bounds of a region in a line of `/proc/<pid>/maps`, if it can be written to.
+fn writable(line: &str) -> Option<(usize, usize)> {
+    let (bounds, rest) = line.split_once(' ')?;
+    let (from, to) = bounds.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    rest.starts_with("rw").then_some((address(from)?, address(to)?))
 }
 
 impl Drop for Process {

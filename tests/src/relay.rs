@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub struct Relay {
     pub address: SocketAddr,
     back: Arc<AtomicU64>,
+    is_cut: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -23,10 +25,22 @@ impl Relay {
         let address = listener.local_addr().expect("a bound listener has an address");
         let back = Arc::new(AtomicU64::new(0));
         let counted = back.clone();
+        let (is_cut, mut cut) = watch::channel(false);
         let task = tokio::spawn(async move {
             // Dropped with the task, and its connections with it.
             let mut connections = tokio::task::JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    Ok(()) = cut.changed() => {
+                        connections.abort_all();
+                        continue;
+                    }
+                };
+                let Ok((client, _)) = accepted else { return };
+                if *cut.borrow() {
+                    continue;
+                }
                 let counted = counted.clone();
                 connections.spawn(async move {
                     let Ok(server) = TcpStream::connect(target).await else {
@@ -43,11 +57,25 @@ impl Relay {
                 });
             }
         });
-        Relay { address, back, task }
+        Relay {
+            address,
+            back,
+            is_cut,
+            task,
+        }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Ends every connection, and all that come, until `mend`.
+    pub fn cut(&self) {
+        self.is_cut.send_replace(true);
+    }
+
+    pub fn mend(&self) {
+        self.is_cut.send_replace(false);
     }
 
     /// Bytes that came back from the target so far.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::node::Node;
-use crate::origin::Origin;
+use crate::origin::{Origin, Start};
 
 pub struct World {
     directory: TempDir,
@@ -108,6 +108,11 @@ impl World {
     /// An origin in a process of its own, on a port of the system's choice.
     pub async fn origin(&self, id: &str) -> Origin {
         Origin::start(id, "127.0.0.1:0", &self.path(&format!("origin-{id}.log"))).await
+    }
+
+    /// An origin that is not well at once.
+    pub async fn slow_origin(&self, id: &str, start: Start) -> Origin {
+        Origin::start_slowly(id, start, &self.path(&format!("origin-{id}.log"))).await
     }
 
     /// An origin at the address that another one had.

@@ -366,3 +366,51 @@ async fn leaving_says_that_no_proxy_was_asked() {
         text(&leave.stderr)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_hold_and_resume_by_command() {
+    let world = World::new();
+    let up = world.up(&["--name", "edge"]).await;
+    let api = up.api();
+    let origin = Script::listen().await;
+    let vulcan = |arguments: &[&str]| output(binary::vulcan().args(arguments).env("VULCAN_URL", api.url()));
+    api.service("web", json!({})).await;
+    api.register("web", "a", origin.address).await;
+    let mut client = Connection::connect(up.http()).await.unwrap();
+    let request = Request::new("GET", "/", "web").encode();
+    client.writer.send(&request).await.unwrap();
+    let server = origin.request().await;
+    let late = vulcan(&["hold", "web", "--timeout", "300ms"]);
+    let said = text(&late.stderr);
+    assert_eq!(late.status.code(), Some(1), "{}", text(&late.stdout));
+    assert!(said.contains("edge drains web/a: 1 in flight"), "{said}");
+    assert!(said.contains("web is held, for 30s at most"), "{said}");
+    drop((client, server));
+
+    let held = vulcan(&["hold", "web", "--max", "90s"]);
+    assert_eq!(held.status.code(), Some(0), "{}", text(&held.stderr));
+    let said = text(&held.stdout);
+    assert!(
+        said.starts_with("web: held, and nothing in flight on 1 of 1 proxies"),
+        "{said}"
+    );
+    assert_eq!(api.get("/v1/services/web/hold").await.body["max"], "90s");
+    for _ in 0..2 {
+        let resumed = vulcan(&["resume", "web", "--output", "json"]);
+        assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
+        let resumed: Value = serde_json::from_slice(&resumed.stdout).unwrap();
+        assert_eq!(resumed["wait"]["reached"], true);
+    }
+    for absent in [&["hold", "absent"][..], &["resume", "absent"]] {
+        let refused = vulcan(absent);
+        assert_eq!(refused.status.code(), Some(1), "{absent:?}");
+        assert!(text(&refused.stderr).contains("service/absent does not exist"));
+    }
+    for wrong in [
+        &["hold"][..],
+        &["hold", "web", "--max", "11m"],
+        &["resume", "web", "--max", "1s"],
+    ] {
+        assert_eq!(vulcan(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}

@@ -41,6 +41,43 @@ pub struct Leave {
     pub remote: Remote,
 }
 
+/// Let new requests of a service wait on every proxy, and return when nothing is in flight there any more
+///
+/// Requests that were under way finish. From exit status 0 on nothing is in flight at the service's upstreams on any proxy,
+/// and nothing will be until `vulcan resume`, or until the time of --max is over: it begins with this command, not with its
+/// end. Clients notice nothing but the delay. A hold that this command gave up on, or was interrupted in, stands: resume it.
+/// WebSockets and other upgraded connections are in flight until they end. A held service that is held again is held for
+/// --max from then on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  vulcan hold shop --max 60s && fail-over; vulcan resume shop")]
+pub struct Hold {
+    /// Its name
+    pub service: String,
+    /// When requests go on by themselves, whatever becomes of whoever held them: 1s to 10m
+    #[arg(long, value_name = "DURATION", env = "VULCAN_MAX", default_value = "30s", value_parser = value::hold)]
+    pub max: Duration,
+    /// How long to wait for what is in flight [default: that of --max]
+    #[arg(long, value_name = "DURATION", env = "VULCAN_TIMEOUT", value_parser = value::wait)]
+    pub timeout: Option<Duration>,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// Let the requests of a held service go on, and return when they do on every proxy
+///
+/// It may be repeated, and does nothing to a service that is not held.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  vulcan resume shop")]
+pub struct Resume {
+    /// Its name
+    pub service: String,
+    /// How long to wait for every proxy [default: 15s]
+    #[arg(long, value_name = "DURATION", env = "VULCAN_TIMEOUT", value_parser = value::wait)]
+    pub timeout: Option<Duration>,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
 /// List the proxies: who is present, what they have applied, what still drains
 #[derive(Debug, clap::Args)]
 pub struct Fleet {

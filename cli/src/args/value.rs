@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 use ipnet::IpNet;
-use shared::model::{format_duration, parse_duration};
+use shared::model::{Hold, format_duration, parse_duration};
 
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
@@ -35,6 +35,11 @@ pub fn forget(text: &str) -> Result<Duration, String> {
 /// How long a write may be waited for.
 pub fn wait(text: &str) -> Result<Duration, String> {
     within(text, Duration::ZERO, Duration::from_secs(600))
+}
+
+/// How long a service may be held.
+pub fn hold(text: &str) -> Result<Duration, String> {
+    within(text, Hold::LEAST, Hold::MOST)
 }
 
 fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {

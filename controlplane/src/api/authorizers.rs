@@ -5,6 +5,7 @@ use axum::extract::State;
 use net::problem::Problem;
 use shared::change::{Kind, ObjectKey};
 use shared::model::Revocation;
+use uuid::Uuid;
 
 use super::Api;
 use super::answer::Answer;
@@ -61,6 +62,6 @@ pub async fn revoke(State(api): State<Arc<Api>>, call: Call) -> Answer {
     // It has no entity tag of its own.
     call.unconditional()?;
     let revocation = Revocation::asked(&call.json_or_empty()?)?;
-    let decide = authorizer::revoke(&name, &revocation);
+    let decide = authorizer::revoke(&name, &revocation, Uuid::new_v4());
     write(&api, &call, Subject::Settled, decide).await
 }

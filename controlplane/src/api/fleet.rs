@@ -108,10 +108,10 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
 }
 
 /// How a proxy's upstreams are, whichever control plane has its stream. `None`: it cannot be asked now.
-pub async fn ask(api: &Api, proxy: &MemberView, of: Option<message::Of>) -> Option<message::Upstreams> {
+pub async fn ask(api: &Api, proxy: &MemberView, about: Option<message::About>) -> Option<message::Upstreams> {
     match &proxy.elsewhere {
-        Some(url) => planes::upstreams(url, api.peer_token.clone(), &proxy.name, of).await,
-        None => api.fleet.upstreams(&proxy.name, of).await,
+        Some(url) => planes::upstreams(url, api.peer_token.clone(), &proxy.name, about).await,
+        None => api.fleet.upstreams(&proxy.name, about).await,
     }
 }
 

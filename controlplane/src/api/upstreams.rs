@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use shared::change::ObjectKey;
 use shared::model::{Address, Invalid};
+use shared::stream::message::About;
 
 use super::Api;
 use super::answer::Answer;
@@ -34,7 +35,11 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
     });
     let mut page = page.map(|key| document::current(&head, key));
     if with_status {
-        status::add(&api, &name, cursor.after(), &mut page.items).await;
+        let about = About::Service {
+            service: name.shared(),
+            after: cursor.after().into(),
+        };
+        status::add(&api, &about, &mut page.items).await;
     }
     Ok(page.answer())
 }
@@ -69,7 +74,8 @@ pub async fn remove(State(api): State<Arc<Api>>, call: Call) -> Answer {
 
 /// Every registration of an address.
 pub async fn at_address(State(api): State<Arc<Api>>, call: Call) -> Answer {
-    let query = call.query(&["address", "limit", "cursor"])?;
+    let query = call.query(&["address", "limit", "cursor", "status"])?;
+    let with_status = query.flag("status")?;
     let address = parse(query.required("address")?)?;
     let cursor = query.cursor(format!("upstreams at {address}"))?;
     let head = api.changelog.head();
@@ -77,7 +83,15 @@ pub async fn at_address(State(api): State<Arc<Api>>, call: Call) -> Answer {
         .into_iter()
         .skip_while(|key| &*key.key <= cursor.after());
     let page = Page::of(keys, query.limit()?, |key| cursor.at(&key.key));
-    Ok(page.map(|key| document::current(&head, &key)).answer())
+    let mut page = page.map(|key| document::current(&head, &key));
+    if with_status {
+        let about = About::Address {
+            address: address.as_str().into(),
+            after: cursor.after().into(),
+        };
+        status::add(&api, &about, &mut page.items).await;
+    }
+    Ok(page.answer())
 }
 
 /// Unregisters an address everywhere.

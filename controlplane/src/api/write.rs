@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::json;
 use shared::change::{ObjectKey, Revision};
 use shared::stream::wait::report::FleetMember;
-use shared::stream::wait::{Report, WaitSpec};
+use shared::stream::wait::{Condition, Report, WaitSpec};
 
 use super::Api;
 use super::answer::{Answer, Failure, json, tag};
 use super::call::Call;
-use crate::changelog::{Committed, Decide};
+use crate::changelog::{Changelog, Committed, Decide, Head};
 use crate::registry::document;
 use crate::registry::plan::{Goal, Plan, Subject};
 
@@ -54,13 +54,13 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
         _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
-    let also_in = plan.also_in(&api.changelog.head());
-    let mut response = answer(&committed, &plan, &report, &also_in);
+    let mut response = answer(&committed, &plan, &report, &api.changelog.head());
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
         Subject::Authorizer(name) => Some(ObjectKey::authorizer(name.as_str())),
         Subject::Limit(id) => Some(ObjectKey::limit(*id)),
+        Subject::Hold(service) => Some(ObjectKey::hold(service.as_str())),
         _ => None,
     };
     if let Some(object) = written.and_then(|key| committed.head.state.get(&key).cloned()) {
@@ -69,15 +69,38 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     Ok(response)
 }
 
-/// Waits, but not beyond the end of this process: then it is said how far it came.
+/// Waits, but not beyond the end of this process, or of a hold that it is about: then it is said how far it came.
 async fn wait(api: &Api, spec: WaitSpec, timeout: Duration) -> Report {
     tokio::select! {
         report = api.fleet.wait(spec.clone(), timeout) => report,
         () = api.stop.cancelled() => api.fleet.wait(spec, Duration::ZERO).await,
+        () = ended(&api.changelog, &spec.condition) => api.fleet.wait(spec, Duration::ZERO).await,
     }
 }
 
-fn answer(committed: &Committed, plan: &Plan, report: &Report, also_in: &[String]) -> Response {
+/// Comes once neither the hold that is waited for stands any more, nor one that renewed it.
+async fn ended(changelog: &Changelog, condition: &Condition) {
+    if matches!(condition, Condition::Quiet { .. }) {
+        let mut moves = changelog.moves();
+        // The sender lives as long as the changelog.
+        let _ = moves.wait_for(|_| has_ended(&changelog.head(), condition)).await;
+    } else {
+        // Thousands of others need not look at every commit.
+        std::future::pending().await
+    }
+}
+
+fn has_ended(head: &Head, condition: &Condition) -> bool {
+    let Condition::Quiet { service, since } = condition else {
+        return false;
+    };
+    let held = head.state.get(&ObjectKey::hold(service));
+    held.is_none_or(|held| held.revision < *since)
+}
+
+/// `answered`: the head at which it is.
+fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head) -> Response {
+    let also_in = &plan.also_in(answered);
     let status = match plan.goal {
         Goal::None => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
@@ -88,7 +111,7 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, also_in: &[String
         took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
     };
     if status == StatusCode::OK && !report.reached {
-        return not_reached(committed, plan, wait, report, also_in);
+        return not_reached(committed, plan, wait, report, answered);
     }
     let written = Written {
         revision: committed.revision,
@@ -100,7 +123,7 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, also_in: &[String
     json(status, &written)
 }
 
-fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, also_in: &[String]) -> Response {
+fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, answered: &Head) -> Response {
     let revision = committed.revision;
     let problem = match report.refused_now {
         true => Problem::new(
@@ -108,8 +131,12 @@ fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report
             format!("a proxy cannot apply revision {revision}"),
         ),
         false => {
+            let why = match has_ended(answered, &plan.spec.condition) {
+                true => ", and the hold has ended",
+                false => "",
+            };
             let detail = format!(
-                "revision {revision} is {} on {} of {} proxies after {} ms",
+                "revision {revision} is {} on {} of {} proxies after {} ms{why}",
                 plan.goal.as_str(),
                 report.reached_count,
                 report.members,
@@ -123,7 +150,7 @@ fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report
         .with("committed", true)
         .with("wait", json!(wait))
         .with("fleet", json!(report.fleet()))
-        .with("also_in", also_in);
+        .with("also_in", plan.also_in(answered));
     Failure::from(problem).into_response()
 }
 

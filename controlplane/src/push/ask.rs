@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shared::stream::message::{Of, Query, Upstreams};
+use shared::stream::message::{About, Query, Upstreams};
 use shared::stream::publisher::Input;
 use shared::stream::roster::SessionId;
 use tokio::sync::oneshot;
@@ -70,11 +70,11 @@ impl Drop for Question<'_> {
 
 impl Fleet {
     /// How the upstreams of a proxy are, as it says itself now. `None`: it is not connected here, or does not answer.
-    pub async fn upstreams(&self, name: &str, of: Option<Of>) -> Option<Upstreams> {
+    pub async fn upstreams(&self, name: &str, about: Option<About>) -> Option<Upstreams> {
         let session = self.with(|hub| hub.roster().member(name)?.1.session()).flatten()?;
         let link = self.link(session).filter(|link| link.answers())?;
         let (question, answered) = self.questions.begin(session)?;
-        link.feed(Input::Ask(Query { id: question.id, of }));
+        link.feed(Input::Ask(Query { id: question.id, about }));
         tokio::time::timeout(ANSWER_WITHIN, answered).await.ok()?.ok()
     }
 }

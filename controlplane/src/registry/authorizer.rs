@@ -1,8 +1,9 @@
 use net::problem::{self, Problem};
 use shared::change::{ObjectKey, Op, Verb};
 use shared::model::{Authorizer, AuthorizerName, Invalid, Revocation};
+use uuid::Uuid;
 
-use super::{Conditions, Decided, Document, check, decision, delete_all, existing, put, refused, stored};
+use super::{Conditions, Decided, Document, before, check, decision, delete_all, existing, put, refused, stored};
 use crate::changelog::{Decide, Decision, Head};
 
 /// Creates or replaces an authorizer.
@@ -39,20 +40,21 @@ pub fn remove(name: &AuthorizerName, conditions: Conditions) -> Decide {
     })
 }
 
-/// Every one is a revision of its own, whatever was revoked before it.
-pub fn revoke(name: &AuthorizerName, revocation: &Revocation) -> Decide {
+/// Every one is a revision of its own, whatever was revoked before it. `id` is of this one alone.
+pub fn revoke(name: &AuthorizerName, revocation: &Revocation, id: Uuid) -> Decide {
     let key = ObjectKey::authorizer(name.as_str());
-    let body = revocation.body();
+    let body = revocation.body(id);
     decision(move |head| {
         existing(head, &key)?;
-        let ObjectKey { kind, key } = ObjectKey::revocation(&key.key);
+        let key = ObjectKey::revocation(&key.key);
+        let last = head.state.get(&key).map(|last| before(last));
         Ok(Decision::Append(vec![Op {
             verb: Verb::Put,
-            kind,
-            key,
+            kind: key.kind,
+            key: key.key,
             body: Some(body.clone()),
             registration: None,
-            before: None,
+            before: last,
         }]))
     })
 }

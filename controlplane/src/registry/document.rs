@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use shared::change::{Kind, ObjectKey, Revision};
-use shared::model::{AuthorizerName, Invalid, LimitId};
+use shared::model::{AuthorizerName, Hold, Invalid, LimitId};
 
 use crate::changelog::Head;
 
@@ -76,6 +76,10 @@ pub fn current(head: &Head, key: &ObjectKey) -> Value {
                 in_force.map(|in_force| in_force.limit.document()),
                 vec![("id", &*key.key)],
             )
+        }
+        (Kind::Hold, _) => {
+            let hold = Hold::parse(object.body.as_str()).ok();
+            (hold.map(|hold| hold.document()), vec![("service", &*key.key)])
         }
         _ => (
             head.table.entry(&key.key).map(|entry| entry.service.document()),

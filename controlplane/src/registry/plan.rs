@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::change::{Kind, ObjectKey, Op, Revision, Verb};
 use shared::model::{
-    Address, AuthorizerName, LimitId, Service, ServiceName, Timeouts, Upstream, UpstreamId, UpstreamState,
+    Address, AuthorizerName, Hold, LimitId, Service, ServiceName, Timeouts, Upstream, UpstreamId, UpstreamState,
 };
 use shared::stream::wait::{Condition, Target, WaitSpec};
 
@@ -22,6 +22,8 @@ pub enum Subject {
     AddressGone(Address),
     Authorizer(AuthorizerName),
     Limit(LimitId),
+    /// That is held.
+    Hold(ServiceName),
     /// What its operations name is all there is to it, and nothing drains.
     Settled,
 }
@@ -82,19 +84,27 @@ impl Plan {
     ) -> Plan {
         let past = Past { recent, committed };
         let retired = past.retired(subject);
+        let held = past.held(subject);
         let goal = goal.unwrap_or_else(|| match retired.is_empty() {
+            _ if held.is_some() => Goal::Drained,
             false => Goal::Drained,
             true if past.is_checked(subject) => Goal::Healthy,
             true => Goal::Applied,
         });
-        let timeout = timeout.unwrap_or_else(|| match goal {
-            Goal::Drained => past.drain(subject) + DRAIN_MARGIN,
-            _ => TIMEOUT,
-        });
+        let timeout = match (goal, &held) {
+            // When it has ended there is nothing to wait for any more.
+            (Goal::Drained, Some(hold)) => timeout.map_or(hold.max, |timeout| timeout.min(hold.max)),
+            (Goal::Drained, None) => timeout.unwrap_or_else(|| past.drain(subject) + DRAIN_MARGIN),
+            _ => timeout.unwrap_or(TIMEOUT),
+        };
         let condition = match (goal, subject) {
             (Goal::Healthy, Subject::Upstream(service, id)) => Condition::Healthy {
                 service: service.shared(),
                 id: id.shared(),
+            },
+            (Goal::Drained, Subject::Hold(service)) => Condition::Quiet {
+                service: service.shared(),
+                since: committed.revision,
             },
             (Goal::Drained, _) => Condition::Drained(match retired.is_empty() {
                 true => past.older(subject),
@@ -178,8 +188,15 @@ impl Past<'_> {
                 Some(_) => Vec::new(),
                 None => self.retired_earlier(service, id),
             },
-            Subject::Service(_) | Subject::Authorizer(_) | Subject::Limit(_) | Subject::Settled => Vec::new(),
+            Subject::Service(_) | Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => Vec::new(),
         }
+    }
+
+    /// The hold that the write began.
+    fn held(&self, subject: &Subject) -> Option<Hold> {
+        let Subject::Hold(_) = subject else { return None };
+        let body = self.committed.ops.first()?.body.as_ref()?;
+        Hold::parse(body.as_str()).ok()
     }
 
     /// Whether proxies ask it how it is.
@@ -235,7 +252,7 @@ impl Past<'_> {
                 let drains = services.map(|(service, _)| self.drain_of(service));
                 drains.max().unwrap_or_else(|| Timeouts::default().drain)
             }
-            Subject::Authorizer(_) | Subject::Limit(_) | Subject::Settled => Timeouts::default().drain,
+            Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => Timeouts::default().drain,
         }
     }
 

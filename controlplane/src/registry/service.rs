@@ -25,7 +25,7 @@ pub fn patch(name: &ServiceName, document: Document, conditions: Conditions) -> 
     })
 }
 
-/// Deletes a service with its upstreams, unless an authorizer asks it.
+/// Deletes a service with its upstreams and its hold, unless an authorizer asks it.
 pub fn remove(name: &ServiceName, conditions: Conditions) -> Decide {
     let key = ObjectKey::service(name.as_str());
     decision(move |head| {
@@ -33,7 +33,8 @@ pub fn remove(name: &ServiceName, conditions: Conditions) -> Decide {
         if let Some(user) = asking(head, &key.key) {
             return Err(in_use(&key, &user));
         }
-        Ok(delete_all(head, upstreams(head, &key.key).chain([&key])))
+        let hold = ObjectKey::hold(&key.key);
+        Ok(delete_all(head, upstreams(head, &key.key).chain([&hold, &key])))
     })
 }
 

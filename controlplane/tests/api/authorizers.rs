@@ -113,6 +113,13 @@ async fn a_revocation_is_a_revision_without_the_token() {
     let op = plane.get("/v1/revisions/4").await.expect(200).json["ops"][0].clone();
     assert_eq!((&op["kind"], &op["key"]), (&json!("revocation"), &json!("main")));
     assert!(!op.to_string().contains("secret"), "{op}");
+    let next = plane.get("/v1/revisions/5").await.expect(200).json["ops"][0].clone();
+    assert!(op["before"].is_null());
+    let replaced = json!({"body": op["body"], "revision": 4});
+    assert_eq!(
+        next["before"], replaced,
+        "or a plane that starts again would not know what was there"
+    );
     assert_eq!(plane.get(MAIN).await.json["revision"], 3, "the authorizer is as it was");
 
     for (path, body, status, kind) in [

@@ -283,6 +283,44 @@ fn addresses() -> Vec<Bad> {
     ]
 }
 
+fn holds() -> Vec<Bad> {
+    let hold = |path: &str, body: &str, status, kind, field| {
+        let path = format!("/v1/services/{path}");
+        bad("POST", &path, body, status, kind, field)
+    };
+    vec![
+        hold("web/hold", "{", 400, "malformed", None),
+        hold(
+            "web/hold",
+            r#"{"max": "1s", "max": "2s"}"#,
+            400,
+            "malformed",
+            Some("max"),
+        ),
+        hold("web/hold", "[]", 422, "invalid", None),
+        hold("web/hold", r#"{"max": "999ms"}"#, 422, "invalid", Some("max")),
+        hold("web/hold", r#"{"max": "601s"}"#, 422, "invalid", Some("max")),
+        hold("web/hold", r#"{"max": "-1s"}"#, 422, "invalid", Some("max")),
+        hold("web/hold", r#"{"max": 30}"#, 422, "invalid", Some("max")),
+        hold("web/hold", r#"{"max": null}"#, 422, "invalid", Some("max")),
+        hold("web/hold", r#"{"for": "30s"}"#, 422, "invalid", Some("for")),
+        hold("web/hold", r#"{"service": "api"}"#, 422, "invalid", Some("service")),
+        hold("web/hold", r#"{"revision": 1}"#, 422, "invalid", Some("revision")),
+        hold("web/hold?max=30s", "", 400, "malformed", Some("max")),
+        hold("web/hold?timeout=601s", "", 422, "invalid", Some("timeout")),
+        hold("Web/hold", "", 422, "invalid", Some("service")),
+        hold("absent/hold", "{}", 404, "not-found", None),
+        hold("web/resume", r#"{"max": "30s"}"#, 422, "invalid", Some("max")),
+        hold("web/resume", "[]", 422, "invalid", None),
+        hold("Web/resume", "", 422, "invalid", Some("service")),
+        hold("absent/resume", "", 404, "not-found", None),
+        bad("GET", "/v1/services/web/hold", "", 404, "not-found", None),
+        bad("GET", "/v1/services/web/hold?x", "", 400, "malformed", Some("x")),
+        bad("DELETE", "/v1/services/web/hold", "", 405, "method-not-allowed", None),
+        bad("GET", "/v1/services/web/resume", "", 405, "method-not-allowed", None),
+    ]
+}
+
 fn queries() -> Vec<Bad> {
     let delete =
         |query: &str, status, kind, field| bad("DELETE", &format!("{UPSTREAM}{query}"), "", status, kind, field);
@@ -382,7 +420,10 @@ async fn bad_input_is_told_and_changes_nothing() {
     plane.with("web", &["127.0.0.1:3000"]).await;
     plane.with("taken", &[]).await;
     let before = plane.get("/v1/revisions").await.expect(200).json;
-    for bad in [documents(), addresses(), queries(), framing()].into_iter().flatten() {
+    for bad in [documents(), addresses(), holds(), queries(), framing()]
+        .into_iter()
+        .flatten()
+    {
         let (status, kind, field) = bad.expected;
         let reply = plane.send(bad.method, &bad.path, bad.headers, &bad.body).await;
         let shown: String = bad.body.chars().take(80).collect();

@@ -12,6 +12,7 @@ mod bad_input;
 mod conditional;
 mod framework;
 mod history;
+mod holds;
 mod limits;
 mod pages;
 mod plane;

@@ -122,12 +122,11 @@ impl Plane {
     }
 
     pub async fn put(&self, path: &str, body: &str) -> Reply {
-        let headers = if body.is_empty() {
-            ""
-        } else {
-            "content-type: application/json"
-        };
-        self.send("PUT", path, headers, body).await
+        self.send("PUT", path, typed(body), body).await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> Reply {
+        self.send("POST", path, typed(body), body).await
     }
 
     pub async fn patch(&self, path: &str, body: &str) -> Reply {
@@ -146,6 +145,14 @@ impl Plane {
 
     pub async fn head(&self) -> u64 {
         self.get("/v1/fleet").await.expect(200).json["head"].as_u64().unwrap()
+    }
+}
+
+fn typed(body: &str) -> &'static str {
+    if body.is_empty() {
+        ""
+    } else {
+        "content-type: application/json"
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, response};
 use serde_json::Value;
-use shared::model::{Address, Authorizer, ServiceName, Style, TokenHash, json};
+use shared::model::{Address, Authorizer, ServiceName, Style, TokenHash, Upstreams, json};
 
 pub const X_VULCAN_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-vulcan-auth-token");
 
@@ -36,7 +36,9 @@ pub struct Grant {
 pub enum Target {
     Service(ServiceName),
     /// Of these whichever are registered.
-    Addresses(Vec<Address>),
+    Registered(Vec<Address>),
+    /// Of these whichever are registered, and the others where none is.
+    Any(Vec<Address>),
 }
 
 /// A refusal in the authorizer's own words.
@@ -62,7 +64,7 @@ pub struct Understood {
 pub struct Senseless(pub &'static str);
 
 /// 2xx grants. 4xx refuses, but for those that speak of the moment (408, 425, 429). 3xx goes to the client where the
-/// request was forwarded. Everything else is a failure.
+/// request was forwarded, but for 304, which answers a question that was not asked. Everything else is a failure.
 pub fn understand(authorizer: &Authorizer, head: &response::Parts, body: Bytes) -> Result<Understood, Senseless> {
     let is_forward = authorizer.style == Style::Forward;
     let cache = &authorizer.cache;
@@ -70,7 +72,7 @@ pub fn understand(authorizer: &Authorizer, head: &response::Parts, body: Bytes) 
         200..=299 => {
             let grant = match is_forward {
                 true => forwarded_grant(authorizer, &head.headers)?,
-                false => told_grant(&body)?,
+                false => told_grant(authorizer.upstreams, &body)?,
             };
             let token = grant
                 .auth_token
@@ -84,7 +86,7 @@ pub fn understand(authorizer: &Authorizer, head: &response::Parts, body: Bytes) 
             })
         }
         408 | 425 | 429 => Err(Senseless("it is not able to answer now")),
-        300..=399 if is_forward => Ok(refusal(head, body, Duration::ZERO)),
+        300..=303 | 305..=399 if is_forward => Ok(refusal(head, body, Duration::ZERO)),
         400..=499 => {
             let mut refusal = refusal(head, body, shortened(cache.negative_ttl, &head.headers));
             if let (Answer::Refused(reply), false) = (&mut refusal.answer, is_forward) {
@@ -100,6 +102,7 @@ pub fn understand(authorizer: &Authorizer, head: &response::Parts, body: Bytes) 
 fn refusal(head: &response::Parts, body: Bytes, ttl: Duration) -> Understood {
     let relayed = [
         header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
         header::WWW_AUTHENTICATE,
         header::SET_COOKIE,
         header::LOCATION,
@@ -138,7 +141,7 @@ pub fn basic_challenge(realm: &str) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Basic"))
 }
 
-fn told_grant(body: &[u8]) -> Result<Grant, Senseless> {
+fn told_grant(upstreams: Upstreams, body: &[u8]) -> Result<Grant, Senseless> {
     let text = std::str::from_utf8(body).map_err(|_| Senseless("it is not UTF-8"))?;
     let Ok(Value::Object(members)) = json::parse(text) else {
         return Err(Senseless("it is no JSON object"));
@@ -151,7 +154,10 @@ fn told_grant(body: &[u8]) -> Result<Grant, Senseless> {
     let token = member("auth_token")?.ok_or(Senseless("it has no auth_token"))?;
     Ok(Grant {
         auth_token: Some(field_value(token.as_bytes())?),
-        target: member("upstream")?.map(target).transpose()?.flatten(),
+        target: match member("upstream")? {
+            Some(text) => target(upstreams, text)?,
+            None => None,
+        },
         limit_key: member("limit_key")?.map(Into::into),
         copied: Vec::new(),
     })
@@ -180,7 +186,7 @@ fn field_value(token: &[u8]) -> Result<HeaderValue, Senseless> {
 }
 
 /// An address holds a colon, and the name of a service none.
-fn target(text: &str) -> Result<Option<Target>, Senseless> {
+fn target(upstreams: Upstreams, text: &str) -> Result<Option<Target>, Senseless> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -191,7 +197,10 @@ fn target(text: &str) -> Result<Option<Target>, Senseless> {
     let addresses = text.split(',').map(|address| Address::try_from(address.trim()));
     let addresses: Result<Vec<Address>, _> = addresses.take(ADDRESSES_MAX).collect();
     let addresses = addresses.map_err(|_| Senseless("its upstream is no list of addresses"))?;
-    Ok(Some(Target::Addresses(addresses)))
+    Ok(Some(match upstreams {
+        Upstreams::Registered => Target::Registered(addresses),
+        Upstreams::Any => Target::Any(addresses),
+    }))
 }
 
 /// `Cache-Control` shortens, and never lengthens (RFC 9111, 5.2.2).
@@ -262,7 +271,7 @@ mod tests {
         );
         let listed = grant(r#"{"auth_token":"a","upstream":"10.0.0.1:3001, B.internal:80"}"#).unwrap();
         let addresses = ["10.0.0.1:3001", "b.internal:80"].map(|text| Address::try_from(text).unwrap());
-        assert_eq!(listed.target, Some(Target::Addresses(addresses.to_vec())));
+        assert_eq!(listed.target, Some(Target::Registered(addresses.to_vec())));
         let named = grant(r#"{"auth_token":"","upstream":"web","limit_key":"k"}"#).unwrap();
         assert_eq!(named.target, Some(Target::Service("web".try_into().unwrap())));
         assert_eq!(named.limit_key.as_deref(), Some("k"));
@@ -295,6 +304,7 @@ mod tests {
             assert!(asked(JSON, status, &[], "{}").is_none(), "{status}");
         }
         assert!(asked(FORWARD, 429, &[], "").is_none());
+        assert!(asked(FORWARD, 304, &[], "").is_none());
         let redirect = asked(FORWARD, 302, &[("location", "/login"), ("server", "x")], "").unwrap();
         assert_eq!((redirect.ttl, redirect.is_private), (Duration::ZERO, true));
         let Answer::Refused(reply) = redirect.answer else {

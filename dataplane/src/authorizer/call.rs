@@ -8,13 +8,13 @@ use http::{Response, response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use shared::model::{Authorizer, Service};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::Desk;
 use super::answer::{Senseless, Understood, understand};
 use super::question::Question;
 use crate::http::Upload;
-use crate::pipeline::{Tried, pick_internal};
+use crate::pipeline::{Tried, pick_internal_in_turn};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::pool::Connection;
@@ -31,6 +31,8 @@ pub enum Failure {
     /// It has no end, or not within bounds.
     Body,
     Senseless(Senseless),
+    /// The question is no request.
+    Unaskable,
 }
 
 impl fmt::Display for Failure {
@@ -42,33 +44,43 @@ impl fmt::Display for Failure {
             Failure::Broken(error) => write!(f, "its answer broke off: {error}"),
             Failure::Body => write!(f, "its answer is not complete, or longer than {BODY_BYTES_MAX} bytes"),
             Failure::Senseless(Senseless(detail)) => f.write_str(detail),
+            Failure::Unaskable => f.write_str("it cannot be asked about such a request"),
         }
     }
 }
 
-/// The authorizer's timeout is for all of it. A question changes nothing, so that every upstream may be asked as often as
+/// The authorizer's timeout is for all of it, also for the end of a hold of its service. A question changes nothing, so that every upstream may be asked as often as
 /// the service's retries say.
 pub async fn call(desk: &Desk, authorizer: &Authorizer, question: &Question) -> Result<Understood, Failure> {
-    let asking = ask(desk, authorizer, question);
-    let (head, body) = timeout(authorizer.timeout, asking)
-        .await
-        .unwrap_or(Err(Failure::TimedOut))?;
+    let deadline = Instant::now() + authorizer.timeout;
+    let (head, body) = ask(desk, authorizer, question, deadline).await?;
     understand(authorizer, &head, body).map_err(Failure::Senseless)
 }
 
-async fn ask(desk: &Desk, authorizer: &Authorizer, question: &Question) -> Result<(response::Parts, Bytes), Failure> {
+async fn ask(
+    desk: &Desk,
+    authorizer: &Authorizer,
+    question: &Question,
+    deadline: Instant,
+) -> Result<(response::Parts, Bytes), Failure> {
     let mut tried = Tried::default();
     let mut failed = None;
     loop {
-        let picked = match pick_internal(&desk.views, &authorizer.service, &tried) {
-            Ok(picked) => picked,
-            Err(_) => return Err(failed.unwrap_or(Failure::NoUpstream)),
+        let picking = pick_internal_in_turn(&desk.views, &authorizer.service, &tried);
+        let picked = match timeout_at(deadline.into(), picking).await {
+            Ok(Ok(picked)) => picked,
+            Ok(Err(_)) => return Err(failed.unwrap_or(Failure::NoUpstream)),
+            Err(_) => return Err(failed.unwrap_or(Failure::TimedOut)),
         };
         if let Some(failure) = failed.take_if(|_| !picked.endpoint().care().budget().spend(Instant::now())) {
             return Err(failure);
         }
         let (service, in_flight) = (picked.service().clone(), picked.into_in_flight());
-        match attempt(desk, &service, &in_flight, question).await {
+        let attempt = attempt(desk, &service, &in_flight, question);
+        let outcome = timeout_at(deadline.into(), attempt).await;
+        let outcome = outcome.unwrap_or(Err(Failure::TimedOut));
+        note(&in_flight, &outcome);
+        match outcome {
             Err(failure @ (Failure::Connect(_) | Failure::Broken(_)))
                 if tried.len() < service.retries.attempts as usize =>
             {
@@ -77,6 +89,16 @@ async fn ask(desk: &Desk, authorizer: &Authorizer, question: &Question) -> Resul
             }
             other => return other,
         }
+    }
+}
+
+/// What an attempt tells of the upstream, as any request's does, and was not noted where it was seen.
+fn note(in_flight: &InFlight, outcome: &Result<(response::Parts, Bytes), Failure>) {
+    let endpoint = in_flight.endpoint();
+    match outcome {
+        Ok(_) => endpoint.health().succeeded(),
+        Err(Failure::TimedOut | Failure::Body) => drop(endpoint.care().suspend(endpoint, Instant::now())),
+        Err(_) => {}
     }
 }
 
@@ -105,17 +127,19 @@ async fn attempt(
             },
         };
         let address = endpoint.identity().address.as_str();
-        let request = question.request(address).ok_or(Failure::Body)?;
+        let request = question.request(address).ok_or(Failure::Unaskable)?;
         match connection.send(request).await {
             Ok(answer) => {
-                endpoint.health().succeeded();
+                endpoint.health().answers();
+                endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
                 return read(answer, connection).await;
             }
             // The server closed it while it was kept.
             Err(_) if connection.is_kept() && !connection.is_heard() => {}
             Err(error) => {
-                if !connection.is_heard() {
-                    endpoint.health().failed(Instant::now());
+                match connection.is_heard() {
+                    true => drop(endpoint.care().suspend(endpoint, Instant::now())),
+                    false => endpoint.health().failed(Instant::now()),
                 }
                 return Err(Failure::Broken(error.into_error()));
             }

@@ -144,7 +144,7 @@ impl Desk {
             match call(&desk, &authorizer, &question).await {
                 Ok(understood) => {
                     let stale = authorizer.cache.stale;
-                    landing.said(understood, question.username, stale, Instant::now());
+                    landing.said(understood, question.username.clone(), stale, Instant::now());
                 }
                 Err(failure) => {
                     tracing::debug!(authorizer = %authorizer.name, %failure, "no answer");

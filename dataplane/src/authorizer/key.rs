@@ -8,6 +8,7 @@ use shared::model::Vary;
 
 use super::Asked;
 use crate::pipeline::RequestMeta;
+use crate::secret::wipe;
 
 /// 128 bits under keys that nobody knows: nothing of a password can be told from it, and nobody finds two requests with
 /// the same.
@@ -64,7 +65,9 @@ impl Keys {
         for field in &*authorizer.cache.vary {
             feed(field, meta, &mut text);
         }
-        Key(self.0.hash_one(&*text), self.1.hash_one(&*text))
+        let key = Key(self.0.hash_one(&*text), self.1.hash_one(&*text));
+        wipe(text);
+        key
     }
 }
 

@@ -15,7 +15,7 @@ use crate::pipeline::RequestMeta;
 use crate::pipeline::dice::roll;
 
 const SHARDS: usize = 64;
-const FLIGHTS_MAX: usize = 16 * 1024;
+const CALLS_MAX: usize = 16 * 1024;
 
 /// Of a whole proxy.
 #[derive(Clone, Copy, Debug)]
@@ -102,9 +102,10 @@ impl Memory {
         if let Some(flight) = shard.flights.get(&key).filter(|flight| flight.stamp == stamp) {
             return Joining::Waits(flight.outcome.subscribe());
         }
-        if shard.flights.len() >= FLIGHTS_MAX / SHARDS {
+        if shard.calls >= CALLS_MAX / SHARDS {
             return Joining::Full;
         }
+        shard.calls += 1;
         let flight = Arc::new(Flight {
             stamp,
             outcome: watch::Sender::new(None),
@@ -181,6 +182,7 @@ impl Drop for Landing {
     fn drop(&mut self) {
         // After what was said is remembered, so that nobody asks in between.
         let mut shard = self.memory.shard(self.key);
+        shard.calls -= 1;
         let is_own = shard
             .flights
             .get(&self.key)

@@ -66,7 +66,10 @@ pub struct Shard {
     /// Every key of `entries` once: the clock.
     order: VecDeque<Key>,
     bytes: usize,
+    /// That may be joined: the last one of each key.
     pub flights: HashMap<Key, Arc<Flight>, ByKey>,
+    /// All that are under way, those included that a revocation has put others in the place of.
+    pub calls: usize,
 }
 
 impl Remembered {
@@ -132,7 +135,7 @@ impl Remembered {
 
 fn addresses(grant: &super::Grant) -> usize {
     match &grant.target {
-        Some(super::Target::Addresses(addresses)) => addresses.len() * 96,
+        Some(super::Target::Registered(addresses) | super::Target::Any(addresses)) => addresses.len() * 96,
         Some(super::Target::Service(_)) | None => 0,
     }
 }

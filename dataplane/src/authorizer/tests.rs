@@ -18,6 +18,8 @@ use crate::fixture::{Registry, meta};
 use crate::pipeline::{Credentials, RequestMeta};
 use crate::view::Views;
 
+mod revoked;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 struct World {

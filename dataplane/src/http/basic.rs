@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::header;
 
 use crate::pipeline::Credentials;
+use crate::secret::{Secret, wipe};
 
 /// None also where what is there cannot be read, or is there twice: whoever is asked again may do better.
 pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
@@ -14,16 +15,22 @@ pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
     }
-    let mut username = text(decode(encoded.trim_ascii())?);
-    let colon = username.find(':')?;
-    let password = username.split_off(colon + 1);
-    username.truncate(colon);
-    Some(Credentials { username, password })
+    let both = Secret::from(text(decode(encoded.trim_ascii())?));
+    let (username, password) = both.split_once(':')?;
+    Some(Credentials {
+        username: username.to_owned(),
+        password: password.into(),
+    })
 }
 
 /// UTF-8, as clients are told; Latin-1 from those that do not heed it.
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        let bytes = error.into_bytes();
+        let text = bytes.iter().copied().map(char::from).collect();
+        wipe(bytes);
+        text
+    })
 }
 
 /// RFC 4648, 4; padding may be left out.
@@ -75,7 +82,7 @@ mod tests {
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
         }
-        credentials(&headers).map(|held| (held.username, held.password))
+        credentials(&headers).map(|held| (held.username, held.password.to_string()))
     }
 
     fn pair(username: &str, password: &str) -> Option<(String, String)> {

@@ -149,15 +149,20 @@ pub fn trailers(frame: Frame<bytes::Bytes>) -> Option<Frame<bytes::Bytes>> {
     Some(Frame::trailers(trailers))
 }
 
-/// Takes out the fields with these names, which are in lower case, also under the spelling that servers with CGI variables
-/// take for them.
-pub fn remove_spellings(headers: &mut HeaderMap, names: &[std::sync::Arc<str>]) {
-    for name in names {
-        let is_it = |key: &&HeaderName| key.as_str().replace('_', "-") == name.replace('_', "-");
-        while let Some(key) = headers.keys().find(is_it).cloned() {
-            headers.remove(key);
-        }
+/// Takes out the fields with this name, which is in lower case, also under the spelling that servers with CGI variables take
+/// for it.
+pub fn take_spellings(headers: &mut HeaderMap, name: &str) -> Vec<(HeaderName, HeaderValue)> {
+    let mut taken = Vec::new();
+    while let Some(key) = headers.keys().find(|key| is_spelling(key.as_str(), name)).cloned() {
+        taken.extend(headers.get_all(&key).iter().map(|value| (key.clone(), value.clone())));
+        headers.remove(key);
     }
+    taken
+}
+
+fn is_spelling(key: &str, name: &str) -> bool {
+    let plain = |b: u8| if b == b'_' { b'-' } else { b };
+    key.len() == name.len() && key.bytes().map(plain).eq(name.bytes().map(plain))
 }
 
 #[cfg(test)]

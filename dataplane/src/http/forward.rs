@@ -46,13 +46,16 @@ pub async fn forward(
 ) -> Result<Response<Answer>, Refusal> {
     let mut tried = Tried::default();
     let mut stale = 0;
+    let mut has_turn = false;
     let mut failed: Option<Failure> = None;
     loop {
         // The table of now, at every attempt.
-        let picked = match pick_in_turn(&client.context.views, &admitted, &tried).await {
+        let is_next = std::mem::take(&mut has_turn);
+        let picked = match pick_in_turn(&client.context.views, &admitted, &tried, is_next).await {
             Ok(picked) => picked,
             Err(Verdict::Stale) if stale < STALE_MAX => {
                 stale += 1;
+                has_turn = true;
                 admitted = admit_again(client, &mut outgoing).await?;
                 continue;
             }
@@ -75,6 +78,8 @@ pub async fn forward(
             Ok(answer) => return Ok(answer),
             Err(failure) if failure.is_stale && stale < STALE_MAX => {
                 stale += 1;
+                has_turn = true;
+                client.session.awaits_nothing();
                 admitted = admit_again(client, &mut outgoing).await?;
                 continue;
             }
@@ -90,6 +95,7 @@ pub async fn forward(
 
 /// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
 async fn admit_again(client: &Client, outgoing: &mut Outgoing) -> Result<Admitted, Refusal> {
+    outgoing.ungrant();
     let head = outgoing.head().ok_or(Verdict::Stale)?;
     let admitted = admit(client, head, outgoing.length()).await?;
     outgoing.grant(&admitted);
@@ -107,20 +113,15 @@ async fn attempt(
     let in_flight = Rc::new(picked.into_in_flight());
     let endpoint = in_flight.endpoint();
     let mut given_back = None;
+    let mut has_waited = false;
     loop {
         // A kept connection, or a new one.
         let mut connection = match client.upstreams().take(endpoint, outgoing.is_repeatable()) {
             Some(kept) => kept,
             None => match client.upstreams().connect(endpoint, service.timeouts.connect).await {
-                // It took its time.
-                Ok(new) if !client.context.views.with(|view| admitted.is_of(view)) => {
-                    endpoint.health().connected();
-                    new.release();
-                    given_back.into_iter().for_each(|request| outgoing.take_back(request));
-                    return Err(Failure::stale());
-                }
                 Ok(new) => {
                     endpoint.health().connected();
+                    has_waited = true;
                     new
                 }
                 Err(error) => {
@@ -129,6 +130,12 @@ async fn attempt(
                 }
             },
         };
+        // What was true when the upstream was picked may not be any more. From this look to the hand-over nothing waits.
+        if has_waited && !client.context.views.with(|view| admitted.is_of(view)) {
+            connection.release();
+            given_back.into_iter().for_each(|request| outgoing.take_back(request));
+            return Err(Failure::stale());
+        }
         let Some(request) = given_back
             .take()
             .or_else(|| outgoing.request(client, &in_flight, may_repeat))
@@ -142,12 +149,13 @@ async fn attempt(
             .session
             .awaits_answer(service.timeouts.response, service.timeouts.idle);
         let sent = client.session.attempt(pin!(connection.send(request))).await;
+        has_waited = true;
         let mut error = match sent {
             Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, expired.into())),
             Ok(Ok(answer)) => {
                 is_sound(answer.headers()).map_err(|refusal| Failure::of_answer(endpoint, outgoing, refusal))?;
                 endpoint.health().answers();
-                judge(endpoint, service, &answer);
+                endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
                 let tunnel = upgrade.map(|upstream| Tunnel {
                     upstream,
                     in_flight: in_flight.clone(),
@@ -227,15 +235,6 @@ impl Failure {
             is_for_others: true,
             is_stale: false,
         }
-    }
-}
-
-/// An upstream whose answers are errors, one after another, is set aside.
-fn judge(endpoint: &Arc<Endpoint>, service: &Service, answer: &Response<Incoming>) {
-    let care = &service.upstream_care;
-    let errors = endpoint.health().answered(answer.status().is_server_error());
-    if errors > 0 && care.eject_after > 0 && errors.is_multiple_of(care.eject_after) {
-        endpoint.care().eject(endpoint, Instant::now(), care.eject_for);
     }
 }
 

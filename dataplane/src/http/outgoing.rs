@@ -20,6 +20,8 @@ pub struct Outgoing {
     head: Option<request::Parts>,
     /// Fields in it that come of a grant.
     granted: Vec<HeaderName>,
+    /// What the client says under names that are the authorizer's to write.
+    withheld: Vec<(HeaderName, HeaderValue)>,
     source: Option<Rc<Source>>,
     length: Option<u64>,
     /// May be sent again although an upstream may have acted on it (RFC 9110, 9.2.2).
@@ -70,6 +72,7 @@ impl Outgoing {
         let mut outgoing = Outgoing {
             head: Some(head),
             granted: Vec::new(),
+            withheld: Vec::new(),
             source: (!is_empty).then(|| Source::new(body, session, service.max_body, is_kept)),
             length,
             is_repeatable: is_idempotent && (is_empty || is_kept),
@@ -81,15 +84,16 @@ impl Outgoing {
         outgoing
     }
 
-    /// Writes what the authorizer said of the request, in the place of what it said before and of what the client says
-    /// under these names.
+    /// Writes what the authorizer said of the request in the place of what the client says under these names.
     pub fn grant(&mut self, admitted: &Admitted) {
         let Some(head) = &mut self.head else { return };
-        for name in self.granted.drain(..) {
-            head.headers.remove(name);
-        }
         let Some(grant) = admitted.grant() else { return };
-        fields::remove_spellings(&mut head.headers, admitted.copied());
+        for name in admitted.copied() {
+            self.withheld.extend(fields::take_spellings(&mut head.headers, name));
+        }
+        if let Some(source) = &self.source {
+            source.withhold(admitted.copied());
+        }
         for (name, value) in &grant.copied {
             head.headers.append(name, value.clone());
             self.granted.push(name.clone());
@@ -97,6 +101,17 @@ impl Outgoing {
         if let Some(token) = &grant.auth_token {
             head.headers.insert(X_VULCAN_AUTH_TOKEN, token.clone());
             self.granted.push(X_VULCAN_AUTH_TOKEN);
+        }
+    }
+
+    /// Undoes it: the authorizer is to be asked about what the client says.
+    pub fn ungrant(&mut self) {
+        let Some(head) = &mut self.head else { return };
+        for name in self.granted.drain(..) {
+            head.headers.remove(name);
+        }
+        for (name, value) in self.withheld.drain(..) {
+            head.headers.append(name, value);
         }
     }
 

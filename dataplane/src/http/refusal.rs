@@ -111,6 +111,11 @@ impl From<Verdict> for Refusal {
             }
             Verdict::Busy => Refusal::new(problem::NO_UPSTREAM, "every upstream has as many requests as it may")
                 .retry_after(Duration::from_secs(1)),
+            Verdict::Held => Refusal::new(
+                problem::NO_UPSTREAM,
+                "the service is held, and as many requests wait as may",
+            )
+            .retry_after(Duration::from_secs(1)),
             Verdict::Draining => {
                 Refusal::new(problem::DRAINING, "try again elsewhere").retry_after(Duration::from_secs(1))
             }

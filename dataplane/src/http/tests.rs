@@ -1,12 +1,16 @@
 //! Stories of a client, the proxy and its origins, told byte by byte over loopback.
 
+mod asking;
+mod astray;
 mod authorizing;
 mod bodies;
 mod ending;
 mod failing;
 mod forwarding;
+mod holding;
 mod patience;
 mod queueing;
 mod refusing;
+mod revoking;
 mod stage;
 mod switching;

@@ -28,6 +28,8 @@ pub struct Source {
     session: Rc<Session>,
     bytes_max: u64,
     bytes: Cell<u64>,
+    /// Names that no trailer may have.
+    withheld: RefCell<Vec<Arc<str>>>,
     /// What has been read so far, if another attempt is to begin with it.
     kept: Option<RefCell<Vec<Bytes>>>,
 }
@@ -40,8 +42,16 @@ impl Source {
             session,
             bytes_max,
             bytes: Cell::new(0),
+            withheld: RefCell::default(),
             kept: kept.then(RefCell::default),
         })
+    }
+
+    /// Trailers under these names are not the client's to send.
+    pub fn withhold(&self, names: &[Arc<str>]) {
+        let withheld = &mut *self.withheld.borrow_mut();
+        withheld.clear();
+        withheld.extend_from_slice(names);
     }
 
     fn kept(&self, at: usize) -> Option<Bytes> {
@@ -70,8 +80,16 @@ impl Source {
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Err(frame) => Poll::Ready(fields::trailers(frame).map(Ok)),
+            Err(frame) => Poll::Ready(self.trailers(frame).map(Ok)),
         }
+    }
+
+    fn trailers(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let mut trailers = fields::trailers(frame)?.into_trailers().ok()?;
+        for name in &*self.withheld.borrow() {
+            fields::take_spellings(&mut trailers, name);
+        }
+        Some(Frame::trailers(trailers))
     }
 
     fn abort(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {

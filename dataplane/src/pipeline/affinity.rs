@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::health::SHARE_WHOLE;
 use crate::view::Candidate;
 
 /// Of a key or an upstream's id. For good: another function would move all keys.
@@ -25,16 +26,20 @@ fn mix(mut hash: u64) -> u64 {
     hash ^ (hash >> 31)
 }
 
-/// `due`: the weight of now. Looks at every candidate.
+/// `due`: the weight of now, in thousandths. Looks at every candidate, and at few of their upstreams.
 pub(super) fn belongs_to(
     all: &[Candidate],
     key: u64,
     wanted: impl Fn(&Candidate) -> bool,
     due: impl Fn(&Candidate) -> u64,
 ) -> Option<&Arc<Endpoint>> {
-    let wanted = || all.iter().filter(|one| one.weight > 0 && wanted(one));
+    let home = first(all, key, &wanted, &due)?;
+    // Nobody's part is none at all.
+    if home.endpoint.in_flight() == 0 {
+        return Some(&home.endpoint);
+    }
     let (mut requests, mut weights) = (1, 0);
-    for one in wanted() {
+    for one in all.iter().filter(|one| one.weight > 0 && wanted(one)) {
         requests += one.endpoint.in_flight();
         weights += due(one);
     }
@@ -42,13 +47,54 @@ pub(super) fn belongs_to(
         let most = u128::from(requests) * u128::from(due(one)) * 5;
         u128::from(one.endpoint.in_flight()) < most.div_ceil(u128::from(weights.max(1)) * 4)
     };
-    let place = |one: &Candidate| {
-        // In (0, 1], by 53 bits.
-        let chance = ((mix(key ^ one.seed) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-        -chance.ln() / due(one) as f64
-    };
-    let first = |one: &&Candidate, other: &&Candidate| place(one).total_cmp(&place(other));
-    let chosen = wanted().filter(|one| is_within(one)).min_by(first);
+    if is_within(home) {
+        return Some(&home.endpoint);
+    }
+    let next = first(all, key, |one| wanted(one) && is_within(one), &due);
     // All are beyond only while others leave and come.
-    chosen.or_else(|| wanted().min_by(first)).map(|one| &one.endpoint)
+    Some(&next.unwrap_or(home).endpoint)
+}
+
+/// Of the wanted, the first in the key's own order.
+fn first(
+    all: &[Candidate],
+    key: u64,
+    wanted: impl Fn(&Candidate) -> bool,
+    due: impl Fn(&Candidate) -> u64,
+) -> Option<&Candidate> {
+    let mut first: Option<(Place, &Candidate)> = None;
+    for one in all.iter().filter(|one| one.weight > 0) {
+        let whole = Place::of(key, one, u64::from(one.weight) * SHARE_WHOLE);
+        // Most are behind even with all of their weight.
+        if first.as_ref().is_some_and(|(least, _)| !whole.is_before(least)) || !wanted(one) {
+            continue;
+        }
+        let place = Place::of(key, one, due(one));
+        if first.as_ref().is_none_or(|(least, _)| place.is_before(least)) {
+            first = Some((place, one));
+        }
+    }
+    first.map(|(_, one)| one)
+}
+
+/// Where one stands in the order of a key: by `-ln(chance) / weight`, the least first.
+struct Place {
+    /// In (0, 1], by 53 bits.
+    chance: f64,
+    weight: u64,
+}
+
+impl Place {
+    fn of(key: u64, one: &Candidate, weight: u64) -> Place {
+        let chance = ((mix(key ^ one.seed) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        Place { chance, weight }
+    }
+
+    /// Logarithms cost more than all the rest, and equal weights need none.
+    fn is_before(&self, other: &Place) -> bool {
+        match self.weight == other.weight {
+            true => self.chance > other.chance,
+            false => self.chance.ln() * other.weight as f64 > other.chance.ln() * self.weight as f64,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Which of a service's upstreams takes the next request.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,16 +16,22 @@ use crate::view::{Candidate, Pool};
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One that was tried is chosen again only while no other is left, one that is warming or ejected only while nothing else
-/// is, and one that is down never. Weight 0 takes nothing.
+/// is, and one that is down never. Weight 0 takes nothing. While the service is held nothing is chosen, however they are.
 pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
+    if pool.care().is_held() {
+        return Err(Verdict::Held);
+    }
     let (all, service) = (pool.candidates(), pool.service());
     let most = service.upstream_care.max_in_flight;
+    // Read once at most, however many upstreams are looked at.
+    let clock = OnceCell::new();
+    let now = || *clock.get_or_init(Instant::now);
     for standing in [Standing::Up, Standing::Warming, Standing::Ejected] {
-        let stands = |one: &Candidate| one.endpoint.health().standing(Instant::now) == standing;
+        let stands = |one: &Candidate| one.endpoint.health().standing(now) == standing;
         let fits = |one: &Candidate| stands(one) && one.endpoint.has_room(most);
         let is_new = |one: &Candidate| !tried.contains(&one.endpoint);
-        let chosen =
-            select(service, all, key, |one| fits(one) && is_new(one)).or_else(|| select(service, all, key, fits));
+        let chosen = select(service, all, key, now, |one| fits(one) && is_new(one));
+        let chosen = chosen.or_else(|| select(service, all, key, now, fits));
         if let Some(chosen) = chosen {
             return Ok(chosen.clone());
         }
@@ -34,7 +41,7 @@ pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Arc
         }
     }
     Err(Verdict::NoUpstream {
-        retry_after: soonest(all),
+        retry_after: soonest(all, now),
     })
 }
 
@@ -42,10 +49,11 @@ fn select<'a>(
     service: &Service,
     all: &'a [Candidate],
     key: Option<u64>,
+    now: impl Fn() -> Instant,
     wanted: impl Fn(&Candidate) -> bool,
 ) -> Option<&'a Arc<Endpoint>> {
     let slow_start = service.upstream_care.slow_start;
-    let share = |one: &Candidate| one.endpoint.health().share(slow_start, Instant::now);
+    let share = |one: &Candidate| one.endpoint.health().share(slow_start, &now);
     let chosen = match (&service.balance, key) {
         (Balance::ConsistentHash { .. }, Some(key)) => {
             return affinity::belongs_to(all, key, wanted, |one| due(one, &share));
@@ -58,9 +66,9 @@ fn select<'a>(
 }
 
 /// When the first of those that are marked down may be used again.
-fn soonest(all: &[Candidate]) -> Duration {
+fn soonest(all: &[Candidate], now: impl Fn() -> Instant) -> Duration {
     let used = all.iter().filter(|candidate| candidate.weight > 0);
-    let pauses = used.filter_map(|candidate| candidate.endpoint.health().pause(Instant::now));
+    let pauses = used.filter_map(|candidate| candidate.endpoint.health().pause(&now));
     pauses.min().unwrap_or(RETRY_AFTER)
 }
 
@@ -85,8 +93,10 @@ fn next_in_turn(
     Some(chosen)
 }
 
-/// Draws before those that are not wanted are left out by looking at each.
-const DRAWS_MAX: usize = 4;
+/// Draws before each is looked at: so many of what is not wanted, as of a service whose upstreams are mostly down; and so
+/// many in all, as of one whose upstreams all begin slowly.
+const UNWANTED_MAX: usize = 4;
+const DRAWS_MAX: usize = 32;
 
 /// One of the wanted, by weight, and not `but`. What is drawn from all is nearly always wanted; drawn again when it is not,
 /// it is as likely as if only the wanted were there.
@@ -101,12 +111,18 @@ fn draw<'a>(
     if total == 0 {
         return None;
     }
+    let mut unwanted = 0;
     for _ in 0..DRAWS_MAX {
         // As if the one that is left out were not in the list.
         let point = roll(total);
         let is_before = but.is_none_or(|but| point < but.up_to - left_out);
         let drawn = at(all, if is_before { point } else { point + left_out });
-        if wanted(drawn) && is_due(share(drawn)) {
+        if !wanted(drawn) {
+            unwanted += 1;
+            if unwanted == UNWANTED_MAX {
+                break;
+            }
+        } else if is_due(share(drawn)) {
             return Some(drawn);
         }
     }

@@ -3,17 +3,19 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use shared::table::Headers;
 
+use crate::secret::Secret;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http,
     Smtp,
 }
 
-/// Who the client says it is. Not `Debug`: passwords never reach a log.
+/// Who the client says it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub username: String,
-    pub password: String,
+    pub password: Secret,
 }
 
 /// What decisions are made by: borrowed views of a request's head, or of a mail session and its envelope.

@@ -11,18 +11,26 @@ use super::{Admitted, Tried, Verdict, balance};
 use crate::authorizer::Target;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Standing;
+use crate::upstream::stray;
 use crate::view::{Candidate, Pool, View};
 
-/// Whoever is registered: a name or an address without a registration takes nothing.
+/// Whoever is registered: a name without a registration takes nothing, an address without one only where its authorizer
+/// may name such.
 pub(super) fn choose(
     view: &View,
     target: &Target,
     admitted: &Admitted,
     tried: &Tried,
 ) -> Result<Arc<Endpoint>, Verdict> {
+    let service = admitted.service();
     match target {
         Target::Service(name) => balance::choose(view.pool(name).ok_or(NOBODY)?, admitted.key(), tried),
-        Target::Addresses(addresses) => among(view, addresses, admitted.service(), tried),
+        Target::Registered(addresses) => among(view, addresses, service, tried),
+        Target::Any(addresses) => match among(view, addresses, service, tried) {
+            // What a registered one has no place for is not for another.
+            Err(nobody @ Verdict::NoUpstream { .. }) => astray(view, addresses, service, tried)?.ok_or(nobody),
+            chosen => chosen,
+        },
     }
 }
 
@@ -30,21 +38,20 @@ const NOBODY: Verdict = Verdict::NoUpstream {
     retry_after: balance::RETRY_AFTER,
 };
 
-/// The least loaded of those that stand best, by chance where several are; one that was tried only while no other is left.
+/// The least loaded of those that stand best, by chance where several are; one that was tried only while no other is left,
+/// and one of a service that is held never.
 fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    let standing = |candidate: &Candidate| candidate.endpoint.health().standing(Instant::now);
-    let usable: Vec<(&Pool, &Candidate, Standing)> = addresses
-        .iter()
-        .filter_map(|address| at(view, address, service))
-        .map(|(pool, candidate)| (pool, candidate, standing(candidate)))
+    let registered = addresses.iter().filter_map(|address| at(view, address, service));
+    let (held, free): (Vec<_>, Vec<_>) = registered.partition(|(pool, _)| pool.care().is_held());
+    let usable: Vec<(&Pool, &Candidate, Standing)> = free
+        .into_iter()
+        .map(|(pool, candidate)| (pool, candidate, standing(&candidate.endpoint)))
         .filter(|(_, candidate, standing)| candidate.weight > 0 && *standing != Standing::Down)
         .collect();
     if usable.is_empty() {
-        return Err(NOBODY);
+        return Err(if held.is_empty() { NOBODY } else { Verdict::Held });
     }
-    let first = usize::try_from(roll(usable.len() as u64)).unwrap_or(0);
-    let turned = usable[first..].iter().chain(&usable[..first]);
-    let with_room = turned.filter(|(pool, candidate, _)| {
+    let with_room = turned(&usable).filter(|(pool, candidate, _)| {
         let most = pool.service().upstream_care.max_in_flight;
         candidate.endpoint.has_room(most)
     });
@@ -54,6 +61,46 @@ fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -
     });
     best.map(|(_, candidate, _)| candidate.endpoint.clone())
         .ok_or(Verdict::Busy)
+}
+
+/// As `among`, of those that nobody has registered; none if there is none. An endpoint is made for the chosen one alone.
+fn astray(
+    view: &View,
+    addresses: &[Address],
+    service: &Service,
+    tried: &Tried,
+) -> Result<Option<Arc<Endpoint>>, Verdict> {
+    let strays = view.strays();
+    let most = service.upstream_care.max_in_flight;
+    // A registration that takes nothing now, as one that drains, is one.
+    let is_stray = |address: &&Address| view.table().at(address).next().is_none() && stray::is_of_a_server(address);
+    let usable: Vec<(&Address, Option<Arc<Endpoint>>)> = addresses
+        .iter()
+        .filter(is_stray)
+        .map(|address| (address, strays.known(&service.name, address)))
+        .filter(|(_, known)| known.as_ref().is_none_or(|one| standing(one) != Standing::Down))
+        .collect();
+    if usable.is_empty() {
+        return Ok(None);
+    }
+    let with_room = turned(&usable).filter(|(_, known)| known.as_ref().is_none_or(|one| one.has_room(most)));
+    let best = with_room.min_by_key(|(_, known)| match known {
+        None => (false, Reverse(Standing::Up), 0),
+        Some(one) => (tried.contains(one), Reverse(standing(one)), one.in_flight()),
+    });
+    let (address, _) = best.ok_or(Verdict::Busy)?;
+    let pool = view.pool(&service.name).ok_or(Verdict::Stale)?;
+    Ok(strays.endpoint(&service.name, address, pool.care()))
+}
+
+fn standing(endpoint: &Endpoint) -> Standing {
+    endpoint.health().standing(Instant::now)
+}
+
+/// All of them, from any one on.
+fn turned<T>(all: &[T]) -> impl Iterator<Item = &T> {
+    let first = usize::try_from(roll(all.len() as u64)).unwrap_or(0);
+    all[first..].iter().chain(&all[..first])
 }
 
 /// Of several registrations of an address that of the request's own service goes first.

@@ -1,7 +1,9 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shared::model::{Service, ServiceName};
+use shared::model::{Hold, Service, ServiceName};
+use tokio::time::timeout_at;
 
 use super::{Admitted, Verdict, balance, named};
 use crate::upstream::endpoint::{Endpoint, InFlight};
@@ -55,8 +57,9 @@ impl Picked {
 }
 
 /// Chooses an upstream on the view of now, at every attempt, and counts the request in: choose, enter, confirm. An
-/// endpoint that was retired in between is left again, and the view of then has others. Where the end of its lease stops the
-/// proxy, the clock is asked each time: one that was stopped itself wakes with a table that nobody stands by any more.
+/// endpoint that was retired in between is left again, and the view of then has others; so is one whose service is held
+/// since. Where the end of its lease stops the proxy, the clock is asked each time: one that was stopped itself wakes with
+/// a table that nobody stands by any more.
 pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
     enter(views, tried.is_empty(), |view| {
         let chosen = choose(view, admitted, tried)?;
@@ -105,24 +108,84 @@ fn enter(
     })
 }
 
-/// As `pick`, and waits for a place where the service lets requests wait. What it gives is of the table of then.
-pub async fn pick_in_turn(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked, Verdict> {
-    let care = &admitted.service().upstream_care;
-    let of_service = |view: &View| Some(view.pool(&admitted.service().name)?.care().clone());
+/// As `pick`, and waits: for the end of a hold, and for a place where the service lets requests wait. What it gives is of
+/// the table of then. `is_next`: its turn had come, and it had to be admitted again; others who wait are behind it.
+pub async fn pick_in_turn(
+    views: &Reader,
+    admitted: &Admitted,
+    tried: &Tried,
+    is_next: bool,
+) -> Result<Picked, Verdict> {
+    in_turn(views, admitted.service(), is_next, || pick(views, admitted, tried)).await
+}
+
+/// As `pick_internal`, and waits as `pick_in_turn` does.
+pub async fn pick_internal_in_turn(views: &Reader, service: &ServiceName, tried: &Tried) -> Result<Picked, Verdict> {
+    let of_name = |view: &View| Some(view.pool(service)?.service().clone());
+    let service = views.with(of_name).ok_or(Verdict::NoRoute)?;
+    let pick = || pick_internal(views, &service.name, tried);
+    in_turn(views, &service, false, pick).await
+}
+
+async fn in_turn(
+    views: &Reader,
+    service: &Service,
+    is_next: bool,
+    pick: impl Fn() -> Result<Picked, Verdict>,
+) -> Result<Picked, Verdict> {
+    match in_queue(views, service, is_next, &pick).await {
+        // Hardly ever: no part of what every request carries along.
+        Err(Verdict::Held) => Box::pin(outlast(views, async || in_queue(views, service, false, &pick).await)).await,
+        outcome => outcome,
+    }
+}
+
+/// Waits for the end of a hold, and picks again; as often as there is another one.
+async fn outlast(views: &Reader, attempt: impl AsyncFn() -> Result<Picked, Verdict>) -> Result<Picked, Verdict> {
+    let Some(_waiting) = views.holding().join() else {
+        return Err(Verdict::Held);
+    };
+    // Though it be renewed again and again.
+    let until = tokio::time::Instant::now() + Hold::MOST;
+    loop {
+        // Heard from now on, and tried after that: an end in between is not missed.
+        let mut ended = pin!(views.holding().ended());
+        ended.as_mut().enable();
+        match attempt().await {
+            Err(Verdict::Held) => {}
+            outcome => return outcome,
+        }
+        if timeout_at(until, ended).await.is_err() {
+            return Err(Verdict::Held);
+        }
+    }
+}
+
+async fn in_queue(
+    views: &Reader,
+    service: &Service,
+    is_next: bool,
+    pick: impl Fn() -> Result<Picked, Verdict>,
+) -> Result<Picked, Verdict> {
+    let care = &service.upstream_care;
+    let of_service = |view: &View| Some(view.pool(&service.name)?.care().clone());
     let limited = care.max_in_flight.and_then(|_| views.with(of_service));
     let Some(shared) = limited else {
-        return pick(views, admitted, tried);
+        return pick();
     };
-    if shared.queue().is_empty() {
-        match pick(views, admitted, tried) {
+    if is_next || shared.queue().is_empty() {
+        match pick() {
             Err(Verdict::Busy) => {}
             outcome => return outcome,
         }
     }
     let most = shared.size() * care.queue as usize;
     let until = tokio::time::Instant::now() + care.queue_for;
-    let attempt = || Some(pick(views, admitted, tried)).filter(|outcome| !matches!(outcome, Err(Verdict::Busy)));
+    let attempt = || Some(pick()).filter(|outcome| !matches!(outcome, Err(Verdict::Busy)));
     let outcome = shared.queue().wait(most, until, attempt).await;
+    if let Ok(Err(_)) = outcome {
+        shared.queue().free_one();
+    }
     outcome.unwrap_or(Err(Verdict::Busy))
 }
 
@@ -131,12 +194,10 @@ pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<End
     if !admitted.is_of(view) {
         return Err(Verdict::Stale);
     }
+    let pool = view.pool(&admitted.service().name).ok_or(Verdict::Stale)?;
     match admitted.grant().and_then(|grant| grant.target.as_ref()) {
+        Some(_) if pool.care().is_held() => Err(Verdict::Held),
         Some(target) => named::choose(view, target, admitted, tried),
-        None => balance::choose(
-            view.pool(&admitted.service().name).ok_or(Verdict::Stale)?,
-            admitted.key(),
-            tried,
-        ),
+        None => balance::choose(pool, admitted.key(), tried),
     }
 }

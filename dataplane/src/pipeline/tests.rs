@@ -280,6 +280,7 @@ fn an_authorization_ends_with_the_service_that_gave_it() {
 
 mod affinity;
 mod handover;
+mod holding;
 
 #[test]
 fn nothing_is_sent_after_the_end_of_a_lease_that_forbids_it() {

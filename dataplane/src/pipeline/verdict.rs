@@ -35,6 +35,8 @@ pub enum Verdict {
     },
     /// Every upstream that is well has as many requests as it may, and as many wait as may, or this one has for too long.
     Busy,
+    /// The service is held, and as many requests wait for its end as may, or this one has for too long.
+    Held,
     AuthorizerUnavailable {
         retry_after: Duration,
     },

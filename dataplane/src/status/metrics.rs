@@ -31,6 +31,12 @@ pub(super) fn render(status: &Status) -> String {
         status.connections.total(),
     );
     metric(&mut text, "vulcan_draining", "gauge", draining.len() as u64);
+    metric(
+        &mut text,
+        "vulcan_held_requests",
+        "gauge",
+        status.views.holding().waiting() as u64,
+    );
 
     let view = status.views.now();
     let endpoints = view.pools().flat_map(|pool| pool.candidates());

@@ -4,8 +4,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shared::model::ServiceName;
-use shared::stream::message::{Of, Query, Seen, UPSTREAMS_MAX, Upstreams};
+use shared::model::{Address, ServiceName};
+use shared::stream::message::{About, Query, Seen, UPSTREAMS_MAX, Upstreams};
 
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Standing;
@@ -23,20 +23,40 @@ struct Line {
 
 /// It may look at all that there are: not for a thread that has anything else to do.
 pub fn look(query: &Query, view: &View) -> Upstreams {
-    match &query.of {
-        Some(of) => look_at(query.id, of, view),
+    match &query.about {
+        Some(About::Service { service, after }) => told(query.id, of_service(service, after, view)),
+        Some(About::Address { address, after }) => told(query.id, at_address(address, after, view).into_iter()),
         None => look_around(query.id, view),
     }
 }
 
-fn look_at(id: u64, of: &Of, view: &View) -> Upstreams {
-    let service = ServiceName::try_from(&*of.service).ok();
+fn of_service<'a>(service: &str, after: &'a str, view: &'a View) -> impl Iterator<Item = &'a Arc<Endpoint>> {
+    let service = ServiceName::try_from(service).ok();
     let pool = service.and_then(|service| view.pool(&service));
-    let candidates = pool.iter().flat_map(|pool| pool.candidates());
-    let mut asked = candidates.filter(|candidate| candidate.endpoint.identity().id.as_str() > &*of.after);
-    let seen = asked.by_ref().take(UPSTREAMS_MAX);
-    let list = seen.map(|candidate| Line::of(&candidate.endpoint).seen()).collect();
-    let more = asked.count() as u64;
+    let endpoints = pool
+        .into_iter()
+        .flat_map(|pool| pool.candidates())
+        .map(|one| &one.endpoint);
+    endpoints.filter(move |endpoint| endpoint.identity().id.as_str() > after)
+}
+
+/// As many as there are services at most, commonly one.
+fn at_address<'a>(address: &str, after: &str, view: &'a View) -> Vec<&'a Arc<Endpoint>> {
+    let address = Address::try_from(address).ok();
+    let registrations = address.iter().flat_map(|address| view.table().at(address));
+    let keyed = registrations.filter_map(|(service, id)| {
+        let endpoint = view.pool(service)?.endpoint(id)?;
+        Some((format!("{service}/{id}"), endpoint))
+    });
+    let mut keyed: Vec<_> = keyed.filter(|(key, _)| **key > *after).collect();
+    keyed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    keyed.into_iter().map(|(_, endpoint)| endpoint).collect()
+}
+
+fn told<'a>(id: u64, mut endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Upstreams {
+    let seen = endpoints.by_ref().take(UPSTREAMS_MAX);
+    let list = seen.map(|endpoint| Line::of(endpoint).seen()).collect();
+    let more = endpoints.count() as u64;
     Upstreams { id, list, more }
 }
 
@@ -104,7 +124,7 @@ mod tests {
             .health()
             .failed(Instant::now() + std::time::Duration::from_secs(3_600));
         let _busy = endpoint(&view, "u1019").enter().confirm();
-        let answer = look(&Query { id: 7, of: None }, &view);
+        let answer = look(&Query { id: 7, about: None }, &view);
         assert_eq!((answer.id, answer.list.len(), answer.more), (7, UPSTREAMS_MAX, 20));
         let first: Vec<(&str, &str, u64)> = answer.list[..4]
             .iter()
@@ -120,11 +140,11 @@ mod tests {
         assert_eq!(&*answer.list.last().unwrap().id, "u0998");
 
         let of = |service: &str, after: &str| {
-            let of = Some(Of {
+            let about = Some(About::Service {
                 service: service.into(),
                 after: after.into(),
             });
-            let answer = look(&Query { id: 8, of }, &view);
+            let answer = look(&Query { id: 8, about }, &view);
             let ids = answer
                 .list
                 .iter()
@@ -138,5 +158,34 @@ mod tests {
         assert_eq!((last[1].0.as_str(), last.len(), more), ("u1019", 2, 0));
         assert_eq!(of("absent", ""), (vec![], 0));
         assert_eq!(of("No Name", ""), (vec![], 0));
+    }
+
+    #[test]
+    fn an_address_is_asked_about_in_all_services() {
+        let views = Views::new(2);
+        let mut registry = Registry::web("random");
+        for service in ["api", "shop"] {
+            registry.service(service, r#"{"match":[]}"#);
+        }
+        let body = r#"{"address":"127.0.0.1:1"}"#;
+        for key in ["web/b", "web/a", "shop/a", "api/a"] {
+            registry.put(shared::change::Kind::Upstream, key, body);
+        }
+        registry.upstream("c", r#"{"address":"127.0.0.1:2"}"#);
+        registry.upstream("d", r#"{"address":"127.0.0.1:1","state":"draining"}"#);
+        registry.deploy(&views);
+        let asked = |address: &str, after: &str| {
+            let about = Some(About::Address {
+                address: address.into(),
+                after: after.into(),
+            });
+            let answer = look(&Query { id: 9, about }, &views.now());
+            let keys = answer.list.iter().map(|seen| format!("{}/{}", seen.service, seen.id));
+            keys.collect::<Vec<_>>()
+        };
+        assert_eq!(asked("127.0.0.1:1", ""), ["api/a", "shop/a", "web/a", "web/b"]);
+        assert_eq!(asked("127.0.0.1:1", "shop/a"), ["web/a", "web/b"]);
+        assert_eq!(asked("127.0.0.1:3", ""), [] as [&str; 0]);
+        assert_eq!(asked("no address", ""), [] as [&str; 0]);
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use net::clock::boottime;
 use net::duplex::{self, Duplex, Event};
 use net::ndjson;
@@ -21,6 +23,7 @@ use super::{Error, Leave};
 use crate::phase::PhaseSender;
 use crate::status;
 use crate::view::{LeftOut, Views};
+use crate::worker::Barrier;
 
 const TICK: Duration = Duration::from_millis(250);
 /// Looks at the upstreams at a time; whoever asks beyond that gets no answer.
@@ -57,6 +60,9 @@ pub(super) struct Driver {
     /// Answers to queries, on their way on other threads: a look at a large table takes a while.
     looks: JoinSet<Upstreams>,
     left: LeftOut,
+    barrier: Barrier,
+    /// The table of now is acknowledged once the workers have passed.
+    passing: Option<BoxFuture<'static, ()>>,
     /// A control plane that refuses is asked again several times a second.
     said: Said<()>,
 }
@@ -66,6 +72,7 @@ impl Driver {
         subscriber: Subscriber,
         store: Store,
         views: Arc<Views>,
+        barrier: Barrier,
         phase: PhaseSender,
         peers: Peers,
     ) -> Driver {
@@ -80,6 +87,8 @@ impl Driver {
             fetch: None,
             looks: JoinSet::new(),
             left: LeftOut::default(),
+            barrier,
+            passing: None,
             said: Said::default(),
         }
     }
@@ -99,7 +108,10 @@ impl Driver {
             let input = tokio::select! {
                 event = next_event(&mut self.link) => input(event),
                 // The sender lives in the views, which this holds.
-                _ = drains.changed() => Input::Draining(self.views.draining()),
+                _ = drains.changed() => {
+                    finished |= self.feed(self.held()).await?;
+                    Input::Draining(self.views.draining())
+                }
                 _ = passes.changed(), if !has_passed => {
                     has_passed = true;
                     continue;
@@ -111,6 +123,11 @@ impl Driver {
                 snapshot = next_fetched(&mut self.fetch) => {
                     self.fetch = None;
                     Input::Fetched(snapshot)
+                }
+                () = next_passed(&mut self.passing) => {
+                    finished |= self.feed(self.warming()).await?;
+                    finished |= self.feed(self.held()).await?;
+                    Input::Retired(self.views.draining())
                 }
                 Some(Ok(seen)) = self.looks.join_next() => Input::Seen(seen),
                 () = leave.stopping.cancelled(), if !stopping => {
@@ -124,6 +141,7 @@ impl Driver {
                 _ = ticks.tick() => {
                     finished |= self.feed(Input::Draining(self.views.draining())).await?;
                     finished |= self.feed(self.warming()).await?;
+                    finished |= self.feed(self.held()).await?;
                     Input::Tick
                 }
             };
@@ -148,9 +166,17 @@ impl Driver {
                 Output::Unlink => Some(self.unlink().await?),
                 Output::Write(changes) => Some(self.write(&changes)?),
                 Output::Retire => {
-                    self.views.retire(std::mem::take(&mut self.left));
-                    queue.extend(self.subscriber.handle(self.warming(), boottime()));
-                    Some(Input::Retired(self.views.draining()))
+                    let left = std::mem::take(&mut self.left);
+                    let has_admissions = left.has_admissions();
+                    self.views.retire(left);
+                    if has_admissions {
+                        self.passing = Some(self.barrier.clone().passed().boxed());
+                        None
+                    } else {
+                        queue.extend(self.subscriber.handle(self.warming(), boottime()));
+                        queue.extend(self.subscriber.handle(self.held(), boottime()));
+                        Some(Input::Retired(self.views.draining()))
+                    }
                 }
                 Output::Finished => {
                     finished = true;
@@ -168,6 +194,10 @@ impl Driver {
 
     fn warming(&self) -> Input {
         Input::Warming(self.views.checks().warming())
+    }
+
+    fn held(&self) -> Input {
+        Input::Held(self.views.held())
     }
 
     fn act(&mut self, output: Output) -> Option<Input> {
@@ -273,6 +303,14 @@ async fn next_event(link: &mut Option<Link>) -> Event<Down> {
         *link = None;
     }
     event
+}
+
+async fn next_passed(passing: &mut Option<BoxFuture<'static, ()>>) {
+    match passing {
+        Some(under_way) => under_way.await,
+        None => std::future::pending().await,
+    }
+    *passing = None;
 }
 
 async fn next_fetched(fetch: &mut Option<Fetch>) -> Result<State, String> {

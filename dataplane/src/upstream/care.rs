@@ -1,7 +1,11 @@
 //! What a proxy knows of a service's upstreams together. It outlives every swap that leaves the service in the table.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use shared::model::UpstreamCare;
 
 use super::budget::Budget;
 use super::endpoint::Endpoint;
@@ -12,6 +16,7 @@ pub struct Care {
     budget: Budget,
     ejections: Mutex<Ejections>,
     queue: Queue,
+    is_held: AtomicBool,
 }
 
 #[derive(Default)]
@@ -27,7 +32,17 @@ impl Care {
             budget: Budget::new(workers),
             ejections: Mutex::default(),
             queue: Queue::default(),
+            is_held: AtomicBool::new(false),
         }
+    }
+
+    /// Whether new requests of the service wait. Sequentially consistent, as `Entered::confirm` needs it.
+    pub fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_held(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::SeqCst);
     }
 
     pub fn budget(&self) -> &Budget {
@@ -50,6 +65,14 @@ impl Care {
         self.set_aside(endpoint, now, |health| health.eject(now + duration))
     }
 
+    /// One whose answers are errors, one after another, is set aside.
+    pub fn judge(&self, endpoint: &Arc<Endpoint>, settings: &UpstreamCare, status: StatusCode) {
+        let errors = endpoint.health().answered(status.is_server_error());
+        if errors > 0 && settings.eject_after > 0 && errors.is_multiple_of(settings.eject_after) {
+            self.eject(endpoint, Instant::now(), settings.eject_for);
+        }
+    }
+
     /// It gave no answer, or half of one, over a connection that it took: ejected for a pause that grows, and tried after
     /// it, as after a connection that it did not take.
     pub fn suspend(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
@@ -60,6 +83,11 @@ impl Care {
         let mut ejections = self.ejected_at(now);
         let health = endpoint.health();
         if health.is_set_aside(|| now) {
+            return true;
+        }
+        if !endpoint.identity().is_registered() {
+            // No part of the service's strength: set aside it is used all the same where nobody better was named.
+            by(health);
             return true;
         }
         // One that was being tried is in the list.

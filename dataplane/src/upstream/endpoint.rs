@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use shared::change::Revision;
 use shared::model::{Address, ServiceName, UpstreamId};
+use shared::stream::message::Busy;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,11 +23,18 @@ pub struct Identity {
     pub service: ServiceName,
     pub id: UpstreamId,
     pub address: Address,
-    /// The revision that began this registration.
+    /// The revision that began this registration; zero where there is none.
     pub registration: Revision,
 }
 
-/// Wakes whoever reports what drains.
+impl Identity {
+    /// An authorizer may name others.
+    pub fn is_registered(&self) -> bool {
+        self.registration > Revision::ZERO
+    }
+}
+
+/// Wakes whoever reports what drains, or is held.
 pub(crate) type DrainSignal = watch::Sender<u64>;
 
 pub struct Endpoint {
@@ -106,6 +114,18 @@ impl Endpoint {
         self.lanes.sum()
     }
 
+    /// Those of them that are no health checks.
+    pub fn requests(&self) -> u64 {
+        self.lanes.requests()
+    }
+
+    /// As it is told to control planes, while it has any.
+    pub fn busy(&self) -> Option<Busy> {
+        let in_flight = self.requests();
+        let id = self.identity.id.shared();
+        (in_flight > 0).then_some(Busy { id, in_flight })
+    }
+
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
     }
@@ -133,6 +153,16 @@ impl Endpoint {
     /// The second step of the hand-over: counts the caller in, on its own worker's cell.
     pub fn enter(self: Arc<Endpoint>) -> Entered {
         let lane = self.lanes.here();
+        self.enter_on(lane)
+    }
+
+    /// As `enter`, for a health check: a hold lets it pass, and does not wait for it.
+    pub(crate) fn enter_to_check(self: Arc<Endpoint>) -> Entered {
+        let lane = self.lanes.checks();
+        self.enter_on(lane)
+    }
+
+    fn enter_on(self: Arc<Endpoint>, lane: usize) -> Entered {
         self.lanes.enter(lane);
         Entered(InFlight {
             endpoint: self,
@@ -151,18 +181,23 @@ impl Endpoint {
 #[must_use = "dropping it undoes the step"]
 pub struct Entered(InFlight);
 
-/// The endpoint was retired before it was entered: choose again, on the table of now.
+/// What had come to the endpoint before it was entered: choose again, on the table of now.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Retired;
+pub enum Overtaken {
+    Retired,
+    /// Its service is held.
+    Held,
+}
 
 impl Entered {
     /// The third step. Counting in and setting `retired` are sequentially consistent, and each side looks at the other's
     /// word only after its own: either this sees `retired`, or whoever retires sees the count. So once an endpoint is
-    /// retired and its sum has been zero, nobody is confirmed on it any more.
-    pub fn confirm(self) -> Result<InFlight, Retired> {
-        match self.0.endpoint.is_retired() {
-            true => Err(Retired),
-            false => Ok(self.0),
+    /// retired and its sum has been zero, nobody is confirmed on it any more. Likewise for a hold, while it is in force.
+    pub fn confirm(self) -> Result<InFlight, Overtaken> {
+        match &self.0 {
+            InFlight { endpoint, .. } if endpoint.is_retired() => Err(Overtaken::Retired),
+            entered if entered.is_held() => Err(Overtaken::Held),
+            _ => Ok(self.0),
         }
     }
 }
@@ -182,6 +217,11 @@ pub struct Full;
 impl InFlight {
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// Whether a hold is in force for it.
+    fn is_held(&self) -> bool {
+        self.endpoint.care.is_held() && self.lane != self.endpoint.lanes.checks()
     }
 
     /// Takes one of `most` places, over all workers. They are counted together, and never beyond.
@@ -204,8 +244,12 @@ impl Drop for InFlight {
             self.endpoint.care.queue().free_one();
         }
         self.endpoint.lanes.leave(self.lane);
-        // In this order, like `confirm`: whoever retires after this sees the lower count by itself.
-        if self.endpoint.is_retired() && self.endpoint.in_flight() == 0 {
+        // In this order, like `confirm`: whoever retires or holds after this sees the lower count by itself.
+        let is_last = || match self.endpoint.is_retired() {
+            true => self.endpoint.in_flight() == 0,
+            false => self.is_held() && self.endpoint.requests() == 0,
+        };
+        if is_last() {
             self.endpoint
                 .drained
                 .send_modify(|times| *times = times.wrapping_add(1));

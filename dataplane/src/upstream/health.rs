@@ -169,8 +169,11 @@ impl Health {
     /// Of its weight, in thousandths, where an upstream that came live has it whole after `slow_start`: a tenth at first,
     /// then as much as of that time has passed.
     pub fn share(&self, slow_start: Duration, now: impl Fn() -> Instant) -> u64 {
+        if slow_start.is_zero() {
+            return SHARE_WHOLE;
+        }
         let since = self.fresh_since.load(Ordering::Relaxed);
-        if since == 0 || slow_start.is_zero() {
+        if since == 0 {
             return SHARE_WHOLE;
         }
         let passed = u128::from(since_start(now()).saturating_sub(since));

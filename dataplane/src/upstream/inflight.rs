@@ -1,7 +1,7 @@
 //! What is in flight at an upstream, counted where it happens.
 //!
 //! Every worker has a cell of its own, so that counting moves no cache line between cores; whoever is not on a worker
-//! (probes, spooled mail) shares one more. The counts are summed only when somebody asks.
+//! shares one more, and health checks, which are no requests, another. The counts are summed only when somebody asks.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -31,7 +31,7 @@ pub(super) struct Lane {
     turn: AtomicI64,
 }
 
-/// One lane for every worker, and the last for everybody else. Made when first needed: most endpoints of a large table
+/// One lane for every worker, one for everybody else, and the last for health checks. Made when first needed: most endpoints of a large table
 /// never carry a request on this proxy.
 pub(super) struct Lanes {
     workers: usize,
@@ -49,12 +49,17 @@ impl Lanes {
     /// Whoever retires must have made them before, so that nobody who enters first could be overlooked.
     pub(super) fn made(&self) -> &[Lane] {
         self.lanes
-            .get_or_init(|| (0..=self.workers).map(|_| Lane::default()).collect())
+            .get_or_init(|| (0..=self.checks()).map(|_| Lane::default()).collect())
     }
 
     /// Where the calling thread counts.
     pub(super) fn here(&self) -> usize {
         here(self.workers)
+    }
+
+    /// Where health checks count.
+    pub(super) fn checks(&self) -> usize {
+        self.workers + 1
     }
 
     /// Sequentially consistent, as is every access that the hand-over rests on: see `Entered::confirm`.
@@ -69,6 +74,12 @@ impl Lanes {
     /// Not one instant for all lanes. Once nobody can enter any more every lane only falls, so that a sum of zero is final.
     pub(super) fn sum(&self) -> u64 {
         let lanes = self.lanes.get().into_iter().flatten();
+        lanes.map(|lane| lane.in_flight.load(Ordering::SeqCst)).sum()
+    }
+
+    /// As `sum`, without health checks.
+    pub(super) fn requests(&self) -> u64 {
+        let lanes = self.lanes.get().into_iter().flatten().take(self.checks());
         lanes.map(|lane| lane.in_flight.load(Ordering::SeqCst)).sum()
     }
 

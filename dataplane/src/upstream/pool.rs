@@ -6,6 +6,7 @@
 
 mod connection;
 mod driver;
+mod heads;
 mod site;
 mod wire;
 

@@ -41,8 +41,8 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Somebody has left an upstream: one who waits may try.
-    pub(super) fn free_one(&self) {
+    /// Somebody has left an upstream, or was to try and does not take the place: one who waits may try.
+    pub fn free_one(&self) {
         if !self.is_empty() {
             self.freed.notify_one();
         }

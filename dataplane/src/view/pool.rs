@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use shared::change::Revision;
 use shared::model::{Service, UpstreamId, UpstreamState};
+use shared::stream::message::Busy;
 use shared::table::Entry;
 
 use crate::pipeline::affinity;
@@ -100,6 +101,11 @@ impl Pool {
             .candidates
             .binary_search_by(|candidate| candidate.endpoint.identity().id.cmp(id));
         found.ok().map(|at| &self.candidates[at])
+    }
+
+    /// Those with requests in flight.
+    pub(super) fn busy(&self) -> impl Iterator<Item = Busy> {
+        self.candidates.iter().filter_map(|candidate| candidate.endpoint.busy())
     }
 
     /// Those that `new` does not go on with.

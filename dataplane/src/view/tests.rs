@@ -1,3 +1,5 @@
+mod holding;
+
 use std::time::Duration;
 
 use shared::change::Kind;
@@ -203,4 +205,37 @@ fn a_reader_sees_each_swap() {
     assert_eq!(reader.with(|view| view.pools().count()), 0);
     registry.deploy(&views);
     assert_eq!(reader.with(|view| view.pools().count()), 1);
+}
+
+#[test]
+fn it_is_told_when_what_was_admitted_may_not_be_any_more() {
+    let views = Views::new(1);
+    let mut registry = Registry::web("random");
+    for (kind, key, body, expected) in [
+        (Kind::Authorizer, "main", Some(r#"{"service":"web"}"#), true),
+        (Kind::Upstream, "web/a", Some(r#"{"address":"127.0.0.1:1"}"#), false),
+        (Kind::Upstream, "web/a", None, false),
+        (Kind::Service, "other", Some(r#"{"match":[]}"#), false),
+        (Kind::Revocation, "main", Some("{}"), true),
+        (Kind::Authorizer, "main", Some(r#"{"service":"other"}"#), true),
+        (
+            Kind::Service,
+            "web",
+            Some(r#"{"match":[{}],"deny":["10.0.0.0/8"]}"#),
+            true,
+        ),
+        (Kind::Authorizer, "main", None, true),
+        (Kind::Service, "other", None, true),
+    ] {
+        match body {
+            Some(body) => registry.put(kind.clone(), key, body),
+            None => registry.delete(kind.clone(), key),
+        }
+        let left = registry.swap(&views);
+        assert_eq!(left.has_admissions(), expected, "{kind:?} {key} {body:?}");
+        views.retire(left);
+    }
+    let whole = views.swap(registry.table());
+    assert!(whole.has_admissions());
+    views.retire(whole);
 }

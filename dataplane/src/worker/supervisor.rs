@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::accept::Acceptor;
-use super::{Command, STOP_GRACE, Worker, WorkerContext, run};
+use super::{Barrier, Command, STOP_GRACE, Worker, WorkerContext, run};
 use crate::Config;
 use crate::authorizer::{Desk, Memory};
 use crate::phase::{Phase, PhaseReceiver};
@@ -165,6 +165,10 @@ impl Workers {
 
     pub fn connections(&self) -> &Arc<Connections> {
         &self.counted
+    }
+
+    pub fn barrier(&self) -> Barrier {
+        Barrier::of(&self.commands)
     }
 
     pub fn listening(&self) -> Listening {

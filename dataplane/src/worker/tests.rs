@@ -14,6 +14,8 @@ use crate::view::Views;
 /// Long enough for any machine; nothing waits for it to pass.
 const AMPLE: Duration = Duration::from_secs(60);
 
+mod passing;
+
 struct Proxy {
     phase: PhaseSender,
     announce: Announce,
@@ -43,11 +45,24 @@ where
     H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
+    let (workers, phase) = workers(drain_timeout, &Views::new(2), handler);
+    follow(workers, phase)
+}
+
+fn workers<H, F>(drain_timeout: Duration, views: &Arc<Views>, handler: H) -> (Workers, PhaseSender)
+where
+    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
     let (phase, receiver) = phase::channel();
     let config = Arc::new(config(drain_timeout));
-    let views = Views::new(config.workers);
-    let workers = Workers::start(&config, &views, &receiver, handler).unwrap();
+    let workers = Workers::start(&config, views, &receiver, handler).unwrap();
+    (workers, phase)
+}
+
+fn follow(workers: Workers, phase: PhaseSender) -> Proxy {
     let announce = Announce::to(std::io::sink());
+    let receiver = phase.subscribe();
     Proxy {
         phase,
         listening: workers.listening(),

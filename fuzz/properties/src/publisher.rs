@@ -258,6 +258,7 @@ impl World {
                     draining: draining.collect(),
                     warming: Vec::new(),
                     warming_more: 0,
+                    held: Vec::new(),
                 };
                 Up::State(message::State {
                     sent: Time::from_nanos(*sent),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json as object};
+use uuid::Uuid;
 
 use super::fields::{Fields, Path, string};
 use super::invalid::{Errors, Invalid};
@@ -54,19 +55,22 @@ impl fmt::Debug for TokenHash {
 impl Revocation {
     /// As it is asked for: `{"auth_token": "…"}`, `{"username": "…"}`, or `{}` for all.
     pub fn asked(value: &Value) -> Result<Revocation, Invalid> {
-        read(value, "auth_token", |token| Some(TokenHash::of(token)))
+        read(value, &ASKED)
     }
 
     /// As it stands in the log.
     pub fn parse(json: &str) -> Result<Revocation, Invalid> {
-        read(&json::parse(json)?, "auth_token_hash", TokenHash::parse)
+        read(&json::parse(json)?, &LOGGED)
     }
 
-    pub fn body(&self) -> Body {
+    /// For the log. `id` is of this one alone: two that say the same are two events, and a proxy that has the one, from a
+    /// history that was lost, must not take the other for it.
+    pub fn body(&self, id: Uuid) -> Body {
+        let id = id.simple().to_string();
         Body::of_value(&match self {
-            Revocation::All => object!({}),
-            Revocation::Username(username) => object!({ "username": &**username }),
-            Revocation::Token(hash) => object!({ "auth_token_hash": hash.to_string() }),
+            Revocation::All => object!({ "id": id }),
+            Revocation::Username(username) => object!({ "id": id, "username": &**username }),
+            Revocation::Token(hash) => object!({ "id": id, "auth_token_hash": hash.to_string() }),
         })
     }
 
@@ -79,20 +83,38 @@ impl Revocation {
     }
 }
 
-fn read(value: &Value, token: &'static str, hash: impl Fn(&str) -> Option<TokenHash>) -> Result<Revocation, Invalid> {
+/// What the two forms differ in.
+struct Form {
+    token: &'static str,
+    hash: fn(&str) -> Option<TokenHash>,
+    has_id: bool,
+}
+
+const ASKED: Form = Form {
+    token: "auth_token",
+    hash: |token| Some(TokenHash::of(token)),
+    has_id: false,
+};
+
+const LOGGED: Form = Form {
+    token: "auth_token_hash",
+    hash: TokenHash::parse,
+    has_id: true,
+};
+
+fn read(value: &Value, form: &Form) -> Result<Revocation, Invalid> {
     let mut errors = Errors::default();
-    let revocation = read_fields(value, token, hash, &mut errors);
+    let revocation = read_fields(value, form, &mut errors);
     errors.finish(revocation)
 }
 
-fn read_fields(
-    value: &Value,
-    token: &'static str,
-    hash: impl Fn(&str) -> Option<TokenHash>,
-    errors: &mut Errors,
-) -> Option<Revocation> {
+fn read_fields(value: &Value, form: &Form, errors: &mut Errors) -> Option<Revocation> {
+    let &Form { token, hash, has_id } = form;
     let root = &Path::Root;
     let mut fields = Fields::of(value, root, errors)?;
+    if has_id && let Some(id) = fields.take("id") {
+        string(id, &root.field("id"), errors)?;
+    }
     let (by_token, by_username) = (fields.take(token), fields.take("username"));
     fields.finish(errors);
     match (by_token, by_username) {
@@ -127,13 +149,21 @@ mod tests {
     #[test]
     fn it_is_kept_without_the_token() {
         let revocation = asked(object!({"auth_token": "secret"}));
-        let body = revocation.body();
+        let id = Uuid::from_u128(7);
+        let body = revocation.body(id);
         assert!(!body.as_str().contains("secret"));
         assert_eq!(Revocation::parse(body.as_str()).unwrap(), revocation);
         for value in [object!({}), object!({"username": "bob"})] {
             let revocation = asked(value.clone());
-            assert_eq!(revocation.body().as_str(), value.to_string());
-            assert_eq!(Revocation::parse(&value.to_string()).unwrap(), revocation);
+            let body = revocation.body(id);
+            assert_ne!(
+                body,
+                revocation.body(Uuid::from_u128(8)),
+                "two are two, though they say the same"
+            );
+            for stored in [body.as_str(), &value.to_string()] {
+                assert_eq!(Revocation::parse(stored).unwrap(), revocation);
+            }
         }
     }
 
@@ -143,6 +173,7 @@ mod tests {
             object!({"auth_token": "a", "username": "b"}),
             object!({"auth_token": 7}),
             object!({"user": "bob"}),
+            object!({"id": "0"}),
             object!([]),
         ] {
             assert!(Revocation::asked(&wrong).is_err(), "{wrong}");

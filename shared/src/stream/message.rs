@@ -41,6 +41,10 @@ pub enum Down {
 pub const QUERY: &str = "query";
 /// Registrations in a level that have not passed their health check; what is beyond is only counted.
 pub const WARMING_MAX: usize = 1_000;
+/// Services held at a time, everywhere.
+pub const HELD_MAX: usize = 1_000;
+/// Upstreams that are named for each of them; who waits wants to know that there is one.
+pub const BUSY_MAX: usize = 100;
 /// Entries of an answer to a query; what is beyond is only counted.
 pub const UPSTREAMS_MAX: usize = 1_000;
 
@@ -89,6 +93,8 @@ pub struct Level {
     /// How many of them the list leaves out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warming_more: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -103,6 +109,7 @@ impl Level {
             && self.draining == other.draining
             && self.warming == other.warming
             && self.warming_more == other.warming_more
+            && self.held == other.held
     }
 }
 
@@ -136,22 +143,43 @@ pub struct Warming {
     pub last: Arc<str>,
 }
 
+/// A hold that is in force: its service's requests wait here. It is not named any more once it is resumed or its time is
+/// over, whatever the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub service: Arc<str>,
+    /// Of the hold.
+    pub revision: Revision,
+    /// Upstreams that may be chosen and have something in flight, the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub busy: Vec<Busy>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Busy {
+    pub id: Arc<str>,
+    pub in_flight: u64,
+}
+
 /// How upstreams are is asked for when somebody wants to know. In the level it would travel every second, for all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     /// Stands in the answer.
     pub id: u64,
-    /// None: of all services. A proxy that is older than this field takes it for that, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of: Option<Of>,
+    /// None: of all services. A proxy that is older than what stands there takes it for that, too.
+    #[serde(flatten)]
+    pub about: Option<About>,
 }
 
-/// One service's upstreams, in the order of their ids.
+/// Some of the upstreams, in an order, from behind a place in it; an empty one: from the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Of {
-    pub service: Arc<str>,
-    /// Beginning behind this id; empty: with the first.
-    pub after: Arc<str>,
+pub enum About {
+    /// One service's, by their ids.
+    #[serde(rename = "of")]
+    Service { service: Arc<str>, after: Arc<str> },
+    /// All that are registered at one address, by `service/id`.
+    #[serde(rename = "at")]
+    Address { address: Arc<str>, after: Arc<str> },
 }
 
 /// How the upstreams are that requests may be sent to, at one moment: of all services first those that are not up, then
@@ -213,4 +241,38 @@ pub struct Beat {
     /// `sent` of the last state that was read from this proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_about_one_thing_or_about_all() {
+        let about = [
+            (None, r#"{"id":7}"#),
+            (
+                Some(About::Service {
+                    service: "web".into(),
+                    after: "a".into(),
+                }),
+                r#"{"id":7,"of":{"service":"web","after":"a"}}"#,
+            ),
+            (
+                Some(About::Address {
+                    address: "a:1".into(),
+                    after: "b".into(),
+                }),
+                r#"{"id":7,"at":{"address":"a:1","after":"b"}}"#,
+            ),
+        ];
+        for (about, text) in about {
+            let query = Query { id: 7, about };
+            assert_eq!(serde_json::to_string(&query).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Query>(text).unwrap(), query);
+        }
+        // Of what it does not know a reader knows nothing: it answers for all.
+        let later = serde_json::from_str::<Query>(r#"{"id":7,"by":{"colour":"red"}}"#);
+        assert_eq!(later.unwrap(), Query { id: 7, about: None });
+    }
 }

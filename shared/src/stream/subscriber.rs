@@ -167,6 +167,8 @@ impl Subscriber {
     pub fn handle(&mut self, input: Input, now: Time) -> Vec<Output> {
         let mut outputs = Vec::new();
         let out = &mut outputs;
+        // Before anything that may prolong the lease: one that ended while nobody looked has ended.
+        self.show_phase(now, out);
         match input {
             Input::Tick => self.tick(now, out),
             Input::Connected => self.connected(now, out),
@@ -187,6 +189,7 @@ impl Subscriber {
                 self.say_goodbye(out);
             }
             Input::Warming(warming) => self.warming(warming, now, out),
+            Input::Held(held) => self.held(held, now, out),
             Input::Seen(_) | Input::Stopping | Input::Drained => {}
         }
         self.next_cycle(now, out);

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::change::{ObjectKey, Revision};
-use crate::stream::message::{Draining, Level};
+use crate::stream::message::{Draining, Held, Level};
 use crate::stream::roster::{Peer, Roster, Slot, Slots};
 use crate::time::Time;
 
@@ -28,6 +28,12 @@ pub enum Condition {
     },
     /// Applied, and nothing is in flight any more to any of these.
     Drained(Vec<Target>),
+    /// The hold of that revision, or a later one, is in force, and nothing is in flight at any upstream of the service,
+    /// also one that drains. That a proxy was so once is enough: nothing goes there until the hold ends.
+    Quiet {
+        service: Arc<str>,
+        since: Revision,
+    },
 }
 
 /// Identities that must be free of traffic: those registered before a revision.
@@ -200,6 +206,12 @@ impl Wait {
                 true => Standing::Draining,
                 false => Standing::Reached,
             },
+            Condition::Quiet { service, since } => match in_force(level, service, *since) {
+                // It has ended there already, or has not begun.
+                None => Standing::Lagging,
+                Some(held) if held.busy.is_empty() && drains_of(level, service).next().is_none() => Standing::Reached,
+                Some(_) => Standing::Draining,
+            },
         }
     }
 
@@ -241,13 +253,18 @@ impl Wait {
         match (self.standing(level), level) {
             (Standing::Refusing, Some(level)) => self.refusals(level).for_each(|r| report.refused(name, r)),
             _ if detached => report.detached(name),
-            (Standing::Draining, Some(level)) => {
-                level
-                    .draining
-                    .iter()
-                    .filter(|d| self.targets.hold(d))
-                    .for_each(|d| report.draining(name, d));
-            }
+            (Standing::Draining, Some(level)) => match &self.spec.condition {
+                Condition::Quiet { service, since } => {
+                    let busy = in_force(level, service, *since).map_or(&[][..], |held| &held.busy);
+                    busy.iter()
+                        .for_each(|one| report.draining(name, service, &one.id, one.in_flight));
+                    drains_of(level, service).for_each(|d| report.draining(name, service, &d.id, d.in_flight));
+                }
+                _ => {
+                    let left = level.draining.iter().filter(|d| self.targets.hold(d));
+                    left.for_each(|d| report.draining(name, &d.service, &d.id, d.in_flight));
+                }
+            },
             (Standing::Warming, Some(level)) => {
                 let Condition::Healthy { service, id } = &self.spec.condition else {
                     return;
@@ -259,6 +276,16 @@ impl Wait {
             (_, level) => report.lagging(name, level.map_or(Revision::ZERO, |level| level.applied)),
         }
     }
+}
+
+/// The hold of that revision, or one that renewed it.
+fn in_force<'a>(level: &'a Level, service: &str, since: Revision) -> Option<&'a Held> {
+    let mut held = level.held.iter();
+    held.find(|held| &*held.service == service && held.revision >= since)
+}
+
+fn drains_of<'a>(level: &'a Level, service: &'a str) -> impl Iterator<Item = &'a Draining> {
+    level.draining.iter().filter(move |d| &*d.service == service)
 }
 
 /// The targets of a wait, found in O(1): deleting a service retires all its upstreams at once.

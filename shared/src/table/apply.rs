@@ -14,7 +14,7 @@ pub struct Applied {
     pub table: Table,
     /// What came to stand refused by these operations.
     pub refused: Vec<Refusal>,
-    /// Services whose entry is another than before, or gone; each once, ordered.
+    /// Services whose entry or hold is another than before, or gone; each once, ordered.
     pub touched: Vec<ServiceName>,
 }
 
@@ -68,6 +68,7 @@ impl Table {
                 Kind::Unknown(_) => edit.unknown(step),
                 Kind::Authorizer => edit.authorizer(step),
                 Kind::Limit => edit.limit(step),
+                Kind::Hold => edit.hold(step),
                 Kind::Upstream | Kind::Revocation | Kind::Member | Kind::Succession => {}
             }
         }

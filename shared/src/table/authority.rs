@@ -62,6 +62,12 @@ impl Table {
         self.authorities.get(name)
     }
 
+    /// Whether its authorizers, and what was revoked there, are those of `other`. Says no when in doubt: it looks at what
+    /// the two share, at the same price for any number.
+    pub fn shares_authorities_with(&self, other: &Table) -> bool {
+        self.authorities.ptr_eq(&other.authorities)
+    }
+
     /// In no particular order.
     pub fn authorities(&self) -> impl Iterator<Item = &Arc<Authority>> {
         self.authorities.values()

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use controlplane::changelog::{Committed, Decide, Decision, Head};
 use controlplane::push::join;
 use controlplane::registry::plan::{Goal, Plan, Subject};
-use controlplane::registry::{Conditions, Document, address, service, succession, upstream};
+use controlplane::registry::{Conditions, Document, address, authorizer, hold, service, succession, upstream};
 use serde_json::json;
 use shared::change::{Before, Body, Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision, Verb};
 use shared::model::{Address, ServiceName, UpstreamId};
 
 use crate::dice::{Dice, MILLI, SECOND};
+use crate::guard::{self, Withdrawn};
 use crate::plane::Purpose;
 use crate::world::{Actor, World};
 
@@ -36,6 +37,8 @@ const ANSWER_WITHIN: u64 = 72 * SECOND;
 pub struct Clients {
     pub between_requests: u64,
     between_writes: u64,
+    /// So many of a hundred writes.
+    pub holds: u64,
     /// No more requests.
     pub quiet: bool,
     ops: BTreeMap<OpNumber, Asked>,
@@ -76,6 +79,11 @@ pub enum What {
     /// The store's own epoch, or another that it may take over from.
     Succeed(Option<Epoch>),
     Forget(Arc<str>),
+    PutAuthorizer(String),
+    Revoke(Withdrawn),
+    /// For so many seconds at most.
+    Hold(&'static str, u64),
+    Resume(&'static str),
 }
 
 pub struct Waiting {
@@ -104,7 +112,14 @@ impl What {
             What::PutUpstream(name, of, _) => Subject::Upstream(service(name), id(of)),
             What::DeleteUpstream(name, of) => Subject::UpstreamGone(service(name), id(of)),
             What::DeleteAddress(of) => Subject::AddressGone(Address::try_from(*of).expect("a good address")),
-            What::PutOdd(_) | What::DeleteOdd | What::Succeed(_) | What::Forget(_) => Subject::Settled,
+            What::PutAuthorizer(_) => Subject::Authorizer(guard::authorizer()),
+            What::Hold(name, _) => Subject::Hold(service(name)),
+            What::PutOdd(_)
+            | What::DeleteOdd
+            | What::Succeed(_)
+            | What::Forget(_)
+            | What::Revoke(_)
+            | What::Resume(_) => Subject::Settled,
         }
     }
 
@@ -122,6 +137,17 @@ impl What {
             (_, Subject::ServiceGone(name)) => service::remove(&name, none()),
             (_, Subject::UpstreamGone(name, id)) => upstream::remove(&name, &id, none()),
             (_, Subject::AddressGone(of)) => address::remove(&of),
+            (What::PutAuthorizer(body), _) => {
+                authorizer::replace(&guard::authorizer(), document(body), none()).expect("a good authorizer")
+            }
+            (What::Revoke(withdrawn), _) => {
+                authorizer::revoke(&guard::authorizer(), &withdrawn.revocation(), dice.uuid())
+            }
+            (What::Hold(_, max), Subject::Hold(name)) => {
+                let body = format!(r#"{{"max":"{max}s"}}"#);
+                hold::begin(&name, document(&body), none()).expect("a good hold")
+            }
+            (What::Resume(name), _) => hold::end(&ServiceName::try_from(*name).expect("a good name"), none()),
             (What::PutOdd(n), _) => odd(Some(*n)),
             (What::DeleteOdd, _) => odd(None),
             (What::Succeed(Some(epoch)), _) => succession::succeed(*epoch, dice.uuid()),
@@ -209,6 +235,9 @@ impl World {
     fn some_write(&mut self) {
         if self.faults.foreign && self.dice.percent(12) {
             return self.foreign_write();
+        }
+        if self.clients.holds > 0 && self.dice.percent(self.clients.holds) {
+            return self.some_hold();
         }
         let again = self
             .dice

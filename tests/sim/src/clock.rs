@@ -11,7 +11,7 @@ pub struct Clock {
     drift: i64,
 }
 
-const DRIFT_MAX: u64 = 200;
+pub const DRIFT_MAX: u64 = 200;
 
 impl Clock {
     pub fn new(dice: &mut Dice) -> Clock {

@@ -138,6 +138,11 @@ impl Faults {
         }
     }
 
+    /// Whether one kind of trouble has the run to itself.
+    pub fn is_alone(&self) -> bool {
+        self.enabled.len() == 1
+    }
+
     /// After how long one that left comes back, if it does.
     pub fn back_after_leaving(&self, dice: &mut Dice) -> Option<u64> {
         (!self.over && dice.percent(75)).then(|| dice.between(50 * MILLI, 12 * SECOND))

@@ -12,6 +12,8 @@ mod clock;
 mod coverage;
 mod dice;
 mod faults;
+mod guard;
+mod holds;
 mod medium;
 mod network;
 mod oracle;
@@ -81,6 +83,7 @@ fn live(world: &mut World) {
     }
     world.after(Actor::World, SECOND / 10, World::first_writes);
     world.after(Actor::World, SECOND, World::next_write);
+    world.after(Actor::World, SECOND / 2, World::next_guarding);
     world.after(Actor::World, SECOND, World::next_fault);
     let backup = world.dice.between(3 * SECOND, 12 * SECOND);
     world.at(Actor::World, backup, World::first_backup);

@@ -1,9 +1,11 @@
 //! What must hold, looked at from outside: by what was promised to writers, what the log truly says, what proxies serve
 //! and where their requests are. Nothing here asks the machines under test what they think.
 
+mod holds;
+mod leave;
 mod proxies;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dataplane::upstream::endpoint::Identity;
@@ -23,6 +25,9 @@ pub struct Ledger {
     /// The configuration revision that writers were told is live everywhere.
     live: Revision,
     dead: Vec<Dead>,
+    withdrawn: Vec<leave::Gone>,
+    /// Services that a writer was told are quiet.
+    quiet: BTreeMap<&'static str, holds::Quiet>,
     /// Writers who were told that nothing of theirs was committed.
     never: HashSet<Arc<str>>,
     seen: HashSet<OpId>,
@@ -109,7 +114,7 @@ impl World {
         }
     }
 
-    /// A write was answered 200.
+    /// A write was answered 200. Gives the proxies that are bound by it.
     pub fn promised(
         &mut self,
         n: usize,
@@ -118,7 +123,7 @@ impl World {
         objects: &[ObjectKey],
         retired: Vec<Retired>,
         report: &Report,
-    ) {
+    ) -> BTreeSet<usize> {
         let live = self.volume().at(revision).configured;
         if report.members > 0 && report.reached_count == 0 {
             self.violate(format!(
@@ -134,33 +139,34 @@ impl World {
                 false => self.check_acknowledged(what, &name, &member, live, objects, revision),
             }
         }
-        self.check_in_flight(what, revision, &retired, report);
-        let reached: BTreeSet<usize> = (0..self.proxies.len())
-            .filter(|i| self.is_bound(*i, revision, report))
-            .collect();
+        let reached = self.bound(revision, report);
+        self.check_in_flight(what, revision, &retired, &reached);
         let ledger = &mut self.volume_mut().ledger;
         ledger.live = ledger.live.max(live);
         ledger.dead.extend(retired.into_iter().map(|retired| Dead {
             retired,
             reached: reached.clone(),
         }));
+        reached
     }
 
     fn has_namesake(&self, name: &str) -> bool {
         self.instances.iter().filter(|(known, _)| &**known == name).count() > 1
     }
 
+    /// Those for whom the promise was made.
+    fn bound(&self, revision: Revision, report: &Report) -> BTreeSet<usize> {
+        let stayed = self.volume().stayed(revision);
+        let is_bound = |i: &usize| {
+            let node = &self.proxies[*i];
+            self.follows(*i) && is_member(&stayed, node.instance) && !report.detached.contains(&node.name)
+        };
+        (0..self.proxies.len()).filter(is_bound).collect()
+    }
+
     fn follows(&self, i: usize) -> bool {
         let served = self.proxies[i].run.as_ref().and_then(|run| run.served);
         served.is_some_and(|served| self.volume().epochs.contains(&served.epoch))
-    }
-
-    /// Whether a proxy is one for which the promise was made.
-    fn is_bound(&self, i: usize, revision: Revision, report: &Report) -> bool {
-        let node = &self.proxies[i];
-        self.follows(i)
-            && is_member(&self.volume().stayed(revision), node.instance)
-            && !report.detached.contains(&node.name)
     }
 
     /// Named detached: its lease is over by its own clock, and the control plane could have heard it for long enough.
@@ -239,7 +245,7 @@ impl World {
     }
 
     /// Rule 3: nothing is in flight to what was retired.
-    fn check_in_flight(&mut self, what: &str, revision: Revision, retired: &[Retired], report: &Report) {
+    fn check_in_flight(&mut self, what: &str, revision: Revision, retired: &[Retired], reached: &BTreeSet<usize>) {
         for i in 0..self.proxies.len() {
             let node = &self.proxies[i];
             let Some(run) = &node.run else { continue };
@@ -251,7 +257,7 @@ impl World {
             let since = node.leased_since.filter(|_| volume.history == 0 || member);
             let counted = since.is_some_and(|since| since <= volume.committed_at(revision)) && self.follows(i);
             let stopped = stopped && member;
-            let bound = self.is_bound(i, revision, report) || counted || (stopped && self.follows(i));
+            let bound = reached.contains(&i) || counted || (stopped && self.follows(i));
             if !bound {
                 continue;
             }
@@ -280,6 +286,7 @@ impl World {
 
     /// A new commit is in the log.
     pub fn stands(&mut self, commit: &Commit) {
+        self.holds_end(commit);
         let ledger = &mut self.volume_mut().ledger;
         let twice = !ledger.seen.insert(commit.op_id);
         let never = ledger.never.contains(&commit.actor);
@@ -291,6 +298,23 @@ impl World {
                 "{} was told that nothing was committed, and then it was",
                 commit.actor
             ));
+        }
+        self.check_replaced(commit);
+    }
+
+    /// Every operation carries what it replaced: by that the digests of earlier revisions are told.
+    fn check_replaced(&mut self, commit: &Commit) {
+        let state = self.volume().at(Revision(commit.revision.0 - 1));
+        let mut told = commit.ops.iter().filter(|op| op.kind.is_configuration());
+        let wrong = told.find(|op| {
+            let replaced = state.get(&op.object());
+            let replaced = replaced.map(|old| (old.revision, old.registration, &old.body));
+            let said = op.before.as_ref();
+            said.map(|old| (old.revision, old.registration, &old.body)) != replaced
+        });
+        if let Some(op) = wrong.map(|op| op.object()) {
+            let revision = commit.revision;
+            self.violate(format!("revision {revision} does not say what {op} was before"));
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use controlplane::changelog::committer::{Committer, Stamp};
 use controlplane::changelog::{Head, History};
+use controlplane::holds::Holds;
 use shared::change::{Commit, OpId, Revision};
 use shared::state::State;
 use shared::stream::hub::{Hub, WaitId};
@@ -46,6 +47,7 @@ pub struct Run {
     pub committer: Committer,
     pub history: History,
     pub hub: Hub,
+    pub holds: Holds,
     pub sharing: Option<Sharing>,
     tickets: HashMap<u64, Purpose>,
     last_ticket: u64,
@@ -75,6 +77,8 @@ pub enum Purpose {
     Join(ConnId),
     Look(ConnId),
     Leave(ConnId),
+    /// Of a hold whose time is over: nobody waits for it.
+    Expire,
 }
 
 impl Plane {
@@ -112,6 +116,7 @@ impl World {
         let id = self.shared.then(|| PlaneId(self.dice.uuid()));
         let hub = Hub::new(&head.state, recent.iter().map(|commit| &**commit), id, now);
         let mut dice = Dice::new(self.dice.next());
+        let holds = Holds::new(n as u64);
         let stamp = Box::new(move || Stamp {
             op_id: OpId(dice.uuid()),
             at_ms: 0,
@@ -121,6 +126,7 @@ impl World {
             committer: Committer::new(head, stamp),
             history,
             hub,
+            holds,
             sharing: id.map(Sharing::new),
             tickets: HashMap::new(),
             last_ticket: 0,
@@ -181,6 +187,7 @@ impl World {
             self.count.add("members forgotten after long");
             self.submit_forget(n, "forget-after".into(), name, instance);
         }
+        self.end_holds_of_plane(n);
         self.after(Actor::Plane(n), 250 * MILLI, move |world| world.tick_hub(n));
     }
 

@@ -2,10 +2,13 @@
 
 mod driver;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataplane::authorizer::Memory;
 use dataplane::sync::directory::{Begun, begin};
 use dataplane::sync::store::Store;
 use dataplane::upstream::endpoint::{Endpoint, Identity};
@@ -21,7 +24,7 @@ use crate::clock::Clock;
 use crate::dice::{MILLI, SECOND};
 use crate::medium::{Condition, Medium};
 use crate::network::ConnId;
-use crate::requests::Request;
+use crate::requests::{Call, Request};
 use crate::world::{Actor, World};
 
 pub const WORKERS: usize = 2;
@@ -73,9 +76,16 @@ pub struct Run {
     pub phase: Phase,
     pub listening: bool,
     pub opened: bool,
+    pub memory: Arc<Memory>,
+    /// Calls that have not been made yet.
+    pub calls: Rc<RefCell<Vec<Call>>>,
     pub requests: BTreeMap<u64, Request>,
     pub last_request: u64,
     pub served: Option<Served>,
+    /// Tables so far.
+    pub swaps: u64,
+    /// What withdraws leave is in use, and is acknowledged once all has left that was decided before it.
+    pub passing: bool,
     /// The table is the first of its epoch, and what it left out is not retired yet.
     pub comes_over: bool,
     /// By its own clock.
@@ -92,6 +102,8 @@ enum Inbox {
     Input(Input),
     /// Read what drains at the moment of handing it in.
     Draining,
+    /// As well, and say that it is the answer to the last `Retire`.
+    Passed,
 }
 
 impl Proxy {
@@ -176,9 +188,13 @@ impl World {
             phase: Phase::Starting,
             listening: false,
             opened: false,
+            memory: Arc::default(),
+            calls: Rc::default(),
             requests: BTreeMap::new(),
             last_request: 0,
             served: None,
+            swaps: 0,
+            passing: false,
             comes_over: false,
             started: now,
             hello_sent: now,
@@ -204,6 +220,7 @@ impl World {
         self.turn(i);
         self.tick_proxy(i);
         self.next_request(i);
+        self.next_guarded_request(i);
     }
 
     /// As by SIGKILL; what is being written may be torn.

@@ -13,6 +13,7 @@ use crate::clients::Clients;
 use crate::coverage::Coverage;
 use crate::dice::{Dice, SECOND};
 use crate::faults::Faults;
+use crate::guard::Guard;
 use crate::network::{ConnId, Connection};
 use crate::plane::{PeerId, PeerLink, Plane, Rows};
 use crate::proxy::Proxy;
@@ -84,6 +85,7 @@ pub struct World {
     pub last_peer: PeerId,
     pub clients: Clients,
     pub faults: Faults,
+    pub guard: Guard,
     pub count: Coverage,
     pub violation: Option<String>,
     trace: Option<Vec<String>>,
@@ -96,12 +98,15 @@ impl World {
         let shared = dice.percent(50);
         let planes = if shared { dice.one(&[1, 2, 2, 3, 3]) } else { 1 };
         let volume = Volume::new(shared::change::Epoch(dice.uuid()));
-        World {
+        let planes = (0..planes).map(|_| Plane::new(&mut dice)).collect();
+        let clients = Clients::new(&mut dice);
+        let faults = Faults::new(&mut dice, shared);
+        let mut world = World {
             now: 0,
             origin: Instant::now(),
             events: BinaryHeap::new(),
             number: 0,
-            planes: (0..planes).map(|_| Plane::new(&mut dice)).collect(),
+            planes,
             shared,
             volumes: vec![volume],
             mounted: 0,
@@ -113,13 +118,19 @@ impl World {
             rows: Rows::default(),
             peers: BTreeMap::new(),
             last_peer: 0,
-            clients: Clients::new(&mut dice),
-            faults: Faults::new(&mut dice, shared),
+            clients,
+            guard: Guard::new(seed, !faults.is_alone()),
+            faults,
             count: Coverage::default(),
             violation: None,
             trace: traced.then(Vec::new),
             dice,
+        };
+        // In every other run: what is held sends nothing, and proves nothing else.
+        if seed % 2 == 1 && !world.faults.is_alone() {
+            world.clients.holds = world.dice.between(5, 20);
         }
+        world
     }
 
     fn life(&self, actor: Actor) -> u64 {

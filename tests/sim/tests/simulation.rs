@@ -12,7 +12,9 @@ const SEEDS: u64 = 60;
 const SHOWN: usize = 300;
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 50] = [
+const EXERCISED: [&str; 61] = [
+    "acknowledgements that waited for what leaves",
+    "answers from before a revocation",
     "appends of unknown outcome",
     "appends that came about later",
     "appends torn by a kill",
@@ -31,7 +33,12 @@ const EXERCISED: [&str; 50] = [
     "drains cut",
     "earlier machines brought back",
     "goodbyes",
+    "guarded requests sent",
+    "guarded requests that had to ask again",
     "half-open connections",
+    "holds answered 200",
+    "holds that a control plane ended",
+    "holds that a proxy ended",
     "impostors",
     "instances replaced",
     "joins",
@@ -44,6 +51,7 @@ const EXERCISED: [&str; 50] = [
     "names held by another instance",
     "other epochs refused",
     "outcomes unknown to the writer",
+    "picks undone by a hold",
     "picks undone by a retirement",
     "proxies ahead of the store refused",
     "proxies of another history refused",
@@ -51,7 +59,10 @@ const EXERCISED: [&str; 50] = [
     "proxies paused",
     "requests of a history left behind",
     "requests of a history left behind, beyond the head",
+    "requests that waited for the end of a hold",
+    "requests that went on after a hold",
     "retired with requests in flight",
+    "revocations answered 200",
     "snapshots fetched",
     "stalled networks",
     "starts from disk",

@@ -1,6 +1,8 @@
 //! `vulcan-authserver USERS ADDRESS`: an authorization server for examples and tests, with a file of users.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 use vulcan_tests::authserver;
 
@@ -18,6 +20,6 @@ fn main() {
         let listener = TcpListener::bind(&listen).await.expect("the address is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         println!("listening authserver {address}");
-        authserver::serve(listener, users.into(), Default::default()).await;
+        authserver::serve(listener, users.into(), Duration::ZERO, Default::default()).await;
     });
 }

@@ -1,20 +1,28 @@
-//! `vulcan-origin ID ADDRESS`: an origin for the tests. Reads `mark` and `count` from stdin and answers each with one
-//! line of JSON; ends with its stdin, so that it never outlives the test.
+//! `vulcan-origin ID ADDRESS [closed|unwell MS]`: an origin for the tests, that is not well before so many milliseconds.
+//! Reads `mark`, `count` and `fault FAULT|none` from stdin and answers each with one line of JSON; ends with its stdin, so
+//! that it never outlives the test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::BufRead;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
-use vulcan_tests::origin::{Tally, serve};
+use tokio::time::sleep;
+use vulcan_tests::origin::{Fault, Tally, serve};
+
+const BACKLOG: u32 = 1024;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some(id), Some(listen)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: vulcan-origin ID ADDRESS");
+        eprintln!("usage: vulcan-origin ID ADDRESS [closed|unwell MS]");
         std::process::exit(2);
     };
+    let slow = arguments.next();
+    let ms = arguments.next().map_or(0, |ms| ms.parse().expect("milliseconds"));
+    let until_well = Duration::from_millis(ms);
     let tally = Arc::new(Tally::default());
     let (sender, commands) = mpsc::unbounded_channel();
     std::thread::spawn(move || read(&sender));
@@ -23,25 +31,43 @@ fn main() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let listener = bind(&listen).await;
+        let socket = bind(&listen).await;
         println!(
             "listening origin {}",
-            listener.local_addr().expect("a bound listener has an address")
+            socket.local_addr().expect("a bound socket has an address")
         );
-        tokio::join!(serve(listener, &id, tally.clone()), obey(commands, &tally));
+        let serving = async {
+            if slow.as_deref() == Some("closed") {
+                sleep(until_well).await;
+            }
+            let listener = socket.listen(BACKLOG).expect("a bound socket listens");
+            serve(listener, &id, tally.clone()).await;
+        };
+        let healing = async {
+            if slow.as_deref() == Some("unwell") {
+                tally.set_fault(Some(Fault::Unwell));
+                sleep(until_well).await;
+                tally.set_fault(None);
+            }
+        };
+        tokio::join!(healing, serving, obey(commands, &tally));
     });
 }
 
-/// An address that another origin has just left may be some connection's own for a moment.
-async fn bind(listen: &str) -> TcpListener {
+/// An address that another origin has just left may be some connection's own for a moment. It is refused until the socket
+/// listens.
+async fn bind(listen: &str) -> TcpSocket {
+    let address = listen.parse().expect("an address");
     let mut tries = 0;
     loop {
-        match TcpListener::bind(listen).await {
-            Ok(listener) => return listener,
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option");
+        match socket.bind(address) {
+            Ok(()) => return socket,
             Err(error) => assert!(tries < 50, "{listen}: {error}"),
         }
         tries += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -55,7 +81,14 @@ fn read(commands: &mpsc::UnboundedSender<String>) {
 /// On the thread that answers requests: no answer is between its last byte and its count when this one looks.
 async fn obey(mut commands: mpsc::UnboundedReceiver<String>, tally: &Tally) {
     while let Some(line) = commands.recv().await {
-        let count = if line == "mark" { tally.mark() } else { tally.count() };
+        let count = match line.split_once(' ') {
+            Some((_, name)) => {
+                tally.set_fault((name != "none").then(|| name.parse().expect("a fault")));
+                tally.count()
+            }
+            None if line == "mark" => tally.mark(),
+            None => tally.count(),
+        };
         println!("{}", serde_json::to_string(&count).expect("numbers are JSON"));
     }
 }

@@ -57,7 +57,7 @@ pub struct Failure {
 struct Tally {
     done: BTreeMap<Shape, u64>,
     excused: u64,
-    failed: u64,
+    failed: BTreeMap<Shape, u64>,
     failures: Vec<Failure>,
     /// Origins by id, and when their unregistration was answered.
     retired: HashMap<String, Instant>,
@@ -119,7 +119,7 @@ impl Ledger {
             }
             Err(_) if self.outages.excuse(proxy, connected.min(begun), ended) => tally.excused += 1,
             Err(detail) => {
-                tally.failed += 1;
+                *tally.failed.entry(shape).or_default() += 1;
                 if tally.failures.len() < FAILURES_KEPT {
                     tally.failures.push(failure(detail));
                 }
@@ -132,7 +132,11 @@ impl Ledger {
     }
 
     pub fn failed(&self) -> u64 {
-        self.tally.lock().unwrap().failed
+        self.tally.lock().unwrap().failed.values().sum()
+    }
+
+    pub fn failed_of(&self, shape: Shape) -> u64 {
+        self.tally.lock().unwrap().failed.get(&shape).copied().unwrap_or(0)
     }
 
     pub fn excused(&self) -> u64 {
@@ -157,7 +161,8 @@ impl Ledger {
     pub fn report(&self) -> String {
         let tally = self.tally.lock().unwrap();
         let done: u64 = tally.done.values().sum();
-        let (failed, excused, stale) = (tally.failed, tally.excused, tally.stale.len());
+        let failed: u64 = tally.failed.values().sum();
+        let (excused, stale) = (tally.excused, tally.stale.len());
         let mut text = format!(
             "{}: {done} answered, {failed} failed, {stale} stale, {excused} excused",
             self.service

@@ -1,24 +1,35 @@
 //! The origin's connections, and what it counts.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
 
-use super::{Count, answer};
+use super::{Count, Fault, answer};
 use crate::wire::Connection;
 
 #[derive(Default)]
 pub struct Tally {
     received: AtomicU64,
     in_flight: AtomicU64,
+    in_flight_most: AtomicU64,
     marked: AtomicBool,
     after: AtomicU64,
     connections_after: AtomicU64,
+    fault: Mutex<Option<Fault>>,
 }
 
 impl Tally {
+    /// From the next request on.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn mark(&self) -> Count {
         self.marked.store(true, SeqCst);
         self.count()
@@ -28,6 +39,7 @@ impl Tally {
         Count {
             received: self.received.load(SeqCst),
             in_flight: self.in_flight.load(SeqCst),
+            in_flight_most: self.in_flight_most.load(SeqCst),
             after: self.after.load(SeqCst),
             connections_after: self.connections_after.load(SeqCst),
         }
@@ -41,7 +53,8 @@ impl Tally {
 
     fn received(&self) -> InFlight<'_> {
         self.received.fetch_add(1, SeqCst);
-        self.in_flight.fetch_add(1, SeqCst);
+        let others = self.in_flight.fetch_add(1, SeqCst);
+        self.in_flight_most.fetch_max(others + 1, SeqCst);
         if self.marked.load(SeqCst) {
             self.after.fetch_add(1, SeqCst);
         }
@@ -79,7 +92,11 @@ async fn connection(mut connection: Connection, id: &str, tally: &Tally) -> io::
     connection.reader.patience = std::time::Duration::from_secs(600);
     while let Some((line, fields)) = connection.reader.request().await? {
         let _in_flight = tally.received();
-        if !answer::answer(&mut connection, id, &line, &fields).await? {
+        let goes_on = match tally.fault() {
+            None => answer::answer(&mut connection, id, &line, &fields).await?,
+            Some(fault) => fault.answer(&mut connection, id, &fields).await?,
+        };
+        if !goes_on {
             break;
         }
     }

@@ -4,6 +4,7 @@
 
 mod deployments;
 mod full;
+mod holds;
 mod leases;
 mod operator;
 mod words;

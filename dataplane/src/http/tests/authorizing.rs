@@ -7,23 +7,28 @@ use super::stage::*;
 
 const FIELDS: &str = r#","authorizer":"main""#;
 const TOKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{\"auth_token\": \"api\"}";
-const FAILED: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
+pub const FAILED: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
 
 /// By api:apikey, and what goes before its end.
-fn get(path: &str, fields: &str) -> String {
+pub fn get(path: &str, fields: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YXBpOmFwaWtleQ==\r\n{fields}\r\n")
 }
 
-struct Scene {
-    stage: Stage,
-    auth: Origin,
-    origin: Origin,
+pub struct Scene {
+    pub stage: Stage,
+    pub auth: Origin,
+    pub origin: Origin,
 }
 
 impl Scene {
     /// `main` with these further fields.
-    async fn new(fields: &str) -> Scene {
-        let (stage, auth) = (Stage::with(FIELDS).await, Origin::new().await);
+    pub async fn new(fields: &str) -> Scene {
+        Scene::of(FIELDS, fields).await
+    }
+
+    /// With these fields of the service.
+    pub async fn of(service: &'static str, fields: &str) -> Scene {
+        let (stage, auth) = (Stage::with(service).await, Origin::new().await);
         let origin = stage.origin("a").await;
         stage.put(Kind::Service, "auth", r#"{"match":[],"retries":{"attempts":0}}"#);
         stage.put(Kind::Upstream, &format!("auth/{}", auth.address()), "{}");
@@ -35,12 +40,12 @@ impl Scene {
         Scene { stage, auth, origin }
     }
 
-    fn revoke(&self, body: &str) {
+    pub fn revoke(&self, body: &str) {
         self.stage.put(Kind::Revocation, "main", body);
     }
 
     /// One client's request, let in: the head that the origin saw.
-    async fn passes(&self, request: &str) -> String {
+    pub async fn passes(&self, request: &str) -> String {
         let mut client = self.stage.client().await;
         let (mut upstream, head) = client.asks(request, &self.origin).await;
         upstream.send("HTTP/1.1 204 Fine\r\nConnection: close\r\n\r\n").await;
@@ -49,7 +54,7 @@ impl Scene {
     }
 
     /// As `passes`, once the authorizer has answered that.
-    async fn passes_by(&self, request: &str, answer: &str) -> String {
+    pub async fn passes_by(&self, request: &str, answer: &str) -> String {
         let mut client = self.stage.client().await;
         client.send(request).await;
         self.auth.answers(&closing(answer)).await;
@@ -61,14 +66,14 @@ impl Scene {
     }
 
     /// What a client is told whose authorizer answers that.
-    async fn told_by(&self, request: &str, answer: &str) -> Message {
+    pub async fn told_by(&self, request: &str, answer: &str) -> Message {
         let mut client = self.stage.client().await;
         client.send(request).await;
         let _auth = self.auth.answers(&closing(answer)).await;
         client.message().await
     }
 
-    async fn told(&self, request: &str) -> Message {
+    pub async fn told(&self, request: &str) -> Message {
         let mut client = self.stage.client().await;
         client.send(request).await;
         client.message().await
@@ -76,7 +81,7 @@ impl Scene {
 }
 
 /// The next call comes on a connection of its own.
-fn closing(answer: &str) -> String {
+pub fn closing(answer: &str) -> String {
     answer.replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
 
@@ -408,5 +413,69 @@ fn where_a_forwarded_request_is_sent_is_said_to_one_client_alone() {
             assert_eq!((told.status(), told.field("location")), ("302", Some("/login")));
             assert_eq!(told.field("set-cookie"), Some("state=1"));
         }
+    });
+}
+
+#[test]
+fn a_call_waits_for_a_held_authorizer_within_its_time() {
+    story(async || {
+        let scene = Scene::new("").await;
+        scene.stage.put(Kind::Hold, "auth", "{}");
+        let mut client = scene.stage.client().await;
+        client.send(&get("/", "")).await;
+        scene.stage.held(1).await;
+        scene.auth.is_left_alone().await;
+        scene.stage.delete(Kind::Hold, "auth");
+        scene.auth.answers(&closing(TOKEN)).await;
+        scene.origin.answers(OK).await;
+        assert_eq!(client.message().await.status(), "200");
+
+        let hurried = r#"{"service":"auth","timeout":"20ms"}"#;
+        scene.stage.put(Kind::Authorizer, "main", hurried);
+        scene.stage.put(Kind::Hold, "auth", "{}");
+        let told = scene.told(&get("/", "")).await;
+        told.is_problem(503, "authorizer-unavailable");
+        scene.stage.held(0).await;
+    });
+}
+
+#[test]
+fn where_a_grant_points_may_be_held_as_well() {
+    story(async || {
+        let scene = Scene::new("").await;
+        scene.stage.put(Kind::Service, "named", r#"{"match":[]}"#);
+        let named = Origin::new().await;
+        let key = format!("named/{}", named.address());
+        scene.stage.put(Kind::Upstream, &key, "{}");
+        for upstream in ["named".to_owned(), named.address()] {
+            scene.stage.put(Kind::Hold, "named", "{}");
+            let mut client = scene.stage.client().await;
+            client.send(&get(&format!("/{upstream}"), "")).await;
+            let grant = format!(r#"{{"auth_token": "api", "upstream": "{upstream}"}}"#);
+            let grant = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{grant}", grant.len());
+            scene.auth.answers(&closing(&grant)).await;
+            scene.stage.held(1).await;
+            scene.stage.delete(Kind::Hold, "named");
+            named.answers(&closing(OK)).await;
+            assert_eq!(client.message().await.status(), "200");
+        }
+    });
+}
+
+#[test]
+fn who_was_revoked_while_it_waited_is_asked_again() {
+    story(async || {
+        let scene = Scene::new("").await;
+        scene.passes_by(&get("/", ""), TOKEN).await;
+        scene.stage.put(Kind::Hold, "web", "{}");
+        let mut client = scene.stage.client().await;
+        client.send(&get("/", "")).await;
+        scene.stage.held(1).await;
+        scene.revoke("{}");
+        scene.stage.delete(Kind::Hold, "web");
+        let refusal = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+        scene.auth.answers(&closing(refusal)).await;
+        assert_eq!(client.message().await.status(), "403");
+        scene.origin.is_left_alone().await;
     });
 }

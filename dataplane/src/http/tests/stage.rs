@@ -167,9 +167,25 @@ impl Stage {
         soon(waiting).await;
     }
 
+    /// Until so many requests wait for the end of a hold.
+    pub async fn held(&self, requests: usize) {
+        let waiting = async {
+            while self.views.holding().waiting() != requests {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(waiting).await;
+    }
+
     pub fn put(&self, kind: Kind, key: &str, body: &str) {
         let mut registry = self.registry.borrow_mut();
         registry.put(kind, key, body);
+        registry.deploy(&self.views);
+    }
+
+    pub fn delete(&self, kind: Kind, key: &str) {
+        let mut registry = self.registry.borrow_mut();
+        registry.delete(kind, key);
         registry.deploy(&self.views);
     }
 
@@ -180,9 +196,7 @@ impl Stage {
     }
 
     pub fn unregister(&self, id: &str) {
-        let mut registry = self.registry.borrow_mut();
-        registry.delete(Kind::Upstream, &format!("web/{id}"));
-        registry.deploy(&self.views);
+        self.delete(Kind::Upstream, &format!("web/{id}"));
     }
 
     pub fn endpoint(&self, id: &str) -> Arc<Endpoint> {

@@ -28,7 +28,7 @@ const SAID_CHARS_MAX: usize = 200;
 
 pub(super) async fn probe(endpoint: &Arc<Endpoint>, check: &HealthCheck) -> Outcome {
     // Whoever retires it waits for this as well.
-    let Ok(_in_flight) = endpoint.clone().enter().confirm() else {
+    let Ok(_in_flight) = endpoint.clone().enter_to_check().confirm() else {
         return Err("it was unregistered".into());
     };
     let brief = |error: String| Arc::<str>::from(error.chars().take(SAID_CHARS_MAX).collect::<String>());

@@ -11,6 +11,7 @@ use hyper::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::heads::Heads;
 use super::{OutBody, Pool};
 use crate::upstream::endpoint::Endpoint;
 
@@ -27,6 +28,7 @@ pub(super) struct Signs {
     pub(super) is_heard: Cell<bool>,
     /// Nothing that is written arrives any more.
     pub(super) is_deaf: Cell<bool>,
+    pub(super) heads: Heads,
 }
 
 /// What a connection's user, its driver and its pool tell each other.
@@ -172,6 +174,7 @@ impl<B: OutBody> Connection<B> {
 
     /// The request comes back in the error when nothing of it was sent.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        self.leash.link.signs.heads.hand_over();
         self.sender.try_send_request(request).await
     }
 

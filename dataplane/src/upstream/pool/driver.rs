@@ -31,6 +31,8 @@ pub(super) async fn drive<B: OutBody>(
     })
     .await;
     pool.leave(&link);
+    // Only to be handed on, if at all.
+    link.signs().heads.ended();
     if let (true, Some(upgrade)) = (is_http_over, link.take_upgrade()) {
         let parts = http.into_parts();
         // With nobody there any more it closes.

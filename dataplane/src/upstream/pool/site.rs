@@ -43,6 +43,10 @@ impl<B> Site<B> {
         self.open.push(link.clone());
     }
 
+    pub(super) fn open(&self) -> impl Iterator<Item = &Rc<Link<B>>> {
+        self.open.iter()
+    }
+
     /// Whether new connections are to read answers with very many fields.
     pub(super) fn is_wide(&self) -> bool {
         self.is_wide

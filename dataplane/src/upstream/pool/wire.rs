@@ -26,14 +26,17 @@ impl Wire {
         self.stream
     }
 
-    fn written(&self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
-        match written {
+    /// What came of writing pieces of `bytes` together.
+    fn written(&self, written: io::Result<usize>, bytes: usize, first_piece: usize) -> io::Result<usize> {
+        let written = match written {
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 self.signs.is_deaf.set(true);
-                Ok(bytes)
+                bytes
             }
-            written => written,
-        }
+            written => written?,
+        };
+        self.signs.heads.wrote(written, first_piece);
+        Ok(written)
     }
 }
 
@@ -52,11 +55,12 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        if wire.signs.is_deaf.get() {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let written = ready!(Pin::new(&mut wire.stream).poll_write(cx, buf));
-        Poll::Ready(wire.written(written, buf.len()))
+        wire.signs.heads.writing();
+        let written = match wire.signs.is_deaf.get() {
+            true => Ok(buf.len()),
+            false => ready!(Pin::new(&mut wire.stream).poll_write(cx, buf)),
+        };
+        Poll::Ready(wire.written(written, buf.len(), buf.len()))
     }
 
     fn poll_write_vectored(
@@ -65,12 +69,13 @@ impl AsyncWrite for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
+        wire.signs.heads.writing();
         let bytes = bufs.iter().map(|buf| buf.len()).sum();
-        if wire.signs.is_deaf.get() {
-            return Poll::Ready(Ok(bytes));
-        }
-        let written = ready!(poll_write_gathered(&mut wire.stream, cx, bufs));
-        Poll::Ready(wire.written(written, bytes))
+        let written = match wire.signs.is_deaf.get() {
+            true => Ok(bytes),
+            false => ready!(poll_write_gathered(&mut wire.stream, cx, bufs)),
+        };
+        Poll::Ready(wire.written(written, bytes, bufs.first().map_or(0, |buf| buf.len())))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -78,7 +83,10 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let wire = self.get_mut();
+        ready!(Pin::new(&mut wire.stream).poll_flush(cx))?;
+        wire.signs.heads.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

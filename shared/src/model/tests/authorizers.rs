@@ -1,7 +1,7 @@
 //! Authorizers: defaults, the canonical body, refusals.
 
 use super::{fields, json};
-use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed, NotSupported};
+use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed};
 use crate::model::{Authorizer, Vary};
 
 fn authorizer(text: &str) -> Authorizer {
@@ -30,7 +30,7 @@ fn everything_that_can_be_said_is_kept() {
     let parsed = authorizer(
         r#"{"service": "auth", "path": "/check?for=web", "style": "forward", "realm": "My Realm", "timeout": "2000ms",
             "cache": {"ttl": "0s", "negative_ttl": "1m", "stale": "1h", "vary": ["header:X-Key", "ip", "ip"]},
-            "on_failure": "allow", "upstreams": "registered", "copy_headers": ["X-User"]}"#,
+            "on_failure": "allow", "upstreams": "any", "copy_headers": ["X-User"]}"#,
     );
     assert_eq!(*parsed.cache.vary, [Vary::Ip, Vary::Header("x-key".into())]);
     assert_eq!(
@@ -38,7 +38,7 @@ fn everything_that_can_be_said_is_kept() {
         concat!(
             r#"{"cache":{"negative_ttl":"60s","stale":"1h","ttl":"0s","vary":["ip","header:x-key"]},"#,
             r#""copy_headers":["x-user"],"on_failure":"allow","path":"/check?for=web","realm":"My Realm","#,
-            r#""service":"auth","style":"forward","timeout":"2s"}"#
+            r#""service":"auth","style":"forward","timeout":"2s","upstreams":"any"}"#
         )
     );
     for again in [parsed.body().as_str(), &parsed.document().to_string()] {
@@ -79,7 +79,7 @@ fn refusals_name_the_field() {
         (r#"{"service":"a","cache":{"vary":["user"]}}"#, Wrong, "cache.vary[0]"),
         (r#"{"service":"a","cache":null}"#, Wrong, "cache"),
         (r#"{"service":"a","on_failure":"pass"}"#, Wrong, "on_failure"),
-        (r#"{"service":"a","upstreams":"any"}"#, NotSupported, "upstreams"),
+        (r#"{"service":"a","upstreams":"all"}"#, Wrong, "upstreams"),
         (r#"{"service":"a","copy_headers":["x-user"]}"#, Wrong, "copy_headers"),
         (
             r#"{"service":"a","style":"forward","copy_headers":["x-a","Content-Length"]}"#,

@@ -217,7 +217,7 @@ fn a_shutdown_says_where_to_come_back() {
 
 #[test]
 fn only_who_knows_queries_is_asked() {
-    let query = |id| Input::Ask(Query { id, of: None });
+    let query = |id| Input::Ask(Query { id, about: None });
     let mut world = World::live();
     assert!(!world.publisher.answers());
     assert!(world.give(query(1), 0).is_empty());
@@ -235,7 +235,7 @@ fn only_who_knows_queries_is_asked() {
     for id in 0..QUERIES_MAX as u64 {
         assert_eq!(
             lines(&world.give(Input::Written, 0)),
-            [Down::Query(Query { id, of: None })]
+            [Down::Query(Query { id, about: None })]
         );
     }
     assert!(world.give(Input::Written, 0).is_empty(), "the others were dropped");

@@ -6,7 +6,7 @@ use super::{Disk, Output, Subscriber};
 use crate::change::Revision;
 use crate::model::ServiceName;
 use crate::state::State;
-use crate::stream::message::{self, Change, Draining, Refused, Up, WARMING_MAX, Warming};
+use crate::stream::message::{self, Change, Draining, HELD_MAX, Held, Refused, Up, WARMING_MAX, Warming};
 use crate::table::Table;
 use crate::time::Time;
 
@@ -27,6 +27,13 @@ pub(super) struct Cycle {
 }
 
 impl Cycle {
+    /// What an earlier connection brought and is not taken in yet is not part of what a hello says; whoever answers that
+    /// may hold something else, and sends what is missing.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        self.snapshot = None;
+    }
+
     /// Whether nothing waits to be taken in.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.snapshot.is_none()
@@ -239,6 +246,21 @@ impl Subscriber {
         self.level_dirty |= !same_set || level.warming != warming;
         level.warming = warming;
         level.warming_more = more;
+        if !same_set && matches!(self.cycle.stage, Stage::Idle) {
+            self.say_level(now, out);
+        }
+    }
+
+    /// Said at once when another hold is in force, or another upstream of its service busy; what a swap has brought with
+    /// the revision that it belongs to.
+    pub(super) fn held(&mut self, mut held: Vec<Held>, now: Time, out: &mut Vec<Output>) {
+        held.truncate(HELD_MAX);
+        let busy = |a: &Held, b: &Held| a.busy.iter().map(|one| &one.id).eq(b.busy.iter().map(|one| &one.id));
+        let same = |(a, b): (&Held, &Held)| a.service == b.service && a.revision == b.revision && busy(a, b);
+        let level = &mut self.level;
+        let same_set = level.held.len() == held.len() && level.held.iter().zip(&held).all(same);
+        self.level_dirty |= !same_set || level.held != held;
+        level.held = held;
         if !same_set && matches!(self.cycle.stage, Stage::Idle) {
             self.say_level(now, out);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::change::{Epoch, Revision};
 use crate::model::ServiceName;
 use crate::state::State;
-use crate::stream::message::{Change, Down, Draining, Query, Up, Upstreams, Warming};
+use crate::stream::message::{Change, Down, Draining, Held, Query, Up, Upstreams, Warming};
 use crate::table::Table;
 
 /// What happened. The answers to outputs are fed back in the order of the outputs.
@@ -28,7 +28,8 @@ pub enum Input {
     Unlinked(Result<(), String>),
     /// A `Swap` is done.
     Swapped,
-    /// A `Retire` is done; with what is draining since.
+    /// A `Retire` is done, and nothing is sent any more that was decided on the table before; with what is draining at this
+    /// moment. Until then other inputs may be handed in.
     Retired(Vec<Draining>),
     /// What is draining at this moment. Only ever read and handed in at once: a level that was read before a `Retire`
     /// and handed in after it would hide what that retired.
@@ -36,6 +37,9 @@ pub enum Input {
     /// Every registration that has not passed its health check, at this moment: read and handed in at once, whenever one
     /// begins or ends to be one, and after a swap before its `Retire` is answered.
     Warming(Vec<Warming>),
+    /// Every hold that is in force at this moment, with what is in flight at its service: read and handed in at once, and
+    /// after a `Retire` before it is answered, so that an acknowledgement tells of holds that it brought into force.
+    Held(Vec<Held>),
     /// A `Look` is done.
     Seen(Upstreams),
     /// The process ends: the listeners close.

@@ -60,7 +60,7 @@ enum Stage {
 #[derive(Debug)]
 struct Live {
     epoch: Epoch,
-    /// What must be in use before the listeners are bound.
+    /// What must be in use before the listeners are bound, and before a lease begins.
     target: Revision,
     /// Whether no promise can be about more than `target`.
     current: bool,
@@ -219,6 +219,7 @@ impl Subscriber {
             return;
         }
         self.link.stage = Stage::Greeting { sent: now };
+        self.cycle.forget_waiting();
         let (since, digest) = (self.state.configured, self.state.digest);
         let announced = self.link.resync.take_if(|(revision, _)| *revision == since);
         self.link.resync = announced;
@@ -371,6 +372,10 @@ impl Subscriber {
             if let Stage::Live(live) = &mut self.link.stage {
                 // Who keeps a lease has made sure of that.
                 live.current = true;
+                if self.lease.is_over() {
+                    // What was promised meanwhile has to be in use before it begins anew.
+                    live.target = live.target.max(beat.head);
+                }
             }
         }
         let Stage::Live(Live { catching: None, .. }) = &self.link.stage else {

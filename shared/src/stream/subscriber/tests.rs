@@ -2,7 +2,7 @@ use super::*;
 use crate::digest::Digest;
 use crate::stream::fixture::{Log, at, draining, instance};
 use crate::stream::message::{
-    Beat, Change, Down, Hello, Query, SnapshotOffer, Upstreams, WARMING_MAX, Warming, Welcome,
+    Beat, Busy, Change, Down, Held, Hello, Query, SnapshotOffer, Upstreams, WARMING_MAX, Warming, Welcome,
 };
 
 mod echo;
@@ -479,6 +479,43 @@ fn what_cannot_be_forgotten_is_not_outrun() {
 }
 
 #[test]
+fn what_is_held_is_told_with_the_revision_that_holds_it() {
+    let mut world = World::live();
+    let held = |busy: &[(&str, u64)]| Held {
+        service: "web".into(),
+        revision: Revision(2),
+        busy: busy
+            .iter()
+            .map(|(id, in_flight)| Busy {
+                id: (*id).into(),
+                in_flight: *in_flight,
+            })
+            .collect(),
+    };
+    let change = world.change("a");
+    let now = at(world.now);
+    world.proxy.handle(Input::Lines(vec![change]), now);
+    world.proxy.handle(Input::Stored(Ok(())), now);
+    world.proxy.handle(Input::Swapped, now);
+    let outputs = world.proxy.handle(Input::Held(vec![held(&[("a", 3), ("b", 1)])]), now);
+    assert!(outputs.is_empty(), "not before its revision");
+    let outputs = world.proxy.handle(Input::Retired(Vec::new()), now);
+    world.carry_out(outputs);
+    assert_eq!((world.level().applied, world.level().held.len()), (Revision(2), 1));
+
+    // Another count is told with the next state, another set at once.
+    let before = world.said.len();
+    world.give(Input::Held(vec![held(&[("a", 2), ("b", 1)])]));
+    assert_eq!(world.said.len(), before);
+    world.run(1_000);
+    assert_eq!(world.level().held[0].busy[0].in_flight, 2);
+    world.give(Input::Held(vec![held(&[("b", 1)])]));
+    assert_eq!(world.level().held, [held(&[("b", 1)])]);
+    world.give(Input::Held(Vec::new()));
+    assert_eq!(world.level().held, []);
+}
+
+#[test]
 fn what_is_warming_is_told_with_the_revision_that_brought_it() {
     let mut world = World::live();
     let warming = |id: &str, last: &str| Warming {
@@ -612,7 +649,7 @@ fn a_query_is_answered_on_the_connection_of_now() {
             more: 3,
         })
     };
-    world.lines(vec![Down::Query(Query { id: 7, of: None })]);
+    world.lines(vec![Down::Query(Query { id: 7, about: None })]);
     assert_eq!(world.seen, ["look"], "nothing waits for it");
     world.give(seen());
     assert!(matches!(world.said.last(), Some(Up::Upstreams(answer)) if (answer.id, answer.more) == (7, 3)));

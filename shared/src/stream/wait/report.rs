@@ -116,11 +116,11 @@ impl Report {
         });
     }
 
-    pub(super) fn draining(&mut self, proxy: &Arc<str>, draining: &message::Draining) {
+    pub(super) fn draining(&mut self, proxy: &Arc<str>, service: &str, id: &str, in_flight: u64) {
         list(&mut self.draining, &mut self.more, || Draining {
             proxy: proxy.clone(),
-            upstream: format!("{}/{}", draining.service, draining.id),
-            in_flight: draining.in_flight,
+            upstream: format!("{service}/{id}"),
+            in_flight,
         });
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::stream::fixture::{Log, at, draining, hello, instance, level};
-use crate::stream::message::{Refused, Warming};
+use crate::stream::message::{Busy, Refused, Warming};
 use crate::stream::planes::Planes;
 use crate::stream::roster::SessionId;
 
@@ -260,6 +260,57 @@ fn a_warming_upstream_is_waited_for() {
     assert_eq!(wait.report(&world.roster, at(1)).warming[0].upstream, "web/a:1");
     let progress = world.say(0, level(10), 2);
     assert!(wait.handle(progress, &world.roster, at(2)).unwrap().reached);
+}
+
+#[test]
+fn a_hold_is_quiet_where_it_is_in_force_and_nothing_is_in_flight() {
+    let quiet = || Condition::Quiet {
+        service: "web".into(),
+        since: Revision(10),
+    };
+    let held = |revision, busy: &[&str]| Held {
+        service: "web".into(),
+        revision: Revision(revision),
+        busy: busy
+            .iter()
+            .map(|id| Busy {
+                id: (*id).into(),
+                in_flight: 2,
+            })
+            .collect(),
+    };
+    let with = |held: Held, drains: &[Draining]| Level {
+        held: vec![held],
+        draining: drains.to_vec(),
+        ..level(10)
+    };
+    let waits = [
+        (level(10), "it has ended, or not begun"),
+        (with(held(9, &[]), &[]), "it is an earlier one"),
+        (with(held(10, &["a:1"]), &[]), "one is busy"),
+        (with(held(10, &[]), &[draining("web", "b:1", 11)]), "one drains"),
+    ];
+    let mut world = World::new(1);
+    let mut wait = world.wait(quiet());
+    for (ms, (level, why)) in (1..).zip(waits) {
+        let progress = world.say(0, level, ms);
+        assert_eq!(wait.handle(progress, &world.roster, at(ms)), None, "{why}");
+    }
+    let report = wait.report(&world.roster, at(4));
+    assert_eq!(report.draining[0].upstream, "web/b:1");
+    let progress = world.say(0, with(held(10, &["a:1"]), &[]), 5);
+    assert_eq!(wait.handle(progress, &world.roster, at(5)), None);
+    let report = wait.report(&world.roster, at(5));
+    assert_eq!(
+        (&*report.draining[0].upstream, report.draining[0].in_flight),
+        ("web/a:1", 2)
+    );
+    let elsewhere = [draining("api", "a:1", 3)];
+    for revision in [10, 12] {
+        world.say(0, with(held(revision, &[]), &elsewhere), 6);
+        let mut wait = world.wait(quiet());
+        assert!(wait.handle(Progress::Tick, &world.roster, at(6)).unwrap().reached);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{delete, route_with, service, upstream};
+use super::{delete, put, route_with, service, upstream};
 use crate::change::{Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision};
 use crate::model::{HostPattern, Match, PathPattern, Service, host, path};
 use crate::state::State;
@@ -73,11 +73,13 @@ fn random_ops(random: &mut Random, table: &Table, revision: Revision) -> Vec<Op>
     for _ in 0..=random.below(4) {
         let name = format!("s{}", random.below(12));
         let id = format!("{name}/127.0.0.1:{}", 1 + random.below(4));
-        let op = match random.below(8) {
+        let op = match random.below(10) {
             0 => delete(Kind::Service, &name),
             1 | 2 => service(&name, &random_service(random)),
             3 => delete(Kind::Upstream, &id),
             4 => upstream(&id, r#"{"address":"127.0.0.1:9"}"#),
+            5 => put(Kind::Hold, &name, "{}"),
+            6 => delete(Kind::Hold, &name),
             _ => upstream(&id, "{}"),
         };
         ops.insert(op.object(), op);
@@ -213,6 +215,7 @@ fn step_by_step_is_the_whole_and_routes_like_a_sorted_list() {
                 let (whole, refused) = Table::of(&state);
                 assert_eq!(entries(&table), entries(&whole), "{what}");
                 assert_eq!(table.upstreams, whole.upstreams, "{what}");
+                assert_eq!(table.holds, whole.holds, "{what}");
                 assert_eq!(table.refused().cloned().collect::<Vec<_>>(), refused, "{what}");
                 random_requests_agree(&mut random, &table, &what);
                 random_requests_agree(&mut random, &whole, &what);
@@ -225,7 +228,10 @@ fn step_by_step_is_the_whole_and_routes_like_a_sorted_list() {
             .collect();
         let empty = table.apply(&all, Revision(REVISIONS + 1)).table;
         assert!(
-            empty.hosts.is_empty() && empty.claims.is_empty() && empty.entries().next().is_none(),
+            empty.hosts.is_empty()
+                && empty.holds.is_empty()
+                && empty.claims.is_empty()
+                && empty.entries().next().is_none(),
             "seed {seed}"
         );
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::is_member;
 use crate::proxy::Served;
+use crate::volume::Volume;
 use crate::world::World;
 use dataplane::upstream::endpoint::{Endpoint, Identity};
 use shared::change::{Epoch, Revision};
@@ -11,25 +12,35 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 impl World {
-    /// A request goes out.
-    pub fn check_reached(&mut self, i: usize, identity: &Identity) {
+    /// The volume that a proxy follows, and whether its control plane counts on it.
+    pub(super) fn followed(&self, i: usize) -> Option<(&Volume, bool)> {
         let node = &self.proxies[i];
-        let Some(served) = node.run.as_ref().and_then(|run| run.served) else {
-            return;
-        };
-        let Some(volume) = self.volume_of(served.epoch) else {
-            return;
-        };
+        let served = node.run.as_ref()?.served?;
+        let volume = self.volume_of(served.epoch)?;
         // Whom a store forgot by going back it cannot wait for.
         let known = volume.history == 0 || is_member(&volume.members(volume.head()), node.instance);
         // Nor could it for one that takes its first table of this history: nothing of what that leaves out is forbidden yet.
         let begins = node.run.as_ref().is_some_and(|run| run.comes_over);
-        let leased = known && !begins && node.is_leased(self.now);
+        Some((volume, known && !begins && node.is_leased(self.now)))
+    }
+
+    /// A request goes out.
+    pub fn check_reached(&mut self, i: usize, identity: &Identity) {
+        let Some((volume, leased)) = self.followed(i) else {
+            return;
+        };
         let mut dead = volume.ledger.dead.iter();
         let hit = dead.any(|dead| {
             let bound = leased || dead.reached.contains(&i);
             bound && dead.retired.holds(identity, volume)
         });
+        let quiet = self.is_quiet(volume, i, leased, identity);
+        if quiet {
+            let service = &identity.service;
+            self.violate(format!(
+                "a request of proxy {i} reaches {service} while it is held and was said to be quiet"
+            ));
+        }
         if hit {
             self.violate(format!(
                 "a request of proxy {i} reaches {identity:?} after it was said to be free"
@@ -244,6 +255,7 @@ impl World {
     /// Once faults are over: everyone holds what the log holds, and knows it.
     pub fn check_converged(&mut self) {
         self.check_planes();
+        self.check_holds();
         let head = self.volume().now().clone();
         let table = shared::table::Table::of(&head).0;
         for i in 0..self.proxies.len() {

@@ -69,6 +69,10 @@ impl World {
                 run.snapshots.remove(0);
             }
         }
+        let now = self.plane_time(n);
+        if let Some(run) = self.planes[n].run.as_mut() {
+            run.holds.look(&head.state, now);
+        }
         self.hub(n, |hub, now| hub.committed(&commit, &head.state, now));
     }
 
@@ -89,6 +93,7 @@ impl World {
             Purpose::Join(id) => world.publish(id, publisher::Input::Joined(join::joined(&result))),
             Purpose::Look(id) => world.publish(id, publisher::Input::Looked(result.is_ok())),
             Purpose::Leave(id) => world.publish(id, publisher::Input::Left),
+            Purpose::Expire => {}
         });
     }
 }

@@ -54,7 +54,16 @@ impl World {
             }
             let input = match run.inbox.pop_front() {
                 None => return,
-                Some(Inbox::Draining) => Input::Draining(run.views.draining()),
+                Some(Inbox::Draining) => {
+                    run.outputs
+                        .extend(run.subscriber.handle(Input::Held(run.views.held()), now));
+                    Input::Draining(run.views.draining())
+                }
+                Some(Inbox::Passed) => {
+                    run.outputs
+                        .extend(run.subscriber.handle(Input::Held(run.views.held()), now));
+                    Input::Retired(run.views.draining())
+                }
                 Some(Inbox::Input(input)) => input,
             };
             if let Input::Lines(lines) = &input {
@@ -112,19 +121,32 @@ impl World {
                     Some(touched) => run.views.swap_touched(*table, &touched),
                     None => run.views.swap(*table),
                 };
+                run.swaps += 1;
                 self.swapped(i, &instant_before);
                 return Some(Input::Swapped);
             }
             Output::Retire => {
                 let instant = self.origin + Duration::from_nanos(self.now);
                 let run = self.proxies[i].run.as_mut()?;
-                run.views.retire_at(std::mem::take(&mut run.left), instant);
+                let left = std::mem::take(&mut run.left);
+                run.passing = left.has_admissions();
+                run.views.retire_at(left, instant);
                 run.comes_over = false;
                 let draining = run.views.draining();
                 if !draining.is_empty() {
                     self.count.add("retired with requests in flight");
                 }
                 self.count_left_behind(i);
+                self.end_holds_of_proxy(i);
+                if self.proxies[i].run.as_ref()?.passing {
+                    let gap = self.dice.gap();
+                    self.after(Actor::Proxy(i), gap, move |world| world.pass(i));
+                    return None;
+                }
+                let now = self.proxies[i].time(self.now);
+                let run = self.proxies[i].run.as_mut()?;
+                let held = Input::Held(run.views.held());
+                run.outputs.extend(run.subscriber.handle(held, now));
                 return Some(Input::Retired(draining));
             }
             Output::Phase(phase) => self.enter_phase(i, phase),
@@ -134,6 +156,22 @@ impl World {
             Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
         }
         None
+    }
+
+    /// The workers have passed if nothing is left to be sent that looked at a table before this one.
+    pub fn pass(&mut self, i: usize) {
+        let Some(run) = &mut self.proxies[i].run else { return };
+        if !run.passing {
+            return;
+        }
+        let swaps = run.swaps;
+        if run.requests.values().any(|request| request.is_leaving(swaps)) {
+            self.count.add("acknowledgements that waited for what leaves");
+            return;
+        }
+        run.passing = false;
+        run.inbox.push_back(Inbox::Passed);
+        self.turn(i);
     }
 
     pub(super) fn send(&mut self, i: usize, up: &Up) {

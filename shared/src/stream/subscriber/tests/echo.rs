@@ -109,3 +109,45 @@ fn where_the_lease_ends_it_sends_nothing_the_clock_decides() {
     assert_eq!(world.proxy.sends_until(), Some(Time::ZERO));
     assert_eq!(World::live().proxy.sends_until(), None);
 }
+
+/// A change arrives with an echo, and is not in use yet: there is no lease before it is.
+fn is_behind(world: &mut World, echo: u64) {
+    let change = world.change("late");
+    let beat = Beat {
+        head: world.log.state.configured,
+        digest: world.log.state.digest,
+        echo: Some(at(echo)),
+    };
+    let outputs = world
+        .proxy
+        .handle(Input::Lines(vec![change, Down::Beat(beat)]), at(world.now));
+    let (later, now): (Vec<Output>, Vec<Output>) = outputs
+        .into_iter()
+        .partition(|output| matches!(output, Output::Write(_)));
+    world.carry_out(now);
+    assert_eq!(world.phase, Phase::Serving { stale: true }, "others were promised more");
+    world.carry_out(later);
+    assert_eq!(world.phase, Phase::Serving { stale: false });
+}
+
+#[test]
+fn a_lease_that_was_over_begins_anew_with_all_that_is_live_then() {
+    let mut world = World::live();
+    world.echo(3_000);
+    // The machine stands still, and the connection outlives that.
+    world.now += 15_000;
+    world.beat(None);
+    let now = world.now;
+    is_behind(&mut world, now);
+}
+
+#[test]
+fn an_end_that_nobody_saw_was_one() {
+    let mut world = World::live();
+    world.echo(3_000);
+    assert!(!world.hear_beats(4, false));
+    let last_said = world.now;
+    // What was said last arrives late, and its echo is the first that is heard.
+    world.now += 9_000;
+    is_behind(&mut world, last_said);
+}

@@ -163,3 +163,33 @@ fn a_snapshot_of_the_same_history_leaves_the_numbers_alone() {
     world.snapshot();
     assert_eq!((world.level().applied, world.registrations()), (Revision(1), vec![1]));
 }
+
+/// It stands in the middle of a change when the store goes back and another change follows there.
+#[test]
+fn what_waits_is_of_the_connection_that_brought_it() {
+    let mut world = World::live();
+    let under_way = world.change("a");
+    let common = world.log.state.clone();
+    let lost = world.change("b");
+    let outputs = world.proxy.handle(Input::Lines(vec![under_way]), at(world.now));
+    assert!(matches!(outputs[..], [Output::Write(_)]));
+    world.proxy.handle(Input::Stored(Ok(())), at(world.now));
+    let outputs = world.proxy.handle(Input::Swapped, at(world.now));
+    assert!(matches!(outputs[..], [Output::Retire]));
+    world.lines(vec![lost]);
+    world.give(Input::Disconnected(Disconnected::Lost(String::new())));
+
+    world.log.state = common;
+    world.seen.clear();
+    let instead = world.change("c");
+    let hello = world.welcome();
+    assert_eq!(
+        hello.since,
+        Revision(2),
+        "what is in use, though it is not acknowledged"
+    );
+    world.lines(vec![instead]);
+    world.give(Input::Retired(Vec::new()));
+    assert_eq!(world.level().applied, Revision(3));
+    assert_eq!(world.proxy.state().digest, world.log.state.digest);
+}

@@ -188,7 +188,9 @@ impl Past<'_> {
                 Some(_) => Vec::new(),
                 None => self.retired_earlier(service, id),
             },
-            Subject::Service(_) | Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => Vec::new(),
+            Subject::Service(_) | Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => {
+                Vec::new()
+            }
         }
     }
 
@@ -252,7 +254,9 @@ impl Past<'_> {
                 let drains = services.map(|(service, _)| self.drain_of(service));
                 drains.max().unwrap_or_else(|| Timeouts::default().drain)
             }
-            Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => Timeouts::default().drain,
+            Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => {
+                Timeouts::default().drain
+            }
         }
     }
 

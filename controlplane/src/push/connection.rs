@@ -49,7 +49,9 @@ pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Res
                 return refused(&refusal);
             }
             Output::Close(_) => return refuse(Problem::new(problem::MALFORMED, "the first line is no hello")),
-            Output::Unavailable | Output::Send(_) | Output::Answered(_) | Output::Leave { .. } => return unavailable(),
+            Output::Unavailable | Output::Send(_) | Output::Answered(_) | Output::Heard(_) | Output::Leave { .. } => {
+                return unavailable();
+            }
         };
     }
 }

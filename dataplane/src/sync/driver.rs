@@ -230,7 +230,13 @@ impl Driver {
                     tracing::error!("{text}");
                 }
             }
-            Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Retire | Output::Finished => {}
+            Output::Save(_)
+            | Output::Unlink
+            | Output::Write(_)
+            | Output::Retire
+            | Output::Limits(_)
+            | Output::Epochs(_)
+            | Output::Finished => {}
         }
         None
     }

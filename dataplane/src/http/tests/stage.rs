@@ -16,6 +16,7 @@ use crate::authorizer::Desk;
 use crate::config::{Config, OnLeaseEnd};
 use crate::fixture::Registry;
 use crate::http::session::Patience;
+use crate::limiter;
 use crate::phase::{self, Phase, PhaseSender};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::pool::Pool;
@@ -104,6 +105,7 @@ impl Stage {
             views: views.reader(),
             upstreams: upstreams.clone(),
             authorizers: Desk::new(views.reader(), upstreams.clone(), Arc::default()),
+            limits: limiter::Desk::new(&views),
             config: Arc::new(config(&setting)),
             phase: receiver,
         });
@@ -226,6 +228,7 @@ fn config(setting: &Setting) -> Config {
         trusted: setting.trusted.iter().map(|net| net.parse().unwrap()).collect(),
         half_close: setting.half_close,
         workers: 1,
+        limit_accounts: 1 << 10,
         token: None,
     }
 }

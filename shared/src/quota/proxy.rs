@@ -139,13 +139,7 @@ impl Proxy {
         match input {
             Input::Tick => self.tick(now),
             Input::Rules(rules) => self.replace_rules(rules, now),
-            Input::Anew(rules) => {
-                self.void_all(now);
-                self.views.fill(View::unmet(&self.settings, now));
-                self.welcomed = false;
-                self.rules = Rules::default();
-                self.replace_rules(rules, now);
-            }
+            Input::Anew(rules) => self.begin_anew(rules, now),
             Input::Message(down) => self.message(down, now),
             Input::Welcome(epochs) => {
                 self.welcomed = true;
@@ -200,6 +194,19 @@ impl Proxy {
             if let (Some(holding), Some(rule)) = (self.holdings.get_mut(&key), rule) {
                 holding.follow(rule);
             }
+        }
+    }
+
+    /// What was spent here stays known; of everything else that the owners of the store before said nothing holds.
+    fn begin_anew(&mut self, rules: Rules, now: Time) {
+        self.void_all(now);
+        self.views.fill(View::unmet(&self.settings, now));
+        self.welcomed = false;
+        self.rules = rules;
+        for holding in self.holdings.values_mut() {
+            let rule = self.rules.of(&holding.account.limit).copied();
+            holding.follow(rule.unwrap_or(holding.rule));
+            holding.wanted_at = None;
         }
     }
 

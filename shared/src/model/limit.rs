@@ -18,6 +18,7 @@ use super::size::format_size;
 use crate::change::Body;
 use read::read;
 
+pub use crate::quota::{Algorithm, OnUnreachable};
 pub use cost::Cost;
 pub use id::LimitId;
 
@@ -48,28 +49,6 @@ pub struct Limit {
     pub delay_max: Duration,
     /// So many at a time, 1..=1,000,000; None: as many as come.
     pub concurrent: Option<u32>,
-}
-
-/// What counts as one period.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Algorithm {
-    /// Any interval of one period.
-    #[default]
-    Sliding,
-    /// Periods that follow one another.
-    Fixed,
-}
-
-/// What a proxy does that has nothing left to spend and can ask nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnUnreachable {
-    /// It goes on with what was set aside for it.
-    #[default]
-    Share,
-    /// It refuses.
-    Closed,
-    /// It lets pass, whatever the threshold.
-    Open,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

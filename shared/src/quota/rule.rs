@@ -9,20 +9,22 @@ use uuid::Uuid;
 use super::{DELTA, Label, WHOLE, stretch};
 use crate::change::Revision;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     /// No real interval of one period admits more than the threshold.
+    #[default]
     Sliding,
     /// No window admits more than the threshold; an interval can straddle two windows.
     Fixed,
 }
 
 /// What a proxy does that has lost its owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnUnreachable {
     /// It spends the standby that the owner gave it while it could.
+    #[default]
     Share,
     Closed,
     /// It admits without counting.

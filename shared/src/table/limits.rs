@@ -17,6 +17,7 @@ mod bucket;
 mod by_pattern;
 mod index;
 mod overriding;
+mod rules;
 mod runs;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Which limits a request counts for: the rules as tables, and random limits against the plainest reading of them.
 
+mod counted;
 mod random;
 mod rules;
 

@@ -175,9 +175,12 @@ impl Publisher {
         }
     }
 
-    /// Whether it is worth telling it about limits.
-    pub fn counts(&self) -> bool {
-        matches!(&self.stage, Stage::Live(live) if live.counts && !live.parting)
+    /// The instance that is to be told about limits, if it keeps them.
+    pub fn counts(&self) -> Option<Uuid> {
+        match &self.stage {
+            Stage::Live(live) => (live.counts && !live.parting).then_some(live.instance),
+            _ => None,
+        }
     }
 
     /// Whether it is worth asking.

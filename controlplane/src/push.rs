@@ -5,6 +5,7 @@
 
 mod ask;
 mod connection;
+mod counting;
 mod documents;
 mod fleet;
 mod forget;

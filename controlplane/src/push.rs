@@ -55,4 +55,4 @@ pub fn router(fleet: Arc<Fleet>, stop: CancellationToken) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -141,7 +141,7 @@ fn op(state: &State, name: &Arc<str>, verb: Verb, body: Option<Body>) -> Op {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::{Commit, Epoch, OpId, Revision};
+    use crate::change::{Commit, Epoch, OpId};
 
     fn apply(state: &mut State, op: Op) {
         let commit = Commit {
@@ -159,7 +159,7 @@ mod tests {
         let mut state = State::empty(Epoch(Uuid::nil()));
         let name: Arc<str> = "p".into();
         let [first, second] = [1, 2].map(Uuid::from_u128);
-        let mut enter = |state: &mut State, instance, lease_ms, replaces| {
+        let enter = |state: &mut State, instance, lease_ms, replaces| {
             let member = Member { instance, lease_ms };
             let Join::Append(op) = join(state, &name, member, replaces) else {
                 panic!()

@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub mod api;
 pub mod changelog;
 pub mod holds;
+pub mod limits;
 pub mod planes;
 pub mod push;
 pub mod registry;
@@ -25,6 +26,7 @@ use api::{Access, Api, TokenError, Tokens};
 use changelog::Changelog;
 use planes::Sharing;
 use push::Fleet;
+use shared::quota::Settings;
 use shared::stream::planes::PlaneId;
 use store::{Log, OpenError, ReadError};
 
@@ -144,6 +146,16 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
             rows,
         };
         tasks.spawn(planes::keep(sharing, changelog.clone(), fleet.clone(), stop.clone()));
+    }
+    if let Some(cells) = log.cells() {
+        let setup = limits::Setup {
+            changelog: changelog.clone(),
+            fleet: fleet.clone(),
+            cells,
+            clock: Arc::new(limits::MachineClock),
+            settings: Settings::default(),
+        };
+        tasks.spawn(limits::keep(setup, stop.clone()));
     }
     let api = Api::new(changelog, fleet.clone(), url, config.peer_token, stop.clone());
     let streams = push::router(fleet.clone(), stop.clone()).merge(planes::router(fleet, stop.clone()));

@@ -162,6 +162,11 @@ impl Owner {
             .filter_map(|(shard, held)| Some((*shard, held.epoch()?)))
     }
 
+    /// The life of a proxy that was heard last; none, or [`UNMET`]: none was.
+    pub fn met(&self, instance: Uuid) -> Option<u64> {
+        self.peers.get(&instance).map(|peer| peer.id.boot)
+    }
+
     pub fn handle(&mut self, input: Input, reading: Reading) -> Vec<Output> {
         if self.resigned {
             return Vec::new();

@@ -175,9 +175,12 @@ impl Publisher {
         }
     }
 
-    /// Whether it is worth telling it about limits.
-    pub fn counts(&self) -> bool {
-        matches!(&self.stage, Stage::Live(live) if live.counts && !live.parting)
+    /// The instance that is to be told about limits, if it keeps them.
+    pub fn counts(&self) -> Option<Uuid> {
+        match &self.stage {
+            Stage::Live(live) => (live.counts && !live.parting).then_some(live.instance),
+            _ => None,
+        }
     }
 
     /// Whether it is worth asking.
@@ -400,8 +403,11 @@ impl Live {
                     self.cursor = chunk.cursor;
                     Some(self.with_tells(chunk.bytes))
                 }
-                None if !self.tells.is_empty() => Some(std::mem::take(&mut self.tells).into()),
-                None => self.beat(hub, now),
+                None => {
+                    // A beat is not put off: there may always be something to tell.
+                    let beat = self.beat(hub, now).unwrap_or_default();
+                    Some(self.with_tells(beat)).filter(|bytes| !bytes.is_empty())
+                }
             },
         };
         self.writing = bytes.as_ref().map(|_| now);

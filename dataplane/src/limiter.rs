@@ -13,7 +13,7 @@
 mod desk;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trip;
 mod waiting;
 
@@ -33,7 +33,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 pub use self::desk::Desk;
-pub use self::tally::{Tallies, Tally};
+pub use self::tally::{Decided, Tallies, Tally};
 pub use self::waiting::Waiting;
 
 use self::trip::RoundTrip;

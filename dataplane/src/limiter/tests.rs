@@ -1,13 +1,13 @@
 //! The step against an owner in the same process, by the clocks of this machine.
 
-mod owner;
+pub(crate) mod owner;
 
 use std::time::Duration;
 
 use shared::quota::Said;
 
 use self::owner::{Stage, story};
-use super::tally::Decided;
+use super::Decided;
 use crate::pipeline::{Counted, Verdict};
 
 fn is_refused(outcome: &Result<Counted, Verdict>) -> bool {

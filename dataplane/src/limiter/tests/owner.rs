@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use shared::change::{Epoch, Kind, Revision};
 use shared::quota::owner::{Input, Output, Roster};
-use shared::quota::{CellKey, CellValue, Label, Outcome, Owner, ProxyId, Reading, Settings};
+use shared::quota::{CellKey, CellValue, Label, Outcome, Owner, ProxyId, Reading, Rules, Settings};
 use shared::time::Time;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
@@ -42,7 +42,8 @@ pub struct Stage {
     stands: Rc<Cell<bool>>,
 }
 
-struct Machine {
+/// An owner, its store and its roster.
+pub(crate) struct Machine {
     owner: Owner,
     cells: BTreeMap<CellKey, CellValue>,
     members: BTreeSet<Uuid>,
@@ -57,7 +58,24 @@ fn reading() -> Reading {
 }
 
 impl Machine {
-    fn new(members: BTreeSet<Uuid>) -> Machine {
+    /// Makes it the owner of all shards for a proxy that has joined just now.
+    pub fn begin(&mut self, limiter: &Limiter, rules: Rules) {
+        self.handle(Input::Rules(rules), limiter);
+        self.handle(Input::Members(self.members.clone()), limiter);
+        self.handle(Input::Shards(u64::MAX), limiter);
+        limiter.welcome(Vec::new());
+    }
+
+    /// What the proxy said meanwhile, and what became due at either.
+    pub fn go_on(&mut self, limiter: &Limiter) {
+        for up in limiter.said().now_or_never().unwrap_or_default() {
+            self.handle(Input::Message(up), limiter);
+        }
+        self.handle(Input::Tick, limiter);
+        limiter.tick();
+    }
+
+    pub fn new(members: BTreeSet<Uuid>) -> Machine {
         Machine {
             owner: Owner::new(
                 Uuid::new_v4(),
@@ -134,11 +152,13 @@ impl Stage {
                 registry.put(Kind::Limit, &name(n), limit);
             }
         }
-        let members = self.owner.borrow().members.clone();
         self.deploy();
-        self.tell(Input::Members(members));
-        self.tell(Input::Shards(u64::MAX));
-        self.views.limiter().welcome(Vec::new());
+        let rules = self
+            .registry
+            .borrow()
+            .table()
+            .rules(Revision(1_000 + self.revision.get()));
+        self.owner.borrow_mut().begin(self.views.limiter(), rules);
     }
 
     /// The proxy and its owner go on by themselves.
@@ -147,14 +167,10 @@ impl Stage {
         let limiter = self.views.limiter().clone();
         spawn_local(async move {
             loop {
-                if !stands.get() {
-                    let said = limiter.said().now_or_never().unwrap_or_default();
-                    for up in said {
-                        owner.borrow_mut().handle(Input::Message(up), &limiter);
-                    }
-                    owner.borrow_mut().handle(Input::Tick, &limiter);
+                match stands.get() {
+                    false => owner.borrow_mut().go_on(&limiter),
+                    true => drop(limiter.tick()),
                 }
-                limiter.tick();
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });

@@ -346,11 +346,7 @@ impl Proxy {
         if is_new {
             view.standby.number = 0;
             view.standby.epoch = epoch;
-            let keys = self
-                .holdings
-                .iter()
-                .filter(|(_, holding)| holding.account.shard() == shard);
-            for key in keys.map(|(key, _)| *key).collect::<Vec<_>>() {
+            for key in self.of_shard(shard).map(|(key, _)| *key).collect::<Vec<_>>() {
                 self.void(key, now);
                 if let Some(holding) = self.holdings.get_mut(&key) {
                     holding.wanted_at = None;
@@ -405,15 +401,17 @@ impl Proxy {
     }
 
     fn flush(&mut self, now: Time) {
-        for (owner, link) in self.links.iter_mut().filter(|(_, link)| !link.outbox.is_empty()) {
-            self.outputs.push(Output::Send(Up {
-                from: self.id,
-                to: *owner,
-                number: link.next_number(now),
-                heard: link.heard,
-                revision: self.rules.revision,
-                items: std::mem::take(&mut link.outbox),
-            }));
+        for (owner, link) in &mut self.links {
+            while let Some(items) = link.take_batch() {
+                self.outputs.push(Output::Send(Up {
+                    from: self.id,
+                    to: *owner,
+                    number: link.next_number(now),
+                    heard: link.heard,
+                    revision: self.rules.revision,
+                    items,
+                }));
+            }
         }
     }
 }

@@ -14,11 +14,7 @@ impl Proxy {
         if view.epoch != epoch || view.owner != Some(owner) {
             return;
         }
-        let of_shard = self
-            .holdings
-            .iter()
-            .filter(|(_, holding)| holding.account.shard() == shard);
-        let keys: Vec<KeyHash> = of_shard.map(|(key, _)| *key).collect();
+        let keys: Vec<KeyHash> = self.of_shard(shard).map(|(key, _)| *key).collect();
         let mut uses = Vec::new();
         for key in keys {
             self.close(key, now);

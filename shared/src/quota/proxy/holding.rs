@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Output, Proxy};
 use crate::quota::Rule;
-use crate::quota::message::{AccountId, GrantId, KeyHash, Said};
+use crate::quota::message::{AccountId, GrantId, KeyHash, Said, Shard};
 use crate::quota::slots::Evicted;
 use crate::quota::window::Window;
 use crate::time::Time;
@@ -258,6 +258,14 @@ impl Proxy {
         if let Some(evicted) = evicted {
             self.closed(evicted.key, evicted.rest, now);
         }
+    }
+
+    /// They lie together.
+    pub(super) fn of_shard(&self, shard: Shard) -> impl Iterator<Item = (&KeyHash, &Holding)> {
+        let first = u64::from(shard) << 58;
+        let ends = [(first, 0), (first | u64::MAX >> 6, u64::MAX)];
+        let [first, last] = ends.map(|(high, low)| KeyHash::from_halves(high, low));
+        self.holdings.range(first..=last)
     }
 
     /// What became due for an account.

@@ -8,6 +8,8 @@ use crate::time::Time;
 
 /// Own messages whose send is remembered: a grant that names an older one is refused.
 const SENDS_MAX: usize = 1_024;
+/// Accounts that one message is about: a few hundred bytes each.
+const BATCH_MAX: usize = 4_096;
 /// Grants that are told apart; what is overtaken by so many is refused.
 const SEEN_MAX: u64 = 1_024;
 
@@ -53,6 +55,25 @@ impl Link {
         self.number
     }
 
+    /// The next of what is to be said, as much as one message takes. None: nothing is.
+    pub fn take_batch(&mut self) -> Option<Vec<Said>> {
+        let mut weight = 0;
+        let fits = |said: &&Said| {
+            weight += match said {
+                Said::Census { uses, .. } => 1 + uses.len(),
+                _ => 1,
+            };
+            weight <= BATCH_MAX
+        };
+        let fitting = self.outbox.iter().take_while(fits).count();
+        match self.outbox.len() {
+            0 => None,
+            all if fitting == all => Some(std::mem::take(&mut self.outbox)),
+            // What is too much alone goes alone.
+            _ => Some(self.outbox.drain(..fitting.max(1)).collect()),
+        }
+    }
+
     pub fn sent_at(&self, number: u64) -> Option<Time> {
         let index = self.sends.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         Some(self.sends[index].1)
@@ -87,6 +108,40 @@ fn place(id: GrantId) -> (usize, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::message::{AccountId, KeyHash, Use};
+
+    #[test]
+    fn what_is_said_goes_in_messages_that_are_not_too_long() {
+        let mut link = Link::new(Time::ZERO);
+        let census = |uses: usize| Said::Census {
+            shard: 0,
+            epoch: 1,
+            knows: None,
+            latest: None,
+            uses: vec![USE; uses],
+            weight: 0,
+        };
+        link.outbox = vec![
+            census(9_000),
+            census(3_000),
+            census(1_000),
+            census(1_000),
+            census(1_000),
+        ];
+        link.outbox.extend(vec![census(0); 5_000]);
+        let sizes: Vec<usize> = std::iter::from_fn(|| Some(link.take_batch()?.len())).collect();
+        assert_eq!(sizes, [1, 2, 2_096, 2_906]);
+    }
+
+    const USE: Use = Use {
+        account: AccountId {
+            limit: uuid::Uuid::nil(),
+            key: KeyHash::LEAST,
+        },
+        tokens: 1,
+        age: std::time::Duration::ZERO,
+        bucket: Use::STANDBY,
+    };
 
     #[test]
     fn each_grant_is_seen_once_and_one_overtaken_by_too_many_never() {

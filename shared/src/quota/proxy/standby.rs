@@ -81,9 +81,9 @@ impl Proxy {
     }
 
     fn close_standbys(&mut self, shard: Shard, now: Time) {
-        let open = self.holdings.iter().filter(|(_, holding)| {
+        let open = self.of_shard(shard).filter(|(_, holding)| {
             let source = holding.open.as_ref().map(|open| open.allowance.source);
-            holding.account.shard() == shard && matches!(source, Some(Source::Standby { .. }))
+            matches!(source, Some(Source::Standby { .. }))
         });
         for key in open.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.close(key, now);

@@ -148,6 +148,7 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     if let Some(sharing) = sharing.clone() {
         tasks.spawn(planes::keep(sharing, changelog.clone(), fleet.clone(), stop.clone()));
     }
+    let mut asking = None;
     let mut among_planes = planes::router(fleet.clone(), stop.clone());
     if let Some(cells) = log.cells() {
         let setup = limits::Setup {
@@ -159,10 +160,11 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
             sharing,
         };
         let limits = Limits::new(setup);
+        asking = Some(limits.asking());
         among_planes = among_planes.merge(limits.router(stop.clone()));
         tasks.spawn(limits.keep(stop.clone()));
     }
-    let api = Api::new(changelog, fleet.clone(), url, config.peer_token, stop.clone());
+    let api = Api::new(changelog, fleet.clone(), asking, url, config.peer_token, stop.clone());
     let streams = push::router(fleet, stop.clone()).merge(among_planes);
     let router = api::router(api.clone(), streams, Arc::new(access));
     api.set_ready();

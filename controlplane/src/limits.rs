@@ -4,6 +4,7 @@
 //! One task drives it. Everything that comes from outside waits in bounded queues and may be lost there, as it may on its
 //! way; but for the log, which is read in order, and the answers of the store, of which each call has one.
 
+pub mod asking;
 mod calls;
 mod clock;
 mod departures;
@@ -26,6 +27,7 @@ use crate::changelog::Changelog;
 use crate::planes::Sharing;
 use crate::push::Fleet;
 use crate::store::Cells;
+use asking::{Asking, Question};
 use driver::Driver;
 use peers::Incoming;
 use relay::Relay;
@@ -51,12 +53,14 @@ pub struct Limits {
     setup: Setup,
     inbox: Inbox,
     incoming: mpsc::Sender<Incoming>,
+    asking: Asking,
 }
 
 /// What comes to an owner from outside.
 struct Inbox {
     heard: mpsc::Receiver<Box<Up>>,
     incoming: mpsc::Receiver<Incoming>,
+    questions: mpsc::Receiver<Question>,
 }
 
 impl Limits {
@@ -64,16 +68,35 @@ impl Limits {
         let (said, heard) = mpsc::channel(HEARD_MAX);
         setup.fleet.hear_limits(said);
         let (incoming, told) = mpsc::channel(peers::INCOMING_MAX);
+        let (questions, asked) = mpsc::channel(asking::QUESTIONS_MAX);
+        let asking = Asking {
+            questions,
+            cells: setup.cells.clone(),
+            clock: setup.clock.clone(),
+            settings: setup.settings,
+            token: setup.sharing.as_ref().and_then(|sharing| sharing.token.clone()),
+        };
+        let inbox = Inbox {
+            heard,
+            incoming: told,
+            questions: asked,
+        };
         Limits {
             setup,
-            inbox: Inbox { heard, incoming: told },
+            inbox,
             incoming,
+            asking,
         }
     }
 
-    /// `POST /v1/peers/limits`. Streams end with `stop`.
+    /// For whoever asks about single accounts.
+    pub fn asking(&self) -> Asking {
+        self.asking.clone()
+    }
+
+    /// What other control planes ask of this one. Streams end with `stop`.
     pub fn router(&self, stop: CancellationToken) -> Router {
-        peers::router(self.incoming.clone(), stop)
+        peers::router(self.incoming.clone(), self.asking.clone(), stop)
     }
 
     /// Until `stop`; then what is held is handed over.

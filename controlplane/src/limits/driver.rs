@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::asking::{Answer, Question};
 use super::calls::{Answered, Call, Calls};
 use super::clock::Clock;
 use super::departures::Departures;
@@ -79,6 +80,7 @@ enum Event {
     Tick,
     Heard(Box<Up>),
     Peer(Incoming),
+    Asked(Question),
     Cell(Answered),
     Roster(BTreeSet<Shard>),
     Swept(Swept),
@@ -135,6 +137,7 @@ impl Driver {
                 _ = ticks.tick(), if is_active => Event::Tick,
                 Some(up) = self.inbox.heard.recv() => Event::Heard(up),
                 Some(incoming) = self.inbox.incoming.recv() => Event::Peer(incoming),
+                Some(question) = self.inbox.questions.recv() => Event::Asked(question),
                 answered = self.calls.next() => Event::Cell(answered),
                 shards = self.rosters.read() => Event::Roster(shards),
                 swept = self.sweep.finished() => Event::Swept(swept),
@@ -173,6 +176,7 @@ impl Driver {
                     self.incoming(incoming);
                 }
             }
+            Event::Asked(question) => self.asked(question),
             Event::Cell(answered) => self.answered(answered),
             Event::Roster(shards) => self.roster_read(shards),
             Event::Swept(swept) => swept.tell(&self.fleet),
@@ -199,6 +203,28 @@ impl Driver {
             Some(relay) if !is_here => relay.up(up),
             _ => self.input(Input::Message(*up)),
         }
+    }
+
+    fn asked(&mut self, question: Question) {
+        // Whoever asked may not wait any more.
+        match question {
+            Question::Usage(account, answer) => {
+                let usage = self.owner.as_ref().and_then(|owner| owner.usage(&account));
+                let _ = answer.send(usage.map_or_else(|| self.elsewhere(), Answer::Here));
+            }
+            Question::Reset(account, answer) => {
+                let is_here = self.owner.as_mut().is_some_and(|owner| owner.reset(&account));
+                let _ = answer.send(match is_here {
+                    true => Answer::Here(()),
+                    false => self.elsewhere(),
+                });
+                self.input(Input::Tick);
+            }
+        }
+    }
+
+    fn elsewhere<T>(&self) -> Answer<T> {
+        Answer::Elsewhere(self.relay.as_ref().map(Relay::urls).unwrap_or_default())
     }
 
     fn tick(&mut self) {

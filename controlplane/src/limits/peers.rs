@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use net::problem::{self, Problem};
 use serde::{Deserialize, Serialize};
-use shared::quota::{Down, Handover, Label, Up};
+use shared::quota::{AccountId, Down, Handover, KeyHash, Label, Up};
 use shared::stream::planes::PlaneId;
 use shared::time::Time;
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::asking::{self, Asking};
+use crate::api::answer::Failure;
 use crate::push::Reader;
 
 /// Where it is opened.
@@ -77,14 +80,43 @@ pub enum Incoming {
 
 struct Open {
     incoming: mpsc::Sender<Incoming>,
+    asking: Asking,
     stop: CancellationToken,
 }
 
-/// `POST /v1/peers/limits`. Streams end with `stop`.
-pub fn router(incoming: mpsc::Sender<Incoming>, stop: CancellationToken) -> Router {
+/// `POST /v1/peers/limits`, and `GET` and `POST /v1/peers/limits/{limit}/{key}`: how much is spent of an account that is
+/// owned here, and to let it begin anew. Streams end with `stop`.
+pub fn router(incoming: mpsc::Sender<Incoming>, asking: Asking, stop: CancellationToken) -> Router {
+    let state = Arc::new(Open { incoming, asking, stop });
     Router::new()
         .route(PATH, post(open))
-        .with_state(Arc::new(Open { incoming, stop }))
+        .route(&format!("{PATH}/{{limit}}/{{key}}"), get(usage).post(reset))
+        .with_state(state)
+}
+
+/// Of what is asked about one account.
+pub fn account_path(account: AccountId) -> String {
+    let (high, low) = account.key.halves();
+    format!("{PATH}/{}/{}", account.limit, Uuid::from_u64_pair(high, low))
+}
+
+async fn usage(State(state): State<Arc<Open>>, Path((limit, key)): Path<(Uuid, KeyHash)>) -> Response {
+    match state.asking.usage_here(AccountId { limit, key }).await {
+        Ok(asking::Answer::Here(usage)) => Json(usage).into_response(),
+        _ => not_here(),
+    }
+}
+
+async fn reset(State(state): State<Arc<Open>>, Path((limit, key)): Path<(Uuid, KeyHash)>) -> Response {
+    match state.asking.reset_here(AccountId { limit, key }).await {
+        Ok(asking::Answer::Here(())) => StatusCode::OK.into_response(),
+        _ => not_here(),
+    }
+}
+
+fn not_here() -> Response {
+    let problem = Problem::new(problem::NOT_FOUND, "the account is not owned here");
+    Failure::from(problem).into_response()
 }
 
 async fn open(State(state): State<Arc<Open>>, request: Request) -> Response {

@@ -9,7 +9,6 @@ use net::clock::monotonic_raw;
 use shared::quota::{AccountId, CellKey, CellValue, Outcome};
 use shared::time::Time;
 
-use crate::store::Log;
 use spender::Spender;
 use world::World;
 
@@ -218,4 +217,49 @@ async fn longer_periods_are_counted_in_the_store() {
         admitted.len(),
         more.len()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_is_shown_and_begins_anew_when_it_is_told_to() {
+    let world = World::new().await;
+    let spenders = world.spenders(2).await;
+    for algorithm in ["sliding", "fixed"] {
+        let body = format!(r#"{{"threshold":10,"period":60,"on_unreachable":"closed","algorithm":"{algorithm}"}}"#);
+        let rules = world.limit(&body).await;
+        for spender in &spenders {
+            spender.hand(shared::quota::proxy::Input::Rules(rules.clone()));
+        }
+        let account = account(algorithm);
+        assert_eq!(world.usage(account).await.window.tokens, 0);
+        assert_eq!(spend(&spenders, account, Duration::from_millis(500)).await.len(), 10);
+        let usage = world.usage(account).await;
+        assert_eq!(usage.window.tokens, 10);
+        assert_eq!(
+            usage.previous.map(|span| span.tokens),
+            (algorithm == "fixed").then_some(0)
+        );
+        world.reset(account).await;
+        assert_eq!(world.usage(account).await.window.tokens, 0);
+        assert_eq!(
+            spend(&spenders, account, Duration::from_secs(1)).await.len(),
+            10,
+            "{rules:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_in_the_store_is_shown_and_begins_anew() {
+    let world = World::new().await;
+    world
+        .limit(r#"{"threshold":10,"period":3600,"on_unreachable":"closed"}"#)
+        .await;
+    let spenders = world.spenders(1).await;
+    assert_eq!(world.usage(account("a")).await.window.tokens, 0);
+    let spent = spend(&spenders, account("a"), Duration::from_secs(2)).await.len();
+    assert!(spent > 5, "{spent}");
+    assert!(world.usage(account("a")).await.window.tokens >= spent as u64);
+    world.reset(account("a")).await;
+    assert_eq!(world.usage(account("a")).await.window.tokens, 0);
+    assert!(takes_one(&spenders[0], account("a")).await);
 }

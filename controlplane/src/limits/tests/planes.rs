@@ -123,6 +123,27 @@ async fn two_share_the_shards_and_serve_each_others_proxies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn either_shows_what_the_other_one_counts() {
+    let worlds = two().await;
+    worlds[0]
+        .limit(r#"{"threshold":6,"period":60,"on_unreachable":"closed"}"#)
+        .await;
+    let spenders = spenders(&worlds).await;
+    owners(&worlds[0].log, 2).await;
+    for token in ["a", "b", "c", "d", "e", "f"] {
+        assert_eq!(
+            spend(&spenders, account(token), Duration::from_millis(400)).await.len(),
+            6
+        );
+        for world in &worlds {
+            assert_eq!(world.usage(account(token)).await.window.tokens, 6, "{token}");
+        }
+        worlds[0].reset(account(token)).await;
+        assert_eq!(worlds[1].usage(account(token)).await.window.tokens, 0, "{token}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_ends_hands_over_to_the_other_one() {
     let worlds = two().await;
     worlds[0]

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use shared::change::Kind;
-use shared::quota::{Reading, Rules, Settings};
+use shared::quota::owner::Usage;
+use shared::quota::{AccountId, Reading, Rules, Settings};
 use shared::stream::planes::PlaneId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use super::LIMIT;
 use super::spender::Spender;
+use crate::limits::asking::Asking;
 use crate::limits::{Clock, Limits, MachineClock, Setup};
 use crate::planes::{self, Sharing};
 use crate::push::tests::stage::{Stage, log};
@@ -48,6 +50,7 @@ pub struct World {
     pub log: Arc<dyn Log>,
     pub clock: Arc<Adjusted>,
     stop: CancellationToken,
+    asking: Asking,
     owner: JoinHandle<()>,
 }
 
@@ -65,7 +68,7 @@ impl World {
         let clock = Arc::new(Adjusted::default());
         let stop = CancellationToken::new();
         let own = rows.as_ref().map(|_| PlaneId(Uuid::new_v4()));
-        let mut keeping = None;
+        let (mut keeping, mut asking) = (None, None);
         let stage = Stage::with(log.clone(), own, |stage| {
             let sharing = own.zip(rows).map(|(id, rows)| Sharing {
                 id,
@@ -87,6 +90,7 @@ impl World {
             });
             let among_planes = planes::router(stage.fleet.clone(), stage.stopping());
             let router = limits.router(stage.stopping()).merge(among_planes);
+            asking = Some(limits.asking());
             keeping = Some(limits.keep(stop.clone()));
             router
         })
@@ -97,6 +101,7 @@ impl World {
             log,
             clock,
             stop,
+            asking: asking.unwrap(),
         }
     }
 
@@ -104,6 +109,23 @@ impl World {
         self.stage.put(Kind::Limit, LIMIT, body).await;
         let head = self.stage.changelog.head();
         head.table.rules(head.state.configured)
+    }
+
+    pub async fn usage(&self, account: AccountId) -> Usage {
+        let rule = *self.rules().of(&account.limit).unwrap();
+        // Its shard may not be claimed yet.
+        for _ in 0..500 {
+            if let Ok(usage) = self.asking.usage(account, &rule).await {
+                return usage;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nobody counts {account:?}");
+    }
+
+    pub async fn reset(&self, account: AccountId) {
+        let rule = *self.rules().of(&account.limit).unwrap();
+        self.asking.reset(account, &rule).await.unwrap();
     }
 
     pub fn rules(&self) -> Rules {

@@ -1,5 +1,7 @@
 //! The clocks: the one that leases run on, and the one by which limits measure.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 use shared::time::Time;
 
@@ -12,6 +14,13 @@ pub fn boottime() -> Time {
 /// the machine sleeps.
 pub fn monotonic_raw() -> Time {
     time(ClockId::MonotonicRaw)
+}
+
+/// How long the machine has slept since it booted, a little less perhaps.
+pub fn asleep() -> Duration {
+    // In this order: a pause between the two is no sleep.
+    let boottime = boottime();
+    boottime.since(time(ClockId::Monotonic))
 }
 
 fn time(clock: ClockId) -> Time {

@@ -98,6 +98,11 @@ impl<T: DeserializeOwned + Send + 'static> Duplex<T> {
         self.said.try_send(line).is_ok()
     }
 
+    /// Whether there is room for more than the few lines that must not be lost.
+    pub fn has_room(&self) -> bool {
+        self.said.capacity() > SAID_MAX / 2
+    }
+
     /// Once there is a connection.
     pub fn requests(&self) -> Option<Requests> {
         self.requests.borrow().clone()

@@ -32,6 +32,8 @@ pub enum Input {
     Tick,
     /// The limits of the table that is about to be acknowledged: nothing granted by other rules is spent after this.
     Rules(Rules),
+    /// Those of another store: its revisions, and the epochs of its shards, are numbers of another row. A `Welcome` follows.
+    Anew(Rules),
     Message(Down),
     /// The control plane that welcomed this proxy read the epochs of all claimed shards from the store, SERIAL, after the
     /// proxy was on the roster.
@@ -79,6 +81,16 @@ struct View {
     latest: Option<(Label, Time)>,
 }
 
+impl View {
+    fn unmet(settings: &Settings, now: Time) -> View {
+        View {
+            quiet_until: now + settings.promise,
+            reached: now,
+            ..View::default()
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Proxy {
     id: ProxyId,
@@ -104,18 +116,13 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn new(id: ProxyId, settings: Settings, slots: Arc<Slots>, now: Time) -> Proxy {
-        let view = View {
-            quiet_until: now + settings.promise,
-            reached: now,
-            ..View::default()
-        };
         Proxy {
             id,
-            settings,
             slots,
             rules: Rules::default(),
-            views: vec![view; usize::from(SHARDS)],
+            views: vec![View::unmet(&settings, now); usize::from(SHARDS)],
             welcomed: false,
+            settings,
             links: BTreeMap::new(),
             earliest: None,
             holdings: BTreeMap::new(),
@@ -132,6 +139,7 @@ impl Proxy {
         match input {
             Input::Tick => self.tick(now),
             Input::Rules(rules) => self.replace_rules(rules, now),
+            Input::Anew(rules) => self.begin_anew(rules, now),
             Input::Message(down) => self.message(down, now),
             Input::Welcome(epochs) => {
                 self.welcomed = true;
@@ -147,6 +155,11 @@ impl Proxy {
         }
         self.flush(now);
         std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether nothing is counted here, nor was a while ago: nothing becomes due.
+    pub fn is_idle(&self) -> bool {
+        self.rules.rules.is_empty() && self.holdings.is_empty()
     }
 
     /// What the calls between two inputs brought about.
@@ -184,14 +197,28 @@ impl Proxy {
         }
     }
 
+    /// What was spent here stays known; of everything else that the owners of the store before said nothing holds.
+    fn begin_anew(&mut self, rules: Rules, now: Time) {
+        self.void_all(now);
+        self.views.fill(View::unmet(&self.settings, now));
+        self.welcomed = false;
+        self.rules = rules;
+        for holding in self.holdings.values_mut() {
+            let rule = self.rules.of(&holding.account.limit).copied();
+            holding.follow(rule.unwrap_or(holding.rule));
+            holding.wanted_at = None;
+        }
+    }
+
     fn void_all(&mut self, now: Time) {
         let keys: Vec<KeyHash> = self.holdings.keys().copied().collect();
         keys.into_iter().for_each(|key| self.void(key, now));
     }
 
-    /// Gives up all allowances of an account.
+    /// Gives up all allowances of an account. What was said of when to come again does not hold, either.
     fn void(&mut self, key: KeyHash, now: Time) {
         self.close(key, now);
+        self.slots.forgive(key);
         let next = self
             .holdings
             .get_mut(&key)

@@ -173,6 +173,13 @@ impl Slots {
         evicted
     }
 
+    /// Requests ask again, whatever was said before.
+    pub fn forgive(&self, key: KeyHash) {
+        if let Some(slot) = self.find(key) {
+            slot.retry.store(0, Ordering::Release);
+        }
+    }
+
     /// How many were refused for want of tokens since this was asked last.
     pub fn take_refused(&self, key: KeyHash) -> u64 {
         self.find(key).map_or(0, |slot| slot.refused.swap(0, Ordering::Relaxed))

@@ -29,9 +29,14 @@ pub struct Wanted {
     pub queued: u64,
     pub rate: u64,
     pub at: Label,
-    /// It knows that there is nothing before this.
+    /// It was told, then, that there is nothing before this.
     pub told: Label,
+    pub told_at: Label,
 }
+
+/// A proxy that knows when to come again does not ask before; one that asks so long after it was told has not heard it, or
+/// not of this form of the limit.
+const HEARD: Duration = Duration::from_millis(50);
 
 /// A grant is remembered for so long after its end: until then its proxy may tell what it used of it.
 const LATE: Duration = Duration::from_secs(2);
@@ -91,12 +96,14 @@ impl Owner {
         }
         let account = held.accounts.entry(want.account);
         let account = account.or_insert_with(|| Account::new(rule, ledger_above));
-        let told = account.wants.get(&instance).map_or(Label::ZERO, |want| want.told);
+        let before = account.wants.get(&instance);
+        let before = before.filter(|want| now.since(want.told_at) < HEARD);
         let wanted = Wanted {
             queued: want.queued,
             rate: want.rate,
             at: now,
-            told,
+            told: before.map_or(Label::ZERO, |want| want.told),
+            told_at: before.map_or(Label::ZERO, |want| want.told_at),
         };
         account.used_at = now;
         account.wants.insert(instance, wanted);

@@ -227,7 +227,7 @@ impl Owner {
             if want.told > now {
                 continue;
             }
-            want.told = retry;
+            (want.told, want.told_at) = (retry, now);
             if let Some(peer) = self.peers.get_mut(instance) {
                 peer.outbox.push(Told::Exhausted {
                     account: id,

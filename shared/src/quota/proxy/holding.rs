@@ -132,8 +132,10 @@ impl Holding {
         }
     }
 
-    pub fn is_forgotten(&self) -> bool {
-        self.open.is_none() && self.next.is_empty() && self.queued == 0 && self.spent.is_empty()
+    /// Its slot refuses requests until `retry`; while it does, an edit must find what it has to undo.
+    pub fn is_forgotten(&self, now: Time) -> bool {
+        let is_unused = self.open.is_none() && self.next.is_empty() && self.queued == 0 && self.spent.is_empty();
+        is_unused && now >= self.retry
     }
 }
 
@@ -265,7 +267,7 @@ impl Proxy {
         };
         holding.due = Time::ZERO;
         holding.prune(now);
-        if holding.is_forgotten() {
+        if holding.is_forgotten(now) {
             self.holdings.remove(&key);
             return;
         }

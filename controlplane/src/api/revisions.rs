@@ -103,7 +103,7 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
 }
 
 /// RFC 3339, in UTC, to the millisecond.
-fn timestamp(at_ms: u64) -> String {
+pub(super) fn timestamp(at_ms: u64) -> String {
     let (days, ms) = (at_ms / 86_400_000, at_ms % 86_400_000);
     // Civil date from days since 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms"); the year
     // begins in March, so that the leap day is its last.

@@ -1,28 +1,36 @@
 //! The task that holds the owner.
 
+mod elsewhere;
+mod log;
+mod rosters;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use shared::change::{Commit, Kind, Revision};
-use shared::quota::owner::{Input, Output, Roster};
+use shared::change::Revision;
+use shared::quota::owner::{Input, Output};
 use shared::quota::{Label, Owner, Settings, Shard, Up};
-use shared::stream::roster::Member;
 use shared::time::Time;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Setup;
+use super::asking::{Answer, Question};
 use super::calls::{Answered, Call, Calls};
 use super::clock::Clock;
 use super::departures::Departures;
+use super::peers::Incoming;
 use super::post::Post;
+use super::relay::Relay;
+use super::shards::share;
 use super::sweep::{Sweep, Swept};
-use crate::changelog::{Changelog, Head, Recent};
+use super::{Inbox, Setup};
+use crate::changelog::{Changelog, Head};
 use crate::push::Fleet;
+use log::members;
+use rosters::{Rosters, read_head};
 
 /// While there is something to own.
 const TICK: Duration = Duration::from_millis(20);
@@ -30,11 +38,11 @@ const TICK: Duration = Duration::from_millis(20);
 const ROUND_MAX: usize = 256;
 /// An owner that resigned comes back after so long.
 const REST: Duration = Duration::from_millis(50);
-/// Between two tries to read the roster.
-const ROSTER_AGAIN: Duration = Duration::from_millis(100);
 /// Shards are kept for so long after the last limit is gone: it may come back, and what was charged counts then.
 const KEPT_FOR: Duration = Duration::from_secs(150);
-/// For what is written back at the end.
+/// On a shared store nothing is claimed before: others may be there.
+const LOOK_AROUND: Duration = Duration::from_millis(1_200);
+/// For what is written back and handed over at the end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct Driver {
@@ -42,7 +50,7 @@ pub struct Driver {
     fleet: Arc<Fleet>,
     clock: Arc<dyn Clock>,
     settings: Settings,
-    heard: mpsc::Receiver<Box<Up>>,
+    inbox: Inbox,
     moves: watch::Receiver<Revision>,
     /// None: it resigned a moment ago.
     owner: Option<Owner>,
@@ -63,18 +71,16 @@ pub struct Driver {
     sweep: Sweep,
     post: Post,
     rosters: Rosters,
-}
-
-/// Reads of the roster at the log's true head. One serves all that asked before it began.
-#[derive(Default)]
-struct Rosters {
-    waiting: BTreeSet<Shard>,
-    reading: Option<(BTreeSet<Shard>, BoxFuture<'static, ()>)>,
+    /// None: there can be no other control plane.
+    relay: Option<Relay>,
+    began: Instant,
 }
 
 enum Event {
     Tick,
     Heard(Box<Up>),
+    Peer(Incoming),
+    Asked(Question),
     Cell(Answered),
     Roster(BTreeSet<Shard>),
     Swept(Swept),
@@ -83,13 +89,14 @@ enum Event {
 }
 
 impl Driver {
-    pub fn new(setup: Setup, heard: mpsc::Receiver<Box<Up>>) -> Driver {
+    pub fn new(setup: Setup, inbox: Inbox, relay: Option<Relay>) -> Driver {
         let Setup {
             changelog,
             fleet,
             cells,
             clock,
             settings,
+            ..
         } = setup;
         let moves = changelog.moves();
         let (head, recent) = changelog.with_recent();
@@ -100,7 +107,7 @@ impl Driver {
             fleet,
             clock,
             settings,
-            heard,
+            inbox,
             moves,
             owner: None,
             life: 0,
@@ -113,6 +120,8 @@ impl Driver {
             sweep: Sweep::new(cells),
             post: Post::default(),
             rosters: Rosters::default(),
+            relay,
+            began: Instant::now(),
             changelog,
         }
     }
@@ -126,7 +135,9 @@ impl Driver {
             let event = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = ticks.tick(), if is_active => Event::Tick,
-                Some(up) = self.heard.recv() => Event::Heard(up),
+                Some(up) = self.inbox.heard.recv() => Event::Heard(up),
+                Some(incoming) = self.inbox.incoming.recv() => Event::Peer(incoming),
+                Some(question) = self.inbox.questions.recv() => Event::Asked(question),
                 answered = self.calls.next() => Event::Cell(answered),
                 shards = self.rosters.read() => Event::Roster(shards),
                 swept = self.sweep.finished() => Event::Swept(swept),
@@ -150,12 +161,22 @@ impl Driver {
         match event {
             Event::Tick => self.tick(),
             Event::Heard(up) => {
-                self.input(Input::Message(*up));
+                self.heard(up);
                 for _ in 1..ROUND_MAX {
-                    let Ok(up) = self.heard.try_recv() else { break };
-                    self.input(Input::Message(*up));
+                    let Ok(up) = self.inbox.heard.try_recv() else { break };
+                    self.heard(up);
                 }
             }
+            Event::Peer(incoming) => {
+                self.incoming(incoming);
+                for _ in 1..ROUND_MAX {
+                    let Ok(incoming) = self.inbox.incoming.try_recv() else {
+                        break;
+                    };
+                    self.incoming(incoming);
+                }
+            }
+            Event::Asked(question) => self.asked(question),
             Event::Cell(answered) => self.answered(answered),
             Event::Roster(shards) => self.roster_read(shards),
             Event::Swept(swept) => swept.tell(&self.fleet),
@@ -169,14 +190,48 @@ impl Driver {
         }
         let changelog = &self.changelog;
         self.rosters.look(|| read_head(changelog.clone()));
-        // Whoever is not here is with no other control plane either.
-        self.post.deliver(&self.fleet);
+        let elsewhere = self.post.deliver(&self.fleet);
+        if let Some(relay) = &self.relay {
+            elsewhere.into_iter().for_each(|down| relay.down(down));
+        }
+    }
+
+    /// From a proxy here.
+    fn heard(&mut self, up: Box<Up>) {
+        let is_here = self.owner.as_ref().is_some_and(|owner| owner.incarnation() == up.to);
+        match &self.relay {
+            Some(relay) if !is_here => relay.up(up),
+            _ => self.input(Input::Message(*up)),
+        }
+    }
+
+    fn asked(&mut self, question: Question) {
+        // Whoever asked may not wait any more.
+        match question {
+            Question::Usage(account, answer) => {
+                let usage = self.owner.as_ref().and_then(|owner| owner.usage(&account));
+                let _ = answer.send(usage.map_or_else(|| self.elsewhere(), Answer::Here));
+            }
+            Question::Reset(account, answer) => {
+                let is_here = self.owner.as_mut().is_some_and(|owner| owner.reset(&account));
+                let _ = answer.send(match is_here {
+                    true => Answer::Here(()),
+                    false => self.elsewhere(),
+                });
+                self.input(Input::Tick);
+            }
+        }
+    }
+
+    fn elsewhere<T>(&self) -> Answer<T> {
+        Answer::Elsewhere(self.relay.as_ref().map(Relay::urls).unwrap_or_default())
     }
 
     fn tick(&mut self) {
         if self.owner.is_none() && Instant::now() >= self.begin_at {
             self.begin();
         }
+        self.look_around();
         self.want_shards();
         for answered in self.calls.take_refused() {
             self.answered(answered);
@@ -202,14 +257,20 @@ impl Driver {
         self.want_shards();
     }
 
-    /// All of them, while there are limits.
+    /// The own ones of all, while there are limits.
     fn want_shards(&mut self) {
         let now = Instant::now();
         if self.is_limited {
             self.limited_at = Some(now);
         }
         let is_limited = self.limited_at.is_some_and(|at| now - at < KEPT_FOR);
-        let wanted = if is_limited { u64::MAX } else { 0 };
+        let wanted = match &self.relay {
+            _ if !is_limited => 0,
+            None => u64::MAX,
+            // Who else is there is not known yet.
+            Some(_) if now - self.began < LOOK_AROUND => 0,
+            Some(relay) => share(relay.own().0, &relay.there()),
+        };
         if wanted != self.wanted {
             self.wanted = wanted;
             self.input(Input::Shards(wanted));
@@ -231,8 +292,11 @@ impl Driver {
             Output::ReadRoster(shard) => {
                 self.rosters.waiting.insert(shard);
             }
-            // There is no other control plane to take it.
-            Output::Handover(_) => {}
+            Output::Handover(handover) => {
+                if let Some(relay) = &self.relay {
+                    relay.hand_over(handover);
+                }
+            }
             Output::Resign { floor } => {
                 tracing::warn!("the owner of limits begins anew: its label time was not to be trusted");
                 self.owner = None;
@@ -250,110 +314,24 @@ impl Driver {
         }
     }
 
-    fn roster_read(&mut self, shards: BTreeSet<Shard>) {
-        let now = self.owner.as_ref().map_or(Label::ZERO, Owner::label);
-        let roster = Roster {
-            members: self.members.clone(),
-            left: self.departures.since(now, self.settings.forget_after),
-        };
-        for shard in shards {
-            let roster = roster.clone();
-            self.input(Input::Roster { shard, roster });
-        }
-    }
-
-    /// Hands on what was committed, in order.
-    fn follow_log(&mut self) {
-        let head = self.changelog.head();
-        if head.state.revision == self.head.state.revision {
-            return;
-        }
-        let now = self.owner.as_ref().map_or(Label::ZERO, Owner::label);
-        let moved = match self.changelog.after(self.head.state.revision, usize::MAX) {
-            Some(commits) => {
-                let reached = commits.iter().filter(|commit| commit.revision <= head.state.revision);
-                let mut of_roster = reached.filter(|commit| is_of_roster(commit)).peekable();
-                let moved = of_roster.peek().is_some();
-                of_roster.for_each(|commit| self.departed(commit, now));
-                moved
-            }
-            None => {
-                self.departures.missed(now);
-                true
-            }
-        };
-        let former = std::mem::replace(&mut self.head, head);
-        if moved {
-            self.members = members(&self.head);
-            self.input(Input::Members(self.members.clone()));
-        }
-        if !self.head.table.has_limits_of(&former.table) {
-            self.replace_rules();
-        }
-    }
-
-    fn departed(&mut self, commit: &Commit, now: Label) {
-        for departed in self.departures.commit(commit, now) {
-            let Some(boot) = departed.how.boot.filter(|_| departed.how.goodbye) else {
-                continue;
-            };
-            // A life that began since is not over.
-            let met = self.owner.as_ref().and_then(|owner| owner.met(departed.instance));
-            if met.is_none_or(|met| met <= boot) {
-                self.input(Input::Goodbye(departed.instance));
-            }
-        }
-    }
-
     /// Hands over, and writes back what accounts of the store had reserved.
     async fn leave(mut self) {
         self.input(Input::Leave);
         self.finish_round();
-        let written = async {
-            while !self.calls.is_idle() {
-                self.calls.next().await;
+        let mut told = self.relay.as_ref().map(Relay::leave).unwrap_or_default();
+        let left = async {
+            while !self.calls.is_idle() || !told.is_empty() {
+                tokio::select! {
+                    _ = self.calls.next() => {}
+                    Some(incoming) = self.inbox.incoming.recv() => match incoming {
+                        Incoming::Answered { from, .. } | Incoming::Lost { from } => drop(told.remove(&from)),
+                        Incoming::Told { .. } => {}
+                    },
+                }
             }
         };
-        if tokio::time::timeout(LEAVE_WITHIN, written).await.is_err() {
-            tracing::warn!("what limits had reserved could not be written back: it counts until its period is over");
+        if tokio::time::timeout(LEAVE_WITHIN, left).await.is_err() {
+            tracing::warn!("what limits had granted could not be handed over: it counts until it is known to be over");
         }
     }
-}
-
-impl Rosters {
-    fn look(&mut self, read: impl FnOnce() -> BoxFuture<'static, ()>) {
-        if self.reading.is_none() && !self.waiting.is_empty() {
-            self.reading = Some((std::mem::take(&mut self.waiting), read()));
-        }
-    }
-
-    async fn read(&mut self) -> BTreeSet<Shard> {
-        match &mut self.reading {
-            Some((_, read)) => read.await,
-            None => return std::future::pending().await,
-        }
-        self.reading.take().map(|(shards, _)| shards).unwrap_or_default()
-    }
-}
-
-/// The changelog's head is then as new as this call.
-fn read_head(changelog: Arc<Changelog>) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        while changelog.true_head("limits".into()).await.is_err() {
-            tokio::time::sleep(ROSTER_AGAIN).await;
-        }
-    })
-}
-
-fn is_of_roster(commit: &Commit) -> bool {
-    commit.ops.iter().any(|op| op.kind == Kind::Member)
-}
-
-fn members(head: &Head) -> BTreeSet<Uuid> {
-    let from = shared::change::ObjectKey::member("");
-    let members = head.state.objects.range(from..);
-    let members = members.take_while(|(key, _)| key.kind == Kind::Member);
-    let read =
-        |(_, object): (_, &Arc<shared::state::Object>)| serde_json::from_str::<Member>(object.body.as_str()).ok();
-    members.filter_map(read).map(|member| member.instance).collect()
 }

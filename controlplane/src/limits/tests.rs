@@ -1,117 +1,19 @@
+mod planes;
 mod spender;
+mod world;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use net::clock::monotonic_raw;
-use shared::change::Kind;
-use shared::quota::{AccountId, CellKey, CellValue, Outcome, Reading, Rules, Settings};
+use shared::quota::{AccountId, CellKey, CellValue, Outcome};
 use shared::time::Time;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{Clock, MachineClock, Setup, keep};
-use crate::push::tests::stage::{Stage, log};
-use crate::store::Log;
 use spender::Spender;
+use world::World;
 
 const LIMIT: &str = "5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b";
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The machine's clocks, of which the wall clock can be set.
-#[derive(Default)]
-struct Adjusted {
-    ahead_ms: AtomicI64,
-}
-
-impl Clock for Adjusted {
-    fn read(&self) -> Reading {
-        let reading = MachineClock.read();
-        let ahead = self.ahead_ms.load(Ordering::Relaxed) * 1_000_000;
-        Reading {
-            wall: reading.wall.saturating_add_signed(ahead),
-            ..reading
-        }
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        claim: Duration::from_secs(4),
-        ..Settings::default()
-    }
-}
-
-/// A control plane with an owner.
-struct World {
-    stage: Stage,
-    log: Arc<dyn Log>,
-    clock: Arc<Adjusted>,
-    stop: CancellationToken,
-    owner: JoinHandle<()>,
-}
-
-impl World {
-    async fn new() -> World {
-        World::on(log()).await
-    }
-
-    async fn on(log: Arc<dyn Log>) -> World {
-        let stage = Stage::on(log.clone()).await;
-        let clock = Arc::new(Adjusted::default());
-        let stop = CancellationToken::new();
-        let setup = Setup {
-            changelog: stage.changelog.clone(),
-            fleet: stage.fleet.clone(),
-            cells: log.cells().unwrap(),
-            clock: clock.clone(),
-            settings: settings(),
-        };
-        World {
-            owner: tokio::spawn(keep(setup, stop.clone())),
-            stage,
-            log,
-            clock,
-            stop,
-        }
-    }
-
-    async fn limit(&self, body: &str) -> Rules {
-        self.stage.put(Kind::Limit, LIMIT, body).await;
-        let head = self.stage.changelog.head();
-        head.table.rules(head.state.configured)
-    }
-
-    fn rules(&self) -> Rules {
-        let head = self.stage.changelog.head();
-        head.table.rules(head.state.configured)
-    }
-
-    async fn spenders(&self, count: u128) -> Vec<Spender> {
-        let mut spenders = Vec::new();
-        for instance in 1..=count {
-            spenders.push(Spender::new(&self.stage, instance, self.rules(), settings()).await);
-        }
-        spenders
-    }
-
-    /// As a process that is killed: no hand-over.
-    async fn kill(self) -> Arc<dyn Log> {
-        self.owner.abort();
-        let _ = self.owner.await;
-        self.stage.stop();
-        self.log
-    }
-
-    async fn end(self) -> Arc<dyn Log> {
-        self.stop.cancel();
-        self.owner.await.unwrap();
-        self.stage.stop();
-        self.log
-    }
-}
 
 fn account(token: &str) -> AccountId {
     AccountId::of(LIMIT.parse().unwrap(), token.as_bytes())
@@ -129,7 +31,7 @@ async fn takes_one(spender: &Spender, account: AccountId) -> bool {
     false
 }
 
-/// As much as there is to be had on all of them, until nothing more comes for `quiet`.
+/// As much as there is to be had on all of them within that time.
 async fn spend(spenders: &[Spender], account: AccountId, length: Duration) -> Vec<Time> {
     let until = tokio::time::Instant::now() + length;
     let spending = spenders.iter().flat_map(|spender| [spender.handle(), spender.handle()]);
@@ -315,4 +217,49 @@ async fn longer_periods_are_counted_in_the_store() {
         admitted.len(),
         more.len()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_is_shown_and_begins_anew_when_it_is_told_to() {
+    let world = World::new().await;
+    let spenders = world.spenders(2).await;
+    for algorithm in ["sliding", "fixed"] {
+        let body = format!(r#"{{"threshold":10,"period":60,"on_unreachable":"closed","algorithm":"{algorithm}"}}"#);
+        let rules = world.limit(&body).await;
+        for spender in &spenders {
+            spender.hand(shared::quota::proxy::Input::Rules(rules.clone()));
+        }
+        let account = account(algorithm);
+        assert_eq!(world.usage(account).await.window.tokens, 0);
+        assert_eq!(spend(&spenders, account, Duration::from_millis(500)).await.len(), 10);
+        let usage = world.usage(account).await;
+        assert_eq!(usage.window.tokens, 10);
+        assert_eq!(
+            usage.previous.map(|span| span.tokens),
+            (algorithm == "fixed").then_some(0)
+        );
+        world.reset(account).await;
+        assert_eq!(world.usage(account).await.window.tokens, 0);
+        assert_eq!(
+            spend(&spenders, account, Duration::from_secs(1)).await.len(),
+            10,
+            "{rules:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_in_the_store_is_shown_and_begins_anew() {
+    let world = World::new().await;
+    world
+        .limit(r#"{"threshold":10,"period":3600,"on_unreachable":"closed"}"#)
+        .await;
+    let spenders = world.spenders(1).await;
+    assert_eq!(world.usage(account("a")).await.window.tokens, 0);
+    let spent = spend(&spenders, account("a"), Duration::from_secs(2)).await.len();
+    assert!(spent > 5, "{spent}");
+    assert!(world.usage(account("a")).await.window.tokens >= spent as u64);
+    world.reset(account("a")).await;
+    assert_eq!(world.usage(account("a")).await.window.tokens, 0);
+    assert!(takes_one(&spenders[0], account("a")).await);
 }

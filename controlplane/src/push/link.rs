@@ -27,8 +27,8 @@ use uuid::Uuid;
 
 use super::{Fleet, join};
 
-/// Bytes of a line: a state that names everything that drains is far below.
-const LINE_MAX: usize = 1 << 20;
+/// Bytes of a line: a state that names everything that drains is far below, and so is what is told of a shard of limits.
+const LINE_MAX: usize = 8 << 20;
 
 /// The publisher of one connection, in reach of the fleet.
 pub(super) struct Link {

@@ -23,10 +23,13 @@ mod history;
 mod peer;
 mod serve;
 mod standby;
+mod usage;
 
 use claim::Held;
 use history::History;
 use peer::Peer;
+
+pub use usage::{Span, Usage};
 
 /// What happens to an owner.
 #[derive(Clone, Debug)]

@@ -25,6 +25,10 @@ impl Window {
         self.sum(counts)
     }
 
+    pub fn charged_to(&self, bucket: u64) -> u64 {
+        self.sum(|other| other == bucket)
+    }
+
     fn sum(&self, counts: impl Fn(u64) -> bool) -> u64 {
         let counted = self.charges.iter().filter(|(bucket, _)| counts(*bucket));
         counted.fold(0, |sum, (_, tokens)| sum.saturating_add(*tokens))

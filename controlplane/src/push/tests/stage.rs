@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -12,6 +13,7 @@ use net::ndjson::{self, Lines};
 use redb::backends::InMemoryBackend;
 use shared::change::{Body, Epoch, Kind, Op, Revision, Verb};
 use shared::stream::message::{Down, Hello, Level, State, Up};
+use shared::stream::planes::PlaneId;
 use shared::stream::wait::{Condition, WaitSpec};
 use shared::time::Time;
 use tokio::net::{TcpListener, TcpStream};
@@ -43,22 +45,32 @@ impl Stage {
     }
 
     pub async fn on(log: Arc<dyn Log>) -> Stage {
+        Stage::with(log, None, |_| Router::new()).await
+    }
+
+    /// `more`: further routes.
+    pub async fn with(log: Arc<dyn Log>, own: Option<PlaneId>, more: impl FnOnce(&Stage) -> Router) -> Stage {
         let (changelog, _) = Changelog::start(log).await.unwrap();
-        let fleet = Fleet::new(changelog.clone(), None);
+        let fleet = Fleet::new(changelog.clone(), own);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(fleet.clone().keep(std::time::Duration::from_secs(86_400), stop.clone()));
-        let router = push::router(fleet.clone(), stop.clone());
-        tokio::spawn(crate::api::server::serve(listener, router, stop.clone()));
-        let _stopping = stop.clone().drop_guard();
-        Stage {
+        let stage = Stage {
             changelog,
             fleet,
             address,
+            _stopping: stop.clone().drop_guard(),
             stop,
-            _stopping,
-        }
+        };
+        let router = push::router(stage.fleet.clone(), stage.stop.clone()).merge(more(&stage));
+        tokio::spawn(crate::api::server::serve(listener, router, stage.stop.clone()));
+        stage
+    }
+
+    /// Ends with it.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     pub fn stop(&self) {

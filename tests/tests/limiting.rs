@@ -160,3 +160,71 @@ async fn with_share_a_fleet_goes_on_alone() {
     assert_eq!(fleet.witness.since("/closed", alone), 0);
     assert!(fleet.witness.most("/open", PERIOD) > 100, "open promises nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_threshold_is_kept_whatever_happens_to_control_plane_and_proxies() {
+    let mut fleet = Fleet::new().await;
+    let paths = ["/one", "/seven", "/hundred", "/thousand", "/fixed"];
+    let thresholds = [1, 7, 100, 1_000, 100];
+    let mut offer = fleet.offer("/unlimited");
+    for (n, (path, threshold)) in paths.into_iter().zip(thresholds).enumerate() {
+        let algorithm = if path == "/fixed" { "fixed" } else { "sliding" };
+        let limit = json!({"path": path, "threshold": threshold, "period": 10, "algorithm": algorithm});
+        fleet.limit(n as u32, limit).await;
+        offer = offer.with(&fleet.addresses(), 1, Duration::from_millis(12), path);
+    }
+    let until = Instant::now() + lasting(25);
+    let mut turn = 0;
+    while Instant::now() < until {
+        let proxy = &mut fleet.proxies[turn % 3];
+        match turn % 5 {
+            0 => proxy.restart().await,
+            1 => fleet.control.restart().await,
+            2 => {
+                proxy.terminate();
+                assert_eq!(proxy.exit().await, Some(0));
+                proxy.start();
+                proxy.ready().await;
+            }
+            3 => {
+                fleet.control.freeze();
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                fleet.control.thaw();
+            }
+            _ => {
+                let limit = json!({"path": "/thousand", "threshold": 1_000 - turn, "period": 10});
+                fleet.limit(3, limit).await;
+            }
+        }
+        turn += 1;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    println!("{turn} turns, {:?}", offer.stop().await);
+    for (path, threshold) in paths.into_iter().zip(thresholds) {
+        // Fixed periods follow one another: an interval may have the end of one and the beginning of the next.
+        let threshold = if path == "/fixed" { 2 * threshold } else { threshold };
+        fleet.assert_kept(path, threshold as usize);
+        assert!(!fleet.witness.times(path).is_empty(), "{path}");
+    }
+    assert!(fleet.witness.most("/unlimited", PERIOD) > 1_000, "the control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_lowered_holds_when_the_write_answers() {
+    let fleet = Fleet::new().await;
+    fleet.limit(1, json!({"threshold": 1_000, "period": 10})).await;
+    let offer = fleet.offer("/");
+    fleet.admits_again("/").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    fleet.limit(1, json!({"threshold": 50, "period": 10})).await;
+    let lowered = Instant::now();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let after: usize = fleet.witness.since("/", lowered + Duration::from_millis(50));
+    println!("{after} since it was lowered");
+    fleet.limit(1, json!({"threshold": 100_000, "period": 10})).await;
+    let raised = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    offer.stop().await;
+    assert!(after <= 100, "{after} since it was lowered");
+    assert!(fleet.witness.since("/", raised) > 50, "it is raised at once");
+}

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::limiter::{Desk, Limiter};
 use dataplane::pipeline::{Counted, Limits, Protocol, RequestMeta, authorize, limit, route};
@@ -70,6 +70,8 @@ fn measure(limits: usize, accounts: u32) -> io::Result<Duration> {
         limiter.follow(&table, Revision(1), Epoch(owner));
         limiter.welcome(Vec::new());
         let granting = tokio::task::spawn_local(grant(limiter, owner, id));
+        // It introduces itself.
+        tokio::task::yield_now().await;
         let (reader, desk) = (views.reader(), Desk::new(&views));
         for client in 0..accounts {
             pass(&reader, &desk, client).await?;
@@ -87,16 +89,18 @@ fn measure(limits: usize, accounts: u32) -> io::Result<Duration> {
 
 /// An owner that never runs out.
 async fn grant(limiter: Arc<Limiter>, owner: Uuid, id: ProxyId) {
+    let began = Instant::now();
     let mut number = 0;
     let mut say = |heard: u64, items: Vec<Told>| {
         number += 1;
+        let now = began.elapsed().as_nanos() as u64;
         limiter.hear(Down {
             from: owner,
             to: id,
             number,
             heard,
-            heard_at: Label::from_nanos(number),
-            now: Label::from_nanos(number),
+            heard_at: Label::from_nanos(now),
+            now: Label::from_nanos(now),
             items,
         });
     };

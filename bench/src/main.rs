@@ -6,6 +6,7 @@ mod deploys;
 mod fleet;
 mod histogram;
 mod http;
+mod limits;
 mod machine;
 mod pick;
 mod process;
@@ -49,6 +50,8 @@ enum Task {
     Swap(swap::Options),
     /// What an authorizer's remembered answer costs.
     Authorize(authorize::Options),
+    /// What it costs to find a request's limits among many.
+    Limits(limits::Options),
     /// What choosing an upstream costs.
     Pick(pick::Options),
     /// Loads one address and prints what came of it.
@@ -98,6 +101,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Store(options) => measured(|scratch| store::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Authorize(options) => measured(|_| authorize::run(&options)),
+        Task::Limits(options) => measured(|_| limits::run(&options)),
         Task::Pick(options) => measured(|_| pick::run(&options)),
         Task::Load {
             target,

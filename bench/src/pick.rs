@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::authorizer::{Desk, Memory};
-use dataplane::pipeline::{Admitted, Credentials, Picked, Protocol, RequestMeta, Tried, authorize, limit, pick, route};
+use dataplane::pipeline::{
+    Admitted, Counted, Credentials, Picked, Protocol, RequestMeta, Tried, authorize, limit, pick, route,
+};
 use dataplane::upstream::pool::Pool;
 use dataplane::view::{Reader, Views};
 use shared::change::{Body, Kind, Op, Revision, Verb};
@@ -171,5 +173,5 @@ async fn admit(reader: &Reader, desk: &Desk, user: &str) -> io::Result<Admitted>
     let refused = |verdict| io::Error::other(format!("{verdict:?}"));
     let routed = reader.with(|view| route(view, &meta)).map_err(refused)?;
     let authorized = authorize(routed, &meta, desk).await.map_err(refused)?;
-    limit(authorized, &meta).await.map_err(refused)
+    limit(authorized, &meta, &(), Counted::default()).await.map_err(refused)
 }

@@ -89,6 +89,7 @@ fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Resul
         drain_timeout: proxy.drain_timeout,
         trusted: proxy.trusted.clone(),
         half_close: proxy.half_close,
+        limit_accounts: proxy.limit_accounts as usize,
         workers: workers(proxy),
         token: token(proxy.token_file.as_deref())?,
     })

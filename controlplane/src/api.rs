@@ -8,6 +8,7 @@ mod cursor;
 mod fleet;
 mod health;
 mod holds;
+mod limits;
 mod page;
 pub(crate) mod query;
 mod revisions;
@@ -30,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::changelog::Changelog;
+use crate::limits::asking::Asking;
 use crate::push::Fleet;
 
 pub use access::Access;
@@ -47,6 +49,8 @@ const WATCHERS_MAX: usize = 256;
 pub struct Api {
     changelog: Arc<Changelog>,
     fleet: Arc<Fleet>,
+    /// Whom to ask about single accounts of limits; None where nobody counts.
+    limits: Option<Asking>,
     /// Where this control plane is reached: its name among others.
     url: Arc<str>,
     /// What it presents to others.
@@ -61,6 +65,7 @@ impl Api {
     pub fn new(
         changelog: Arc<Changelog>,
         fleet: Arc<Fleet>,
+        limits: Option<Asking>,
         url: Arc<str>,
         peer_token: Option<Arc<str>>,
         stop: CancellationToken,
@@ -68,6 +73,7 @@ impl Api {
         Arc::new(Api {
             changelog,
             fleet,
+            limits,
             url,
             peer_token,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
@@ -114,6 +120,15 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
                 .delete(authorizers::remove),
         )
         .route("/v1/authorizers/{authorizer}/revoke", post(authorizers::revoke))
+        .route("/v1/limits", get(limits::list))
+        .route(
+            "/v1/limits/{limit}",
+            get(limits::show)
+                .put(limits::replace)
+                .patch(limits::patch)
+                .delete(limits::remove),
+        )
+        .route("/v1/limits/{limit}/usage", get(limits::usage).delete(limits::reset))
         .route("/v1/revisions", get(revisions::list))
         .route("/v1/revisions/{revision}", get(revisions::show))
         .route("/v1/watch", get(watch::watch))

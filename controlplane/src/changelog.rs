@@ -150,6 +150,13 @@ impl Changelog {
         self.shared.head.load_full()
     }
 
+    /// The head, and the commits up to it that are in memory, oldest first and without a hole.
+    pub fn with_recent(&self) -> (Arc<Head>, Vec<Arc<Commit>>) {
+        // No commit is published meanwhile.
+        let _observers = self.shared.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.head(), self.shared.history().recent())
+    }
+
     /// The head's revision, as it moves.
     pub fn moves(&self) -> watch::Receiver<Revision> {
         self.shared.moved.subscribe()

@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub mod api;
 pub mod changelog;
 pub mod holds;
+pub mod limits;
 pub mod planes;
 pub mod push;
 pub mod registry;
@@ -23,8 +24,10 @@ pub mod store;
 
 use api::{Access, Api, TokenError, Tokens};
 use changelog::Changelog;
+use limits::Limits;
 use planes::Sharing;
 use push::Fleet;
+use shared::quota::Settings;
 use shared::stream::planes::PlaneId;
 use store::{Log, OpenError, ReadError};
 
@@ -136,17 +139,33 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         tasks.spawn(async move { tokens.follow(stop).await });
     }
     let url: Arc<str> = config.advertise.unwrap_or_else(|| format!("http://{admin}")).into();
-    if let Some((id, rows)) = own.zip(rows) {
-        let sharing = Sharing {
-            id,
-            url: url.clone(),
-            token: config.peer_token.clone(),
-            rows,
-        };
+    let sharing = own.zip(rows).map(|(id, rows)| Sharing {
+        id,
+        url: url.clone(),
+        token: config.peer_token.clone(),
+        rows,
+    });
+    if let Some(sharing) = sharing.clone() {
         tasks.spawn(planes::keep(sharing, changelog.clone(), fleet.clone(), stop.clone()));
     }
-    let api = Api::new(changelog, fleet.clone(), url, config.peer_token, stop.clone());
-    let streams = push::router(fleet.clone(), stop.clone()).merge(planes::router(fleet, stop.clone()));
+    let mut asking = None;
+    let mut among_planes = planes::router(fleet.clone(), stop.clone());
+    if let Some(cells) = log.cells() {
+        let setup = limits::Setup {
+            changelog: changelog.clone(),
+            fleet: fleet.clone(),
+            cells,
+            clock: Arc::new(limits::MachineClock),
+            settings: Settings::default(),
+            sharing,
+        };
+        let limits = Limits::new(setup);
+        asking = Some(limits.asking());
+        among_planes = among_planes.merge(limits.router(stop.clone()));
+        tasks.spawn(limits.keep(stop.clone()));
+    }
+    let api = Api::new(changelog, fleet.clone(), asking, url, config.peer_token, stop.clone());
+    let streams = push::router(fleet, stop.clone()).merge(among_planes);
     let router = api::router(api.clone(), streams, Arc::new(access));
     api.set_ready();
     announce.ready();

@@ -5,6 +5,7 @@
 
 mod ask;
 mod connection;
+mod counting;
 mod documents;
 mod fleet;
 mod forget;
@@ -54,4 +55,4 @@ pub fn router(fleet: Arc<Fleet>, stop: CancellationToken) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

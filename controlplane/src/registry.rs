@@ -6,6 +6,7 @@ pub mod authorizer;
 pub mod conditions;
 pub mod document;
 pub mod hold;
+pub mod limit;
 pub mod plan;
 pub mod service;
 pub mod succession;

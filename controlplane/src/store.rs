@@ -1,6 +1,7 @@
 //! The log as a port: what the control plane asks of a store, and the stores there are.
 
 pub mod cassandra;
+pub mod cells;
 #[cfg(any(test, feature = "test-support"))]
 pub mod conformance;
 pub mod core;
@@ -17,6 +18,8 @@ use futures_util::future::BoxFuture;
 use shared::change::{Commit, Revision};
 use shared::state::State;
 use shared::stream::planes::Row;
+
+pub use cells::Cells;
 
 /// A log of commits with a compare-and-append, and the fold of it.
 ///
@@ -44,6 +47,11 @@ pub trait Log: Send + Sync {
 
     /// How often to look for what others appended; none where nobody else can.
     fn tail_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The cells of rate limits. None where a log is kept without them.
+    fn cells(&self) -> Option<Arc<dyn Cells>> {
         None
     }
 

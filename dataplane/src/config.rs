@@ -25,6 +25,8 @@ pub struct Config {
     pub half_close: bool,
     /// At least 1.
     pub workers: usize,
+    /// Accounts of limits that are decided about without asking, at 64 bytes each.
+    pub limit_accounts: usize,
     /// Presented to the control plane.
     pub token: Option<String>,
 }

@@ -9,7 +9,7 @@ use shared::change::{Body, Kind, Op, Revision, Verb};
 use shared::model::ServiceName;
 use shared::table::Table;
 
-use crate::pipeline::{Admitted, Protocol, RequestMeta, Verdict, authorize, limit, route};
+use crate::pipeline::{Admitted, Counted, Protocol, RequestMeta, Verdict, authorize, limit, route};
 use crate::view::{LeftOut, View, Views};
 use crate::{Config, OnLeaseEnd};
 
@@ -28,6 +28,7 @@ pub fn config(data: &Path) -> Config {
         trusted: Vec::new(),
         half_close: false,
         workers: 2,
+        limit_accounts: 1 << 10,
         token: None,
     }
 }
@@ -120,5 +121,5 @@ pub fn meta(path: &str) -> RequestMeta<'_> {
 /// Everything before the pick.
 pub fn admit(view: &View, meta: &RequestMeta<'_>) -> Result<Admitted, Verdict> {
     let authorized = authorize(route(view, meta)?, meta, &()).now_or_never().unwrap()?;
-    limit(authorized, meta).now_or_never().unwrap()
+    limit(authorized, meta, &(), Counted::default()).now_or_never().unwrap()
 }

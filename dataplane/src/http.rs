@@ -22,6 +22,7 @@ pub mod head;
 mod linger;
 mod nudge;
 mod outgoing;
+mod quota;
 mod refusal;
 mod session;
 pub mod target;

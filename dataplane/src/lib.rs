@@ -3,6 +3,7 @@
 pub mod authorizer;
 pub mod config;
 pub mod http;
+pub mod limiter;
 pub mod phase;
 pub mod pipeline;
 mod run;

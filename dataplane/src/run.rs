@@ -77,6 +77,7 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     tokio::spawn(views.checks().clone().keep(over.clone()));
     tokio::spawn(views.now().strays().clone().keep(over.clone()));
     tokio::spawn(views.clone().keep_ending(over.clone()));
+    tokio::spawn(views.limiter().clone().keep(over.clone()));
     tokio::spawn(views.clone().keep_cutting(over));
     let barrier = workers.barrier();
     let mut serving = part(workers.follow(phase, announce), Error::Workers);

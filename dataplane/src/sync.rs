@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use net::duplex::{Address, AddressError};
+use shared::quota::ProxyId;
 use shared::stream::subscriber::{Identity, Loaded, Settings, Subscriber};
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +88,7 @@ pub async fn run(
         state,
         disk,
     } = begun;
+    views.limiter().begin(ProxyId { instance, boot }, config.limit_accounts);
     let settings = Settings {
         identity: Identity {
             name: config.name.as_str().into(),

@@ -30,6 +30,7 @@ pub use self::pool::{Candidate, Pool};
 use self::reader::LeaseEnd;
 pub use self::reader::Reader;
 use crate::authorizer::Asked;
+use crate::limiter::Limiter;
 use crate::upstream::care::Care;
 use crate::upstream::check::Checks;
 use crate::upstream::endpoint::{DrainSignal, Endpoint, Identity};
@@ -113,6 +114,7 @@ pub struct Views {
     lease: Arc<LeaseEnd>,
     holding: Arc<Holding>,
     checks: Arc<Checks>,
+    limiter: Arc<Limiter>,
     /// There is a table: what a later one brings came live.
     is_started: AtomicBool,
 }
@@ -137,6 +139,7 @@ impl Views {
             lease: Arc::default(),
             holding: Arc::default(),
             checks: Arc::default(),
+            limiter: Arc::new(Limiter::new(workers)),
             is_started: AtomicBool::new(false),
         })
     }
@@ -174,7 +177,9 @@ impl Views {
             endpoints: Vec::new(),
             standings: Vec::with_capacity(touched.len()),
             is_whole: era != before.era,
-            has_admissions: era != before.era || !table.shares_authorities_with(&before.table),
+            has_admissions: era != before.era
+                || !table.shares_authorities_with(&before.table)
+                || !table.has_limits_of(&before.table),
         };
         for name in touched {
             let old = pools.get(name).cloned();
@@ -351,6 +356,11 @@ impl Views {
     /// Who is checked, and who came live and has not passed its check yet.
     pub fn checks(&self) -> &Arc<Checks> {
         &self.checks
+    }
+
+    /// By whom requests are counted.
+    pub fn limiter(&self) -> &Arc<Limiter> {
+        &self.limiter
     }
 
     fn pool(&self, entry: &Entry, old: Option<&Pool>, formers_max: usize) -> Pool {

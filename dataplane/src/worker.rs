@@ -23,6 +23,7 @@ use self::accept::Acceptor;
 use crate::Config;
 use crate::authorizer::Desk;
 use crate::http::Upload;
+use crate::limiter;
 use crate::phase::PhaseReceiver;
 use crate::upstream::inflight;
 use crate::upstream::pool::Pool;
@@ -36,6 +37,7 @@ pub struct WorkerContext {
     /// Its connections to upstreams.
     pub upstreams: Rc<Pool<Upload>>,
     pub authorizers: Desk,
+    pub limits: limiter::Desk,
     pub config: Arc<Config>,
     /// Connections end with their current request once it `ends_keep_alives`.
     pub phase: PhaseReceiver,

@@ -98,6 +98,11 @@ impl<T: DeserializeOwned + Send + 'static> Duplex<T> {
         self.said.try_send(line).is_ok()
     }
 
+    /// Whether there is room for more than the few lines that must not be lost.
+    pub fn has_room(&self) -> bool {
+        self.said.capacity() > SAID_MAX / 2
+    }
+
     /// Once there is a connection.
     pub fn requests(&self) -> Option<Requests> {
         self.requests.borrow().clone()
@@ -210,7 +215,12 @@ impl Requests {
 
     /// An ordinary GET beside the stream.
     pub async fn get(&mut self, path: &str) -> Result<http::Response<Incoming>, String> {
-        self.send(Method::GET, path, Either::Right(Empty::new())).await
+        self.call(Method::GET, path).await
+    }
+
+    /// A request without a body.
+    pub async fn call(&mut self, method: Method, path: &str) -> Result<http::Response<Incoming>, String> {
+        self.send(method, path, Either::Right(Empty::new())).await
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Outgoing) -> Result<http::Response<Incoming>, String> {

@@ -46,6 +46,7 @@ pub const BAD_REQUEST: Type = sort(400, "bad-request", "The request is not valid
 pub const UNAUTHORIZED: Type = sort(401, "unauthorized", "Credentials are needed");
 pub const DENIED: Type = sort(403, "denied", "The client may not use the service");
 pub const NO_ROUTE: Type = sort(404, "no-route", "No service matches the request");
+pub const QUOTA_EXCEEDED: Type = sort(429, "quota-exceeded", "A limit on requests is reached");
 pub const REQUEST_TIMEOUT: Type = sort(408, "request-timeout", "The request did not arrive in time");
 pub const HEAD_TOO_LARGE: Type = sort(431, "head-too-large", "The request's head is too large");
 pub const UPSTREAM_FAILED: Type = sort(502, "upstream-failed", "The upstream failed");

@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::model::LimitId;
+
 /// The number of a committed change; one total order over all configuration and the roster. 0 is the empty log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -68,6 +70,7 @@ pub enum Kind {
     Authorizer,
     /// The last one of an authorizer, whose name is its key.
     Revocation,
+    Limit,
     /// Of a service, whose name is its key: its requests wait.
     Hold,
     /// Written by a newer version: kept as it is, and refused by name where it would have to be understood.
@@ -83,6 +86,7 @@ impl Kind {
             Kind::Succession => "succession",
             Kind::Authorizer => "authorizer",
             Kind::Revocation => "revocation",
+            Kind::Limit => "limit",
             Kind::Hold => "hold",
             Kind::Unknown(name) => name,
         }
@@ -103,6 +107,7 @@ impl From<&str> for Kind {
             "succession" => Kind::Succession,
             "authorizer" => Kind::Authorizer,
             "revocation" => Kind::Revocation,
+            "limit" => Kind::Limit,
             "hold" => Kind::Hold,
             other => Kind::Unknown(other.into()),
         }
@@ -163,6 +168,13 @@ impl ObjectKey {
         ObjectKey {
             kind: Kind::Revocation,
             key: authorizer.into(),
+        }
+    }
+
+    pub fn limit(id: LimitId) -> ObjectKey {
+        ObjectKey {
+            kind: Kind::Limit,
+            key: id.to_string().into(),
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod change;
 pub mod digest;
 pub mod model;
+pub mod quota;
 pub mod snapshot;
 pub mod state;
 pub mod stream;

@@ -1,4 +1,5 @@
-//! The domain: services, upstreams and authorizers. A value of these types is valid; the only way to one is to parse it.
+//! The domain: services, upstreams, authorizers and limits. A value of these types is valid; the only way to one is to
+//! parse it.
 
 mod access;
 mod address;
@@ -6,6 +7,7 @@ mod authorizer;
 mod balance;
 mod care;
 mod check;
+mod choice;
 mod duration;
 mod fields;
 mod hold;
@@ -13,9 +15,11 @@ pub mod host;
 mod invalid;
 pub mod json;
 mod later;
+mod limit;
 mod matching;
 mod name;
 pub mod path;
+pub mod pattern;
 mod revocation;
 mod service;
 mod size;
@@ -36,9 +40,11 @@ pub use hold::Hold;
 pub use host::HostPattern;
 pub use invalid::{FieldError, Invalid, InvalidKind};
 pub use json::merge_patch;
+pub use limit::{Algorithm, Cost, CountedUnder, Limit, LimitId, Mode, OnUnreachable};
 pub use matching::{HeaderCondition, Match, Method};
 pub use name::{AuthorizerName, ServiceName, UpstreamId};
 pub use path::{BadPath, PathPattern, PathPrefix, PathRegex};
+pub use pattern::Pattern;
 pub use revocation::{Holder, Revocation, TokenHash};
 pub use service::{Retries, Service};
 pub use size::{format_size, parse_size};

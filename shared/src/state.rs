@@ -228,9 +228,9 @@ mod tests {
             let upstream = format!("{name}/127.0.0.1:{}", 1 + revision * 5 % 3);
             let ops = match revision % 6 {
                 0 => vec![delete(Kind::Service, &name), delete(Kind::Upstream, &upstream)],
-                1 => vec![delete(Kind::from("limit"), &name), put(Kind::Member, &name, "{}")],
+                1 => vec![delete(Kind::from("of-tomorrow"), &name), put(Kind::Member, &name, "{}")],
                 2 => vec![
-                    put(Kind::from("limit"), &name, "{}"),
+                    put(Kind::from("of-tomorrow"), &name, "{}"),
                     put(Kind::Upstream, &upstream, "{}"),
                 ],
                 3 => vec![put(Kind::Succession, &name, "{}"), delete(Kind::Member, &name)],
@@ -274,7 +274,10 @@ mod tests {
         state
             .apply(&commit(
                 4,
-                vec![put(Kind::Member, "proxy-2", "{}"), put(Kind::from("limit"), "l", "{}")],
+                vec![
+                    put(Kind::Member, "proxy-2", "{}"),
+                    put(Kind::from("of-tomorrow"), "l", "{}"),
+                ],
             ))
             .unwrap();
         assert_eq!(state.configured, Revision(4));

@@ -1,4 +1,5 @@
-//! The routing table: a fold of the configuration that answers which service a request goes to.
+//! The routing table: a fold of the configuration that answers which service a request goes to, and which limits it counts
+//! for.
 //!
 //! Everything is a persistent map: a clone is O(1) and a change copies a path through a tree, never the table.
 
@@ -10,6 +11,7 @@ mod entry;
 mod holds;
 mod hosts;
 mod index;
+mod limits;
 mod paths;
 mod query;
 mod refusal;
@@ -27,6 +29,7 @@ pub use apply::Applied;
 pub use authority::Authority;
 pub use entry::{Entry, Registered};
 pub use holds::Held;
+pub use limits::{Asked, InForce, Matching};
 pub use query::{Headers, Query};
 pub use refusal::{Cause, Refusal};
 
@@ -37,6 +40,7 @@ use claims::Claims;
 use entry::Entries;
 use holds::Holds;
 use hosts::Hosts;
+use limits::Limits;
 use upstreams::Upstreams;
 
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,7 @@ pub struct Table {
     upstreams: Upstreams,
     authorities: Authorities,
     holds: Holds,
+    limits: Limits,
     refused: OrdMap<ObjectKey, Refusal>,
 }
 

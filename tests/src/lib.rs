@@ -13,6 +13,7 @@ pub mod cassandra;
 pub mod deploy;
 pub mod dice;
 pub mod history;
+pub mod limited;
 pub mod load;
 pub mod node;
 pub mod origin;

@@ -143,7 +143,7 @@ impl Link {
             Down::Snapshot(offer) => self.offer = Some(offer),
             Down::Change(change) => self.advance(change.from, change.to, counts)?,
             Down::Beat(beat) if beat.head == self.applied => self.known = (beat.head, beat.digest),
-            Down::Beat(_) | Down::Query(_) => {}
+            Down::Beat(_) | Down::Query(_) | Down::Limits(_) | Down::Epochs { .. } => {}
             Down::Goaway { .. } => return Err(Broken("sent away".into())),
         }
         Ok(())

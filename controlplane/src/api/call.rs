@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, Method};
 use http_body_util::{BodyExt, Limited};
 use net::problem::{self, Problem};
 use serde_json::{Map, Value};
-use shared::model::{AuthorizerName, Invalid, ServiceName, UpstreamId, json};
+use shared::model::{AuthorizerName, Invalid, LimitId, ServiceName, UpstreamId, json};
 
 use super::access::Actor;
 use super::answer::Failure;
@@ -80,6 +80,12 @@ impl Call {
 
     pub fn authorizer(&self) -> Result<AuthorizerName, Invalid> {
         AuthorizerName::try_from(self.param("authorizer")).map_err(|rule| Invalid::field("name", rule))
+    }
+
+    /// In either case: the one form of it is in lower case.
+    pub fn limit(&self) -> Result<LimitId, Invalid> {
+        let id = self.param("limit").to_ascii_lowercase();
+        LimitId::try_from(&*id).map_err(|rule| Invalid::field("id", rule))
     }
 
     pub fn upstream(&self) -> Result<UpstreamId, Invalid> {

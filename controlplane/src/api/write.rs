@@ -60,6 +60,7 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
         Subject::Authorizer(name) => Some(ObjectKey::authorizer(name.as_str())),
+        Subject::Limit(id) => Some(ObjectKey::limit(*id)),
         Subject::Hold(service) => Some(ObjectKey::hold(service.as_str())),
         _ => None,
     };

@@ -28,11 +28,11 @@ pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Res
         Ok(Err(error)) => return refuse(Problem::new(problem::MALFORMED, error)),
         Err(_) => return refuse(Problem::new(problem::REQUEST_TIMEOUT, "no hello within 10 s")),
     };
-    let proxy = match &hello {
-        Up::Hello(hello) => hello.name.clone(),
-        _ => Arc::default(),
+    let (proxy, boot) = match &hello {
+        Up::Hello(hello) => (hello.name.clone(), hello.boot),
+        _ => Default::default(),
     };
-    spoken.link().named(&proxy);
+    spoken.link().named(&proxy, boot);
     let mut input = Input::Line(hello);
     loop {
         let Some(output) = spoken.link().step(input).into_iter().next() else {
@@ -49,7 +49,9 @@ pub(super) async fn open(State(push): State<Arc<Push>>, request: Request) -> Res
                 return refused(&refusal);
             }
             Output::Close(_) => return refuse(Problem::new(problem::MALFORMED, "the first line is no hello")),
-            Output::Unavailable | Output::Send(_) | Output::Answered(_) | Output::Leave { .. } => return unavailable(),
+            Output::Unavailable | Output::Send(_) | Output::Answered(_) | Output::Heard(_) | Output::Leave { .. } => {
+                return unavailable();
+            }
         };
     }
 }

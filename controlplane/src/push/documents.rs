@@ -1,4 +1,5 @@
-//! A state as the document that `/v1/apply` takes: services with their upstreams, and authorizers, fields at their default left out.
+//! A state as the document that `/v1/apply` takes: services with their upstreams, authorizers and limits, fields at
+//! their default left out.
 
 use std::io;
 
@@ -7,7 +8,7 @@ use shared::change::Kind;
 use shared::state::State;
 
 pub(super) fn apply_document(state: &State) -> io::Result<Vec<u8>> {
-    let (mut services, mut authorizers) = (Map::new(), Map::new());
+    let (mut services, mut authorizers, mut limits) = (Map::new(), Map::new(), Map::new());
     // In the order of a snapshot: a service stands before its upstreams.
     for (key, object) in &state.objects {
         let body: Value = serde_json::from_str(object.body.as_str())?;
@@ -27,12 +28,17 @@ pub(super) fn apply_document(state: &State) -> io::Result<Vec<u8>> {
             (Kind::Authorizer, _) => {
                 authorizers.insert(key.key.to_string(), body);
             }
+            (Kind::Limit, _) => {
+                limits.insert(key.key.to_string(), body);
+            }
             _ => {}
         }
     }
     let mut document = Map::from_iter([("services".to_owned(), Value::Object(services))]);
-    if !authorizers.is_empty() {
-        document.insert("authorizers".to_owned(), authorizers.into());
+    for (name, objects) in [("authorizers", authorizers), ("limits", limits)] {
+        if !objects.is_empty() {
+            document.insert(name.to_owned(), objects.into());
+        }
     }
     Ok(serde_json::to_vec(&Value::Object(document))?)
 }
@@ -52,6 +58,11 @@ mod tests {
             (Kind::Member, "proxy", r#"{}"#),
             (Kind::Authorizer, "main", r#"{"service":"web"}"#),
             (Kind::Revocation, "main", r#"{}"#),
+            (
+                Kind::Limit,
+                "5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b",
+                r#"{"threshold":5}"#,
+            ),
         ];
         for (revision, (kind, key, body)) in objects.into_iter().enumerate() {
             let op = Op {
@@ -69,6 +80,7 @@ mod tests {
             text,
             concat!(
                 r#"{"authorizers":{"main":{"service":"web"}},"#,
+                r#""limits":{"5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b":{"threshold":5}},"#,
                 r#""services":{"web":{"match":[],"upstreams":{"a:1":{"weight":2}}}}}"#
             )
         );

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ask::Questions;
+use super::counting::Counting;
 use super::link::Link;
 use crate::changelog::{Changelog, Head};
 
@@ -30,6 +31,7 @@ pub struct Fleet {
     /// Taken after the hub is let go of, or alone.
     links: Mutex<HashMap<SessionId, Arc<Link>>>,
     pub(super) questions: Questions,
+    pub(super) counting: Counting,
     pub(super) changelog: Arc<Changelog>,
     /// There may be something to tell other control planes.
     told: watch::Sender<()>,
@@ -57,6 +59,7 @@ impl Fleet {
             }),
             links: Mutex::default(),
             questions: Questions::default(),
+            counting: Counting::default(),
             changelog: changelog.clone(),
             told: watch::Sender::new(()),
         });
@@ -147,10 +150,12 @@ impl Fleet {
     }
 
     pub(super) fn attach(&self, session: SessionId, link: Arc<Link>) {
+        self.counting.attach(session, &link);
         self.links().insert(session, link);
     }
 
     pub(super) fn detach(&self, session: SessionId) {
+        self.counting.detach(session);
         self.links().remove(&session);
     }
 

@@ -62,3 +62,20 @@ pub(super) async fn leave(
 ) -> Result<Committed, WriteError> {
     changelog.submit(actor, leaving(name, instance, goodbye)).await
 }
+
+/// Of one life of a proxy that speaks for itself.
+pub(super) async fn say_goodbye(
+    changelog: &Changelog,
+    name: Arc<str>,
+    instance: Uuid,
+    boot: u64,
+) -> Result<Committed, WriteError> {
+    let actor = name.clone();
+    let decide: Decide = Arc::new(
+        move |head| match member::say_goodbye(&head.state, &name, instance, boot) {
+            Some(op) => Decision::Append(vec![op]),
+            None => Decision::Nothing,
+        },
+    );
+    changelog.submit(actor, decide).await
+}

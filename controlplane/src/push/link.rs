@@ -27,14 +27,14 @@ use uuid::Uuid;
 
 use super::{Fleet, join};
 
-/// Bytes of a line: a state that names everything that drains is far below.
-const LINE_MAX: usize = 1 << 20;
+/// Bytes of a line: a state that names everything that drains is far below, and so is what is told of a shard of limits.
+const LINE_MAX: usize = 8 << 20;
 
 /// The publisher of one connection, in reach of the fleet.
 pub(super) struct Link {
     fleet: Arc<Fleet>,
-    /// For the log.
-    name: OnceLock<Arc<str>>,
+    /// Name and life, by the first line.
+    named: OnceLock<(Arc<str>, u64)>,
     waker: AtomicWaker,
     /// There is news in the hub.
     woken: AtomicBool,
@@ -55,7 +55,7 @@ impl Link {
         };
         Arc::new(Link {
             fleet,
-            name: OnceLock::new(),
+            named: OnceLock::new(),
             waker: AtomicWaker::new(),
             woken: AtomicBool::new(false),
             machine: Mutex::new(machine),
@@ -63,8 +63,8 @@ impl Link {
     }
 
     /// Who speaks, by the first line.
-    pub(super) fn named(&self, proxy: &Arc<str>) {
-        let _ = self.name.set(proxy.clone());
+    pub(super) fn named(&self, proxy: &Arc<str>, boot: u64) {
+        let _ = self.named.set((proxy.clone(), boot));
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Machine) -> R) -> R {
@@ -77,13 +77,18 @@ impl Link {
         self.with(|machine| machine.publisher.answers())
     }
 
+    /// The proxy's instance, if it keeps limits.
+    pub(super) fn counts(&self) -> Option<Uuid> {
+        self.with(|machine| machine.publisher.counts())
+    }
+
     /// From outside: whoever waits for a buffer is woken if there is one now, or the end.
     pub(super) fn feed(self: &Arc<Self>, input: Input) {
         self.step(input);
         self.waker.wake();
     }
 
-    /// Answers with what is not about a stream that is open.
+    /// Answers with what is about a stream that is not open yet, or not any more.
     pub(super) fn step(self: &Arc<Self>, input: Input) -> Vec<Output> {
         let (session, outputs) = self.with(|machine| {
             let publisher = &mut machine.publisher;
@@ -97,15 +102,21 @@ impl Link {
             }
             (session, outputs)
         });
-        for output in &outputs {
+        let mut others = Vec::new();
+        for output in outputs {
             match output {
-                Output::Answered(answer) => self.fleet.questions.answered(session, answer.clone()),
-                Output::Leave { name, instance } => self.leave(name.clone(), *instance),
-                Output::Close(closing) => log(self.name.get(), *closing),
-                _ => {}
+                Output::Answered(answer) => self.fleet.questions.answered(session, answer),
+                Output::Heard(up) => self.fleet.counting.heard(up),
+                Output::Leave { name, instance } => self.leave(name, instance),
+                other => {
+                    if let Output::Close(closing) = &other {
+                        log(self.named.get().map(|(name, _)| name), *closing);
+                    }
+                    others.push(other);
+                }
             }
         }
-        outputs
+        others
     }
 
     pub(super) fn wake(&self) {
@@ -115,8 +126,9 @@ impl Link {
 
     fn leave(self: &Arc<Self>, name: Arc<str>, instance: Uuid) {
         let link = self.clone();
+        let boot = self.named.get().map_or(0, |(_, boot)| *boot);
         tokio::spawn(async move {
-            match join::leave(&link.fleet.changelog, name.clone(), name.clone(), instance, true).await {
+            match join::say_goodbye(&link.fleet.changelog, name.clone(), instance, boot).await {
                 Ok(_) => tracing::info!(proxy = %name, "left"),
                 Err(error) => tracing::warn!(proxy = %name, "a goodbye could not be committed: {error}"),
             }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use shared::change::{Kind, ObjectKey, Revision};
-use shared::model::{AuthorizerName, Hold, Invalid};
+use shared::model::{AuthorizerName, Hold, Invalid, LimitId};
 
 use crate::changelog::Head;
 
@@ -67,6 +67,14 @@ pub fn current(head: &Head, key: &ObjectKey) -> Value {
             (
                 authority.map(|authority| authority.authorizer.document()),
                 vec![("name", &*key.key)],
+            )
+        }
+        (Kind::Limit, _) => {
+            let id = LimitId::try_from(&*key.key).ok();
+            let in_force = id.and_then(|id| head.table.limit(id));
+            (
+                in_force.map(|in_force| in_force.limit.document()),
+                vec![("id", &*key.key)],
             )
         }
         (Kind::Hold, _) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::change::{Kind, ObjectKey, Op, Revision, Verb};
 use shared::model::{
-    Address, AuthorizerName, Hold, Service, ServiceName, Timeouts, Upstream, UpstreamId, UpstreamState,
+    Address, AuthorizerName, Hold, LimitId, Service, ServiceName, Timeouts, Upstream, UpstreamId, UpstreamState,
 };
 use shared::stream::wait::{Condition, Target, WaitSpec};
 
@@ -21,6 +21,7 @@ pub enum Subject {
     UpstreamGone(ServiceName, UpstreamId),
     AddressGone(Address),
     Authorizer(AuthorizerName),
+    Limit(LimitId),
     /// That is held.
     Hold(ServiceName),
     /// What its operations name is all there is to it, and nothing drains.
@@ -199,7 +200,9 @@ impl Past<'_> {
                 Some(_) => Vec::new(),
                 None => self.retired_earlier(service, id),
             },
-            Subject::Service(_) | Subject::Authorizer(_) | Subject::Hold(_) | Subject::Settled => Vec::new(),
+            Subject::Service(_) | Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => {
+                Vec::new()
+            }
         }
     }
 
@@ -263,7 +266,9 @@ impl Past<'_> {
                 let drains = services.map(|(service, _)| self.drain_of(service));
                 drains.max().unwrap_or_else(|| Timeouts::default().drain)
             }
-            Subject::Authorizer(_) | Subject::Hold(_) | Subject::Settled => Timeouts::default().drain,
+            Subject::Authorizer(_) | Subject::Hold(_) | Subject::Limit(_) | Subject::Settled => {
+                Timeouts::default().drain
+            }
         }
     }
 
@@ -281,6 +286,7 @@ impl Past<'_> {
             Subject::Service(name) => vec![ObjectKey::service(name.as_str())],
             Subject::Upstream(service, id) => vec![ObjectKey::upstream(service.as_str(), id.as_str())],
             Subject::Authorizer(name) => vec![ObjectKey::authorizer(name.as_str())],
+            Subject::Limit(id) => vec![ObjectKey::limit(*id)],
             _ => self.committed.ops.iter().map(Op::object).collect(),
         }
     }

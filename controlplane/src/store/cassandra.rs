@@ -3,12 +3,14 @@
 //! ```text
 //! changes (partitions)  the log itself: conditional appends, one partition per thousand revisions
 //! services, upstreams…  what stands, for people and for starts; they follow the log (follower, objects, scan)
+//! limit_claims, _ledger who counts for limits, and what was counted (cells)
 //! meta                  epoch and home, written once; how far the tables are, what was trimmed
 //! ```
 //!
 //! Several control planes share it. What decides is the log's head, moved by one conditional statement; everything else
 //! may lag and be done twice.
 
+mod cells;
 mod client;
 mod coordinators;
 mod failure;
@@ -35,7 +37,8 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{AppendError, Log, OpenError, ReadError, Rows};
+use super::{AppendError, Cells, Log, OpenError, ReadError, Rows};
+use cells::CassandraCells;
 use client::{Client, Obstacle};
 use meta::Meta;
 use numbers::{bucket, is_first, last_of};
@@ -71,6 +74,7 @@ struct Inner {
     objects: Objects,
     meta: Meta,
     rows: Arc<CassandraRows>,
+    cells: Arc<CassandraCells>,
     /// The greatest revision that was seen in the log.
     seen: AtomicU64,
     following: Mutex<()>,
@@ -141,6 +145,7 @@ impl Inner {
         let partitions = Partitions::prepare(client.clone()).await?;
         let objects = Objects::prepare(&client).await?;
         let rows = Arc::new(CassandraRows::prepare(client.clone()).await?);
+        let cells = Arc::new(CassandraCells::prepare(client.clone()).await?);
         let applied = meta.applied(&client).await;
         let applied = applied.map_err(|error| Obstacle::Away(error.to_string()))?;
         tokio::spawn(nodes::check(client.clone()));
@@ -150,6 +155,7 @@ impl Inner {
             objects,
             meta,
             rows,
+            cells,
             seen: AtomicU64::new(applied.revision.0),
             following: Mutex::default(),
             appended: Notify::new(),
@@ -332,6 +338,10 @@ impl Log for CassandraLog {
 
     fn tail_every(&self) -> Option<Duration> {
         Some(TAIL_EVERY)
+    }
+
+    fn cells(&self) -> Option<Arc<dyn Cells>> {
+        Some(self.inner.cells.clone())
     }
 
     fn rows(&self) -> Option<Arc<dyn Rows>> {

@@ -1,7 +1,9 @@
-//! What every engine of the log must do. An engine's test hands over a way to an empty log, and to the same log opened
+//! What every engine of the log and of its cells must do. An engine's test hands over a way to an empty log, and to the same log opened
 //! anew.
 //!
 //! Cases panic where an engine is wrong, as assertions do.
+
+mod cells;
 
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use shared::state::State;
 use uuid::Uuid;
 
 use super::{AppendError, Log, ReadError};
+
+pub use cells::CELL_CASES;
 
 /// An empty log at first; every further opening finds what was acknowledged before.
 pub trait Medium: Send + Sync {

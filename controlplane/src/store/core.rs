@@ -3,6 +3,8 @@
 //! Three tables change in one transaction, so that they cannot disagree: the commits, the objects that their fold leaves,
 //! and what is known about both. A transaction is acknowledged after its fsync.
 
+mod cells;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,8 @@ use uuid::Uuid;
 
 use super::tables::{self, CHANGES, META, Meta, OBJECTS};
 use super::{AppendError, OpenError, ReadError};
+
+pub use cells::Swap;
 
 /// Pages that redb may keep in memory. The fold is in memory anyway; what is read again is history.
 const CACHE_BYTES: usize = 64 << 20;

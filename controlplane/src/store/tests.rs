@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use shared::change::{Epoch, OpId};
 use uuid::Uuid;
 
-use super::conformance::{CASES, Medium};
+use super::conformance::{CASES, CELL_CASES, Medium};
 use super::core::Core;
 use super::*;
 
@@ -63,7 +63,7 @@ fn commit(revision: u64) -> Commit {
 
 #[tokio::test]
 async fn redb_conforms() {
-    for (name, case) in CASES {
+    for (name, case) in CASES.into_iter().chain(CELL_CASES) {
         println!("{name}");
         case(&File::new()).await;
     }
@@ -176,9 +176,18 @@ fn a_corrupt_file_is_told() {
 
 /// A disk on which everything fails after so many writes.
 #[derive(Debug)]
-struct Failing {
+pub(super) struct Failing {
     inner: InMemoryBackend,
     full: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Failing {
+    pub fn until(full: Arc<std::sync::atomic::AtomicBool>) -> Failing {
+        Failing {
+            inner: InMemoryBackend::new(),
+            full,
+        }
+    }
 }
 
 impl StorageBackend for Failing {
@@ -209,10 +218,7 @@ impl StorageBackend for Failing {
 #[test]
 fn a_failed_fsync_is_an_unknown_outcome() {
     let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let disk = Failing {
-        inner: InMemoryBackend::new(),
-        full: full.clone(),
-    };
+    let disk = Failing::until(full.clone());
     let core = Core::with_backend(disk, Epoch(Uuid::from_u128(1))).unwrap();
     core.append(Revision::ZERO, &commit(1)).unwrap();
     full.store(true, std::sync::atomic::Ordering::SeqCst);

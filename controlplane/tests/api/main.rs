@@ -13,6 +13,7 @@ mod conditional;
 mod framework;
 mod history;
 mod holds;
+mod limits;
 mod pages;
 mod plane;
 mod registration;

@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 use super::session::Session;
 use super::target;
 use super::upload::Upload;
-use crate::pipeline::{Admitted, Protocol, RequestMeta, authorize, limit, route};
+use crate::pipeline::{Admitted, Counted, Protocol, RequestMeta, authorize, limit, route};
 use crate::upstream::pool::Pool;
 use crate::worker::WorkerContext;
 
@@ -69,7 +69,8 @@ async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<
     let is_continue_expected = expectation(&head)?;
 
     // Which service it goes to, whether the client may use it, and as often.
-    let admitted = admit(client, &head, body.size_hint().exact()).await?;
+    let length = body.size_hint().exact();
+    let admitted = admit(client, &head, length, Counted::default()).await?;
 
     // What the upstream is to see.
     let outgoing = Outgoing::new(client, head, body, is_continue_expected, &admitted);
@@ -78,8 +79,14 @@ async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<
     forward(client, admitted, outgoing).await
 }
 
-/// The steps of the pipeline before the pick. Made again when the service has changed before its upstream was picked.
-pub async fn admit(client: &Client, head: &request::Parts, length: Option<u64>) -> Result<Admitted, Refusal> {
+/// The steps of the pipeline before the pick. Made again when the service has changed before its upstream was picked, with
+/// what the request was counted under already.
+pub async fn admit(
+    client: &Client,
+    head: &request::Parts,
+    length: Option<u64>,
+    before: Counted,
+) -> Result<Admitted, Refusal> {
     let context = &client.context;
     let headers = target::View(&head.headers);
     let mut meta = RequestMeta {
@@ -100,7 +107,7 @@ pub async fn admit(client: &Client, head: &request::Parts, length: Option<u64>) 
         meta.credentials = basic::credentials(&head.headers);
     }
     let authorized = authorize(routed, &meta, &context.authorizers).await?;
-    Ok(limit(authorized, &meta).await?)
+    Ok(limit(authorized, &meta, &context.limits, before).await?)
 }
 
 fn expectation(head: &request::Parts) -> Result<bool, Refusal> {

@@ -15,10 +15,11 @@ use super::answer::{Answer, Lease};
 use super::exchange::{Client, admit, close_after};
 use super::fields;
 use super::outgoing::Outgoing;
+use super::quota;
 use super::refusal::{self, Refusal};
 use super::tunnel::Tunnel;
 use super::upload::Upload;
-use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick_in_turn};
+use crate::pipeline::{Admitted, Counted, Picked, Tried, Verdict, pick_in_turn};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::upstream::health::Doubt;
@@ -59,7 +60,7 @@ pub async fn forward(
             Err(Verdict::Stale) if stale < STALE_MAX => {
                 stale += 1;
                 has_turn = true;
-                admitted = admit_again(client, &mut outgoing).await?;
+                admitted = admit_again(client, &mut outgoing, admitted.into_counted()).await?;
                 continue;
             }
             // That nobody is up says more than that somebody was not.
@@ -76,12 +77,15 @@ pub async fn forward(
             }
         }
         match attempt(client, &admitted, picked, &mut outgoing, may_repeat).await {
-            Ok(answer) => return Ok(answer),
+            Ok(mut answer) => {
+                quota::tell(answer.headers_mut(), admitted.counted());
+                return Ok(answer);
+            }
             Err(failure) if failure.is_stale && stale < STALE_MAX => {
                 stale += 1;
                 has_turn = true;
                 client.session.awaits_nothing();
-                admitted = admit_again(client, &mut outgoing).await?;
+                admitted = admit_again(client, &mut outgoing, admitted.into_counted()).await?;
                 continue;
             }
             Err(failure) if failure.is_harmless && may_repeat => {
@@ -95,10 +99,10 @@ pub async fn forward(
 }
 
 /// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
-async fn admit_again(client: &Client, outgoing: &mut Outgoing) -> Result<Admitted, Refusal> {
+async fn admit_again(client: &Client, outgoing: &mut Outgoing, counted: Counted) -> Result<Admitted, Refusal> {
     outgoing.ungrant();
     let head = outgoing.head().ok_or(Verdict::Stale)?;
-    let admitted = admit(client, head, outgoing.length()).await?;
+    let admitted = admit(client, head, outgoing.length(), counted).await?;
     outgoing.grant(&admitted);
     Ok(admitted)
 }

@@ -7,16 +7,21 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use net::problem::{self, Problem, Type};
+use shared::quota::slots::NEEDS_MAX;
 
 use super::head::Refused;
+use super::quota;
 use super::session::{Expired, Fault};
 use crate::authorizer::{Reply, basic_challenge};
-use crate::pipeline::Verdict;
+use crate::limiter::RETRY_AFTER;
+use crate::pipeline::{Quota, Verdict};
 
 #[derive(Clone, Debug)]
 pub struct Refusal {
     problem: Box<Problem>,
     retry_after: Option<Duration>,
+    /// The limit that refused, and whether nothing is left of it.
+    quota: Option<(Quota, bool)>,
     /// Who shows credentials for it may come again.
     realm: Option<String>,
     /// Said instead of all this, by an authorizer.
@@ -28,6 +33,7 @@ impl Refusal {
         Refusal {
             problem: Box::new(Problem::new(of, detail)),
             retry_after: None,
+            quota: None,
             realm: None,
             reply: None,
         }
@@ -71,6 +77,9 @@ impl Refusal {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((quota, is_spent)) = &self.quota {
+            quota::refuse(headers, quota, self.retry_after_seconds().filter(|_| *is_spent));
         }
         if let Some(realm) = &self.realm {
             headers.insert(header::WWW_AUTHENTICATE, basic_challenge(realm));
@@ -136,9 +145,18 @@ impl From<Verdict> for Refusal {
                 let detail = "nobody can say whether the client may use the service";
                 Refusal::new(problem::AUTHORIZER_UNAVAILABLE, detail).retry_after(retry_after)
             }
-            // Its step lets everybody pass.
-            Verdict::QuotaExceeded { .. } => {
-                Refusal::new(problem::NO_UPSTREAM, "the request was not admitted").retry_after(Duration::from_secs(1))
+            Verdict::QuotaExceeded {
+                quota,
+                retry_after,
+                is_spent,
+            } => quota_exceeded(quota, retry_after, is_spent),
+            Verdict::TooManyLimits => {
+                // The operator's to mend, not the client's.
+                let of = Type {
+                    status: 503,
+                    ..problem::QUOTA_EXCEEDED
+                };
+                Refusal::new(of, format!("it counts for more than {NEEDS_MAX} limits")).retry_after(RETRY_AFTER)
             }
         }
     }
@@ -163,6 +181,19 @@ impl From<Expired> for Refusal {
                 Refusal::new(problem::UPSTREAM_TIMEOUT, "the upstream was waited for too long")
             }
         }
+    }
+}
+
+fn quota_exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> Refusal {
+    let Quota { threshold, period, .. } = quota;
+    let detail = format!("{threshold} requests in {period} s are the most");
+    let problem = Problem::new(problem::QUOTA_EXCEEDED, detail).with("limit", quota.id.to_string());
+    Refusal {
+        problem: Box::new(problem),
+        retry_after: Some(retry_after),
+        quota: Some((quota, is_spent)),
+        realm: None,
+        reply: None,
     }
 }
 

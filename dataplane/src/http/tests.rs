@@ -8,6 +8,7 @@ mod ending;
 mod failing;
 mod forwarding;
 mod holding;
+mod limiting;
 mod patience;
 mod queueing;
 mod refusing;

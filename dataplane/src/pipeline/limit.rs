@@ -1,26 +1,87 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use shared::change::Revision;
-use shared::model::{Balance, Service};
+use shared::model::{Balance, Limit, LimitId, Service};
+use shared::quota::KeyHash;
+use smallvec::SmallVec;
 
 use super::{Authorized, RequestMeta, Verdict, affinity};
 use crate::authorizer::Grant;
 use crate::view::View;
 
+/// By whom requests are counted.
+pub trait Limits {
+    /// Takes what the request needs of every limit that it counts for and that it was not counted for `before`; or of none,
+    /// and it is refused. It has a deadline of its own.
+    fn count(
+        &self,
+        authorized: &Authorized,
+        meta: &RequestMeta<'_>,
+        before: Counted,
+    ) -> impl Future<Output = Result<Counted, Verdict>>;
+}
+
+/// Nothing is limited.
+impl Limits for () {
+    async fn count(&self, _: &Authorized, _: &RequestMeta<'_>, before: Counted) -> Result<Counted, Verdict> {
+        Ok(before)
+    }
+}
+
+/// What a request was counted under. It goes with the request, however often that is admitted again because its service
+/// changed before it was sent: what it has paid stays paid, at the time at which it was, and only what is new is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub accounts: SmallVec<[KeyHash; 4]>,
+    /// Of the limits that had something left the one with the least, as far as this proxy can tell.
+    pub least: Option<Quota>,
+}
+
+/// What is said of a limit to those whom it limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub id: LimitId,
+    pub threshold: u64,
+    /// Seconds.
+    pub period: u32,
+}
+
+impl From<&Limit> for Quota {
+    fn from(limit: &Limit) -> Quota {
+        Quota {
+            id: limit.id,
+            threshold: limit.threshold,
+            period: limit.period,
+        }
+    }
+}
+
 /// A request that has been counted where it counts, and may be sent to an upstream, as often as its retries allow.
 pub struct Admitted {
     authorized: Authorized,
+    counted: Counted,
     /// By what its upstream is chosen, if it has a say in that.
     key: Option<u64>,
 }
 
-/// There are no limits yet, so that nothing is counted.
-pub async fn limit(authorized: Authorized, meta: &RequestMeta<'_>) -> Result<Admitted, Verdict> {
+/// `before`: what this very request was counted under already.
+pub async fn limit(
+    authorized: Authorized,
+    meta: &RequestMeta<'_>,
+    limits: &impl Limits,
+    before: Counted,
+) -> Result<Admitted, Verdict> {
+    let counted = limits.count(&authorized, meta, before).await?;
     let key = match &authorized.service().balance {
         Balance::ConsistentHash { header } => meta.headers.header(header).map(affinity::hash),
         Balance::LeastRequest | Balance::RoundRobin | Balance::Random => None,
     };
-    Ok(Admitted { authorized, key })
+    Ok(Admitted {
+        authorized,
+        counted,
+        key,
+    })
 }
 
 impl Admitted {
@@ -42,8 +103,17 @@ impl Admitted {
         self.authorized.copied()
     }
 
+    pub fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    /// For this request, when it has to be admitted again.
+    pub fn into_counted(self) -> Counted {
+        self.counted
+    }
+
     /// Whether it would be admitted on this view as well: the service and its authorizer are what they were, and nothing
-    /// was revoked.
+    /// was revoked. Limits that came since are not asked: it was admitted before them.
     pub fn is_of(&self, view: &View) -> bool {
         let pool = view.pool(&self.service().name);
         pool.is_some_and(|pool| pool.revision() == self.revision()) && self.authorized.is_of(view)

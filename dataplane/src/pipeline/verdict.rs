@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Quota;
 use crate::authorizer::Reply;
 
 /// Why a request goes no further. Edges render it in their protocol: HTTP as a status and a problem, SMTP as a reply.
@@ -21,9 +22,15 @@ pub enum Verdict {
     TooLarge {
         bytes_max: u64,
     },
+    /// By the limit that refused it.
     QuotaExceeded {
+        quota: Quota,
         retry_after: Duration,
+        /// The fleet has nothing left until then. Else it is not known here what it has.
+        is_spent: bool,
     },
+    /// More limits match than one request can be counted for.
+    TooManyLimits,
     RequestTimeout,
     HeadTooLarge,
     UpstreamFailed {

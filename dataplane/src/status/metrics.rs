@@ -1,8 +1,9 @@
 //! The Prometheus text format, version 0.0.4.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::Status;
+use crate::limiter::{Decided, Tallies};
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
@@ -64,7 +65,33 @@ pub(super) fn render(status: &Status) -> String {
             "vulcan_upstream_in_flight{{service=\"{service}\",upstream=\"{id}\"}} {count}"
         );
     }
+    decisions(&mut text, status.views.limiter().tallies());
     text
+}
+
+/// Limits listed at most; those beyond are counted together.
+const LIMITS_MAX: usize = 1_000;
+
+fn decisions(text: &mut String, tallies: &Tallies) {
+    text.push_str("# TYPE vulcan_limit_decisions_total counter\n");
+    let all = tallies.all();
+    let mut line = |limit: &dyn Display, decision: &str, count: u64| {
+        if count > 0 {
+            let _ = writeln!(
+                text,
+                "vulcan_limit_decisions_total{{limit=\"{limit}\",decision=\"{decision}\"}} {count}"
+            );
+        }
+    };
+    for (id, tally) in all.iter().take(LIMITS_MAX) {
+        for (name, decided) in Decided::ALL {
+            line(id, name, tally.sum(decided));
+        }
+    }
+    for (name, decided) in Decided::ALL {
+        let others = all.values().skip(LIMITS_MAX).map(|tally| tally.sum(decided));
+        line(&"other", name, others.sum());
+    }
 }
 
 fn metric(text: &mut String, name: &str, kind: &str, value: u64) {

@@ -1,7 +1,10 @@
 use futures_util::FutureExt;
+use shared::model::LimitId;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::*;
+use crate::limiter::Decided;
 use crate::phase::{self, PhaseSender};
 
 fn status() -> (Status, PhaseSender, watch::Sender<bool>) {
@@ -62,6 +65,30 @@ fn other_paths_and_methods_are_problems() {
     let wrong = status.answer(&Method::POST, "/readyz");
     assert_eq!(wrong.status(), 405);
     assert_eq!(wrong.headers()[header::ALLOW], "GET, HEAD");
+}
+
+#[test]
+fn limits_are_counted_and_many_of_them_together() {
+    let (status, ..) = status();
+    let tallies = status.views.limiter().tallies();
+    assert!(!metrics::render(&status).contains("decisions_total{"));
+    for n in 0..1_002 {
+        tallies.of(LimitId(Uuid::from_u128(n))).count(Decided::Admitted);
+    }
+    tallies.of(LimitId(Uuid::from_u128(7))).count(Decided::Refused);
+    let text = metrics::render(&status);
+    let line = |limit: &str, decision: &str, count: u64| {
+        format!("vulcan_limit_decisions_total{{limit=\"{limit}\",decision=\"{decision}\"}} {count}\n")
+    };
+    let seventh = "00000000-0000-0000-0000-000000000007";
+    for line in [
+        line(seventh, "admitted", 1),
+        line(seventh, "refused", 1),
+        line("other", "admitted", 2),
+    ] {
+        assert!(text.contains(&line), "{line}");
+    }
+    assert_eq!(text.matches("decisions_total{").count(), 1_002);
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use net::clock::boottime;
 use net::duplex::{self, Duplex, Event};
 use net::ndjson;
 use net::said::Said;
+use shared::quota;
 use shared::state::State;
-use shared::stream::message::{Down, Query, Upstreams};
+use shared::stream::message::{Down, Query, Up, Upstreams};
 use shared::stream::subscriber::{Disconnected, Input, Output, Subscriber};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -96,6 +97,7 @@ impl Driver {
     pub(super) async fn run(mut self, outputs: Vec<Output>, leave: Leave) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let limiter = self.views.limiter().clone();
         let mut drains = self.views.changed();
         let mut passes = self.views.checks().passed();
         // Thousands that came together pass one after another, and each time the whole level is said.
@@ -132,12 +134,18 @@ impl Driver {
                     Input::Retired(self.views.draining())
                 }
                 Some(Ok(seen)) = self.looks.join_next() => Input::Seen(seen),
+                said = limiter.said() => {
+                    finished |= self.tell_owners(said).await?;
+                    continue;
+                }
                 () = leave.stopping.cancelled(), if !stopping => {
                     stopping = true;
                     Input::Stopping
                 }
                 () = leave.drained.cancelled(), if !drained => {
                     drained = true;
+                    // Before the goodbye: after it nobody believes this proxy.
+                    finished |= self.tell_owners(limiter.leave()).await?;
                     Input::Drained
                 }
                 _ = ticks.tick() => {
@@ -150,6 +158,14 @@ impl Driver {
             finished |= self.feed(input).await?;
         }
         Ok(())
+    }
+
+    async fn tell_owners(&mut self, said: Vec<quota::Up>) -> Result<bool, Error> {
+        let mut finished = false;
+        for up in said {
+            finished |= self.feed(Input::Limits(Box::new(up))).await?;
+        }
+        Ok(finished)
     }
 
     async fn feed(&mut self, input: Input) -> Result<bool, Error> {
@@ -204,11 +220,18 @@ impl Driver {
 
     fn act(&mut self, output: Output) -> Option<Input> {
         match output {
-            Output::Connect { url } => self.link = self.peers.connect(url),
+            Output::Connect { url } => {
+                self.views.limiter().disconnected();
+                self.link = self.peers.connect(url);
+            }
             Output::Close => {
                 self.link = None;
                 self.fetch = None;
             }
+            // What owners and proxies say to each other may be lost; a line that has no room ends the connection.
+            Output::Send(Up::Limits(_)) if self.link.as_ref().is_some_and(|link| !link.has_room()) => {}
+            Output::Limits(down) => self.views.limiter().hear(*down),
+            Output::Epochs(epochs) => self.views.limiter().welcome(epochs),
             Output::Send(up) => {
                 let taken = self.link.as_ref().is_none_or(|link| link.send(ndjson::encode(&up)));
                 if !taken {
@@ -223,6 +246,9 @@ impl Driver {
                     Some(touched) => self.views.swap_touched(*table, &touched),
                     None => self.views.swap(*table),
                 };
+                let state = self.subscriber.state();
+                let view = self.views.now();
+                self.views.limiter().follow(view.table(), state.configured, state.epoch);
                 return Some(Input::Swapped);
             }
             Output::Phase(phase) => self.phase.set(phase),

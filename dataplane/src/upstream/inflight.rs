@@ -18,7 +18,7 @@ pub fn count_as_worker(index: usize) {
 
 /// The calling thread's own among one cell for every worker and a last one. A thread that belongs to none of these workers
 /// counts in the last.
-pub(super) fn here(workers: usize) -> usize {
+pub(crate) fn here(workers: usize) -> usize {
     WORKER.get().map_or(workers, |index| index.min(workers))
 }
 

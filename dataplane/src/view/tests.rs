@@ -240,3 +240,21 @@ fn it_is_told_when_what_was_admitted_may_not_be_any_more() {
     assert!(whole.has_admissions());
     views.retire(whole);
 }
+
+#[test]
+fn a_change_of_limits_is_behind_the_barrier_and_nothing_else_is_for_them() {
+    let views = Views::new(1);
+    let mut registry = Registry::web("random");
+    registry.deploy(&views);
+    let mut waits = |change: &dyn Fn(&mut Registry)| {
+        change(&mut registry);
+        registry.swap(&views).has_admissions()
+    };
+    let id = "5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b";
+    assert!(waits(&|registry| registry.put(Kind::Limit, id, r#"{"threshold":1}"#)));
+    assert!(waits(&|registry| registry.put(Kind::Limit, id, r#"{"threshold":2}"#)));
+    assert!(!waits(&|registry| {
+        registry.upstream("a", r#"{"address":"127.0.0.1:1"}"#);
+    }));
+    assert!(waits(&|registry| registry.delete(Kind::Limit, id)));
+}

@@ -130,6 +130,7 @@ impl Workers {
                         index,
                         views: views.reader(),
                         authorizers: Desk::new(views.reader(), upstreams.clone(), memory),
+                        limits: crate::limiter::Desk::new(&views),
                         upstreams,
                         config,
                         phase,

@@ -79,6 +79,7 @@ impl Plane {
         let api = Api::new(
             changelog,
             fleet.clone(),
+            None,
             format!("http://{admin}").into(),
             None,
             stop.clone(),

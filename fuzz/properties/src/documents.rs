@@ -1,8 +1,8 @@
-//! Services and upstreams: what is stored is read back as the same, and what is refused is named.
+//! Services, upstreams and limits: what is stored is read back as the same, and what is refused is named.
 
 use serde_json::Value;
 use shared::change::Body;
-use shared::model::{Invalid, InvalidKind, Service, Upstream, json, merge_patch};
+use shared::model::{Invalid, InvalidKind, Limit, Service, Upstream, json, merge_patch};
 
 const ERRORS_MAX: usize = 32;
 
@@ -15,6 +15,7 @@ pub fn check(data: &[u8]) {
     for id in ["127.0.0.1:3000", "blue"] {
         upstream(id, document, &patch);
     }
+    limit(document, &patch);
 }
 
 fn service(text: &str, patch: &Value) {
@@ -44,6 +45,28 @@ fn upstream(id: &str, text: &str, patch: &Value) {
     if let Some(changed) = named(Upstream::from_value("web", id, &patched(shown, patch))) {
         stored(&changed.body());
         assert_eq!(Upstream::parse("web", id, changed.body().as_str()), Ok(changed));
+    }
+}
+
+fn limit(text: &str, patch: &Value) {
+    const ID: &str = "5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b";
+    let Some(limit) = named(Limit::parse(ID, text)) else {
+        return;
+    };
+    let body = limit.body();
+    assert_eq!(Limit::parse(ID, body.as_str()).as_ref(), Ok(&limit));
+    let shown = limit.document();
+    let read = Limit::from_value(ID, &shown).expect("GET shows what PUT takes");
+    assert_eq!((&read, read.body()), (&limit, body));
+    // Whatever the pattern, nothing is too much for it.
+    for pattern in [&limit.auth_token, &limit.protocol, &limit.method, &limit.path] {
+        for of in ["", "alice@example.com", "GET", "/v1/é", text] {
+            pattern.matches(of);
+        }
+    }
+    if let Some(changed) = named(Limit::from_value(ID, &patched(shown, patch))) {
+        stored(&changed.body());
+        assert_eq!(Limit::parse(ID, changed.body().as_str()), Ok(changed));
     }
 }
 

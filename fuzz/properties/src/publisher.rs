@@ -313,7 +313,7 @@ impl World {
                     connection.asked.push(Asked::Join(name, member, replaces));
                 }
                 Output::Leave { name, instance } => connection.asked.push(Asked::Leave(name, instance)),
-                Output::Accept | Output::Answered(_) => {}
+                Output::Accept | Output::Answered(_) | Output::Heard(_) => {}
                 Output::Send(bytes) => connection.sent(&bytes),
             }
         }
@@ -397,6 +397,7 @@ impl Connection {
                     assert!(self.told.is_none_or(|told| told == beat.head));
                     self.told = Some(beat.head);
                 }
+                Down::Limits(_) | Down::Epochs { .. } => panic!("nobody told of limits"),
                 Down::Query(query) => panic!("{query:?}, and nobody asked"),
                 Down::Goaway { .. } => is_goaway = true,
             }

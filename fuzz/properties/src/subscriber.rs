@@ -341,6 +341,7 @@ impl World {
                     list: Vec::new(),
                     more: 0,
                 })),
+                Output::Limits(_) | Output::Epochs(_) => {}
                 Output::Send(up) => {
                     assert!(self.link == Link::Up);
                     self.sent(up);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json as object};
 
+use super::choice::{name_of, one_of};
 use super::duration::format_duration;
 use super::fields::{Fields, Path, array, string};
 use super::invalid::{Errors, Invalid};
@@ -287,21 +288,6 @@ fn read(name: AuthorizerName, value: &Value, errors: &mut Errors) -> Option<Auth
 fn service_name(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<ServiceName> {
     let name = ServiceName::try_from(string(value, path, errors)?);
     name.map_err(|rule| errors.invalid(path, rule)).ok()
-}
-
-fn one_of<T: Copy>(known: &[(&'static str, T)], value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<T> {
-    let text = string(value, path, errors)?;
-    let found = known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-    if found.is_none() {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        errors.invalid(path, format_args!("one of {} is expected", names.join(", ")));
-    }
-    found
-}
-
-fn name_of<T: PartialEq>(known: &[(&'static str, T)], value: T) -> Value {
-    let found = known.iter().find(|(_, known)| *known == value);
-    found.map_or("", |(name, _)| *name).into()
 }
 
 fn read_target(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Arc<str>> {

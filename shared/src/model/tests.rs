@@ -2,6 +2,7 @@
 
 mod authorizers;
 mod documents;
+mod limits;
 mod paths;
 mod refusals;
 mod texts;

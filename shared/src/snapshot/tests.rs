@@ -26,7 +26,7 @@ fn state() -> State {
             put(Kind::Service, "web", r#"{"match":[{"hosts":["*"]}]}"#),
             put(Kind::Upstream, "web/127.0.0.1:1", "{}"),
         ],
-        vec![put(Kind::from("limit"), "l", "{ \"odd\":  1.0e3 }")],
+        vec![put(Kind::from("of-tomorrow"), "l", "{ \"odd\":  1.0e3 }")],
         vec![
             put(Kind::Member, "proxy-1", "{}"),
             put(Kind::Succession, &uuid::Uuid::nil().to_string(), "{}"),

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::change::{Epoch, Op, Revision};
 use crate::digest::Digest;
+use crate::quota::{self, Shard};
 use crate::time::Time;
 
 /// From a proxy to the control plane.
@@ -17,6 +18,8 @@ pub enum Up {
     State(State),
     /// The answer to a query.
     Upstreams(Upstreams),
+    /// To the owner of limits that it names, wherever that is.
+    Limits(Box<quota::Up>),
     /// Said once the listeners are closed and nothing is in flight any more.
     Goodbye {},
 }
@@ -31,6 +34,12 @@ pub enum Down {
     Beat(Beat),
     /// Say how the upstreams are; only to those that say [`QUERY`] among their features.
     Query(Query),
+    /// From an owner of limits; this and what follows only to those that say [`LIMITS`] among their features.
+    Limits(Box<quota::Down>),
+    /// The epochs of all shards of limits that are claimed, as read after the proxy was on the roster.
+    Epochs {
+        shards: Vec<(Shard, u64)>,
+    },
     /// Connect anew, elsewhere if there is an elsewhere, after so many milliseconds.
     Goaway {
         after_ms: u64,
@@ -39,6 +48,8 @@ pub enum Down {
 
 /// The feature of a proxy that answers queries.
 pub const QUERY: &str = "query";
+/// The feature of a proxy that keeps limits together with the others.
+pub const LIMITS: &str = "limits";
 /// Registrations in a level that have not passed their health check; what is beyond is only counted.
 pub const WARMING_MAX: usize = 1_000;
 /// Services held at a time, everywhere.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::quota;
 use crate::stream::hub::{Entered, Greeting, Hub, Refusal};
 use crate::stream::message::{self, Beat, Down, Hello, Query, Up, Upstreams};
 use crate::stream::ring::{Cursor, Overrun, line};
@@ -32,6 +33,8 @@ const BEAT_AFTER: Duration = Duration::from_millis(900);
 const GOAWAY_AFTER_MS: u64 = 200;
 /// Queries that wait for room; further ones are dropped, and whoever asked does not wait for long.
 const QUERIES_MAX: usize = 16;
+/// Bytes about limits that wait for room; what is beyond is lost, and asked for again.
+const TELLS_MAX: usize = 1 << 20;
 /// How often a join may turn out to be outrun by another before the connection is given up.
 const JOINS_MAX: u8 = 3;
 
@@ -46,6 +49,8 @@ pub enum Input {
     Left,
     /// Somebody wants to know how the proxy's upstreams are; see [`Publisher::answers`].
     Ask(Query),
+    /// Lines about limits for the proxy. Any of them may be lost.
+    Tell(Bytes),
     /// There is news in the hub.
     Wake,
     /// The buffer last sent is out of hand; there is room for another.
@@ -85,6 +90,8 @@ pub enum Output {
     Send(Bytes),
     /// The proxy's answer to a query.
     Answered(Upstreams),
+    /// For an owner of limits.
+    Heard(Box<quota::Up>),
     /// Commit that it left, see [`crate::stream::roster::member::leave`].
     Leave {
         name: Arc<str>,
@@ -137,6 +144,9 @@ struct Live {
     /// It knows queries.
     answers: bool,
     queries: VecDeque<Query>,
+    /// It knows limits.
+    counts: bool,
+    tells: Vec<u8>,
     heard: Time,
     /// When the buffer that is not written yet was handed out.
     writing: Option<Time>,
@@ -161,6 +171,14 @@ impl Publisher {
     pub fn session(&self) -> Option<SessionId> {
         match &self.stage {
             Stage::Live(live) => Some(live.session),
+            _ => None,
+        }
+    }
+
+    /// The instance that is to be told about limits, if it keeps them.
+    pub fn counts(&self) -> Option<Uuid> {
+        match &self.stage {
+            Stage::Live(live) => (live.counts && !live.parting).then_some(live.instance),
             _ => None,
         }
     }
@@ -195,10 +213,12 @@ fn open(since: Time, input: Input, hub: &mut Hub, now: Time) -> Step {
         Input::Line(_) | Input::Joined(_) | Input::Looked(_) | Input::Left => closed(Closing::Protocol),
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
-        Input::Ask(_) | Input::Wake | Input::Written | Input::Tick => match now.since(since) >= HELLO_WITHIN {
-            true => closed(Closing::NoProgress),
-            false => (Stage::Open { since }, Vec::new()),
-        },
+        Input::Ask(_) | Input::Tell(_) | Input::Wake | Input::Written | Input::Tick => {
+            match now.since(since) >= HELLO_WITHIN {
+                true => closed(Closing::NoProgress),
+                false => (Stage::Open { since }, Vec::new()),
+            }
+        }
     }
 }
 
@@ -223,7 +243,9 @@ fn looking(hello: Box<Hello>, input: Input, hub: &mut Hub, now: Time) -> Step {
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
         Input::Line(_) | Input::Joined(_) | Input::Left => closed(Closing::Protocol),
-        Input::Ask(_) | Input::Wake | Input::Written | Input::Tick => (Stage::Looking { hello }, Vec::new()),
+        Input::Ask(_) | Input::Tell(_) | Input::Wake | Input::Written | Input::Tick => {
+            (Stage::Looking { hello }, Vec::new())
+        }
     }
 }
 
@@ -272,12 +294,15 @@ fn joining(hello: Box<Hello>, tries: u8, input: Input, hub: &mut Hub, now: Time)
         Input::Ended => closed(Closing::Ended),
         Input::Shutdown => closed(Closing::Shutdown),
         Input::Line(_) | Input::Looked(_) | Input::Left => closed(Closing::Protocol),
-        Input::Ask(_) | Input::Wake | Input::Written | Input::Tick => (Stage::Joining { hello, tries }, Vec::new()),
+        Input::Ask(_) | Input::Tell(_) | Input::Wake | Input::Written | Input::Tick => {
+            (Stage::Joining { hello, tries }, Vec::new())
+        }
     }
 }
 
 impl Live {
     fn begin(hello: &Hello, entered: Entered, now: Time) -> Live {
+        let has = |known| hello.features.iter().any(|feature| &**feature == known);
         let mut greeting = line(&Down::Welcome(entered.welcome)).to_vec();
         if let Some(offer) = entered.offer {
             greeting.extend_from_slice(&line(&Down::Snapshot(offer)));
@@ -290,8 +315,10 @@ impl Live {
             cursor: entered.cursor,
             greeting: Some(greeting.into()),
             echo: None,
-            answers: hello.features.iter().any(|feature| &**feature == message::QUERY),
+            answers: has(message::QUERY),
             queries: VecDeque::new(),
+            counts: has(message::LIMITS),
+            tells: Vec::new(),
             heard: now,
             writing: None,
             last_beat: now,
@@ -318,6 +345,12 @@ impl Live {
             Input::Ask(query) => {
                 if self.answers && self.queries.len() < QUERIES_MAX {
                     self.queries.push_back(query);
+                }
+            }
+            Input::Line(Up::Limits(up)) => outputs.push(Output::Heard(up)),
+            Input::Tell(lines) => {
+                if self.counts && self.tells.len() + lines.len() <= TELLS_MAX {
+                    self.tells.extend_from_slice(&lines);
                 }
             }
             Input::Line(Up::Goodbye {}) => {
@@ -368,13 +401,25 @@ impl Live {
             None => match hub.chunk(self.cursor)? {
                 Some(chunk) => {
                     self.cursor = chunk.cursor;
-                    Some(chunk.bytes)
+                    Some(self.with_tells(chunk.bytes))
                 }
-                None => self.beat(hub, now),
+                None => {
+                    // A beat is not put off: there may always be something to tell.
+                    let beat = self.beat(hub, now).unwrap_or_default();
+                    Some(self.with_tells(beat)).filter(|bytes| !bytes.is_empty())
+                }
             },
         };
         self.writing = bytes.as_ref().map(|_| now);
         Ok(bytes)
+    }
+
+    /// Behind the changes, for grants go by the newest of them.
+    fn with_tells(&mut self, changes: Bytes) -> Bytes {
+        match self.tells.is_empty() {
+            true => changes,
+            false => [&*changes, &std::mem::take(&mut self.tells)].concat().into(),
+        }
     }
 
     fn beat(&mut self, hub: &Hub, now: Time) -> Option<Bytes> {

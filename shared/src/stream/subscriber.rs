@@ -190,7 +190,8 @@ impl Subscriber {
             }
             Input::Warming(warming) => self.warming(warming, now, out),
             Input::Held(held) => self.held(held, now, out),
-            Input::Seen(_) | Input::Stopping | Input::Drained => {}
+            Input::Limits(up) if self.link.may_speak() => out.push(Output::Send(Up::Limits(up))),
+            Input::Seen(_) | Input::Limits(_) | Input::Stopping | Input::Drained => {}
         }
         self.next_cycle(now, out);
         self.show_phase(now, out);

@@ -67,6 +67,7 @@ impl Table {
                 Kind::Service => services.extend(edit.service(step)),
                 Kind::Unknown(_) => edit.unknown(step),
                 Kind::Authorizer => edit.authorizer(step),
+                Kind::Limit => edit.limit(step),
                 Kind::Hold => edit.hold(step),
                 Kind::Upstream | Kind::Revocation | Kind::Member | Kind::Succession => {}
             }

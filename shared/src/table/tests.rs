@@ -4,14 +4,14 @@ mod authorities;
 mod changes;
 mod holds;
 mod order;
-mod random;
+pub(super) mod random;
 
 use std::sync::Arc;
 
 use super::{Applied, Headers, Query, Table};
 use crate::change::{Body, Kind, Op, Revision, Verb};
 
-pub(super) fn put(kind: Kind, key: &str, json: &str) -> Op {
+pub(in crate::table) fn put(kind: Kind, key: &str, json: &str) -> Op {
     let body = Some(Body::from_json(json).unwrap());
     Op {
         verb: Verb::Put,
@@ -31,7 +31,7 @@ pub(super) fn upstream(key: &str, json: &str) -> Op {
     put(Kind::Upstream, key, json)
 }
 
-pub(super) fn delete(kind: Kind, key: &str) -> Op {
+pub(in crate::table) fn delete(kind: Kind, key: &str) -> Op {
     Op {
         verb: Verb::Delete,
         kind,

@@ -158,7 +158,7 @@ impl What {
 
 fn odd(n: Option<u64>) -> Decide {
     Arc::new(move |head| {
-        let (kind, key) = (Kind::Unknown("limit".into()), "x".into());
+        let (kind, key) = (Kind::Unknown("of-tomorrow".into()), "x".into());
         let key = ObjectKey { kind, key };
         let current = head.state.get(&key);
         if n.is_none() && current.is_none() {

@@ -26,6 +26,7 @@ const PREPARED: &[u8] = &[0, 0, 0, 4];
 /// The statements that are told apart from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Statement {
+    /// To the log; or a swap of a cell, which is conditional as well.
     Append,
     /// Reads commits.
     Read,
@@ -33,8 +34,10 @@ enum Statement {
     Lock,
 }
 
-const STATEMENTS: [(&[u8], Statement); 3] = [
+const STATEMENTS: [(&[u8], Statement); 5] = [
     (b".changes SET head", Statement::Append),
+    (b".limit_claims SET", Statement::Append),
+    (b".limit_ledger USING", Statement::Append),
     (b"SELECT revision, op_id", Statement::Read),
     (b".schema_lock (name, holder)", Statement::Lock),
 ];

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use controlplane::store::conformance::{CASES, Medium};
+use controlplane::store::conformance::{CASES, CELL_CASES, Medium};
 use controlplane::store::{self, Log};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,7 +19,7 @@ impl Medium for Keyspace {
 
 #[tokio::test]
 async fn cassandra_conforms() {
-    for (name, case) in CASES {
+    for (name, case) in CASES.into_iter().chain(CELL_CASES) {
         println!("{name}");
         case(&Keyspace(Store::empty().await)).await;
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod away;
+mod cells;
 mod conformance;
 mod contended;
 mod migrating;
@@ -104,7 +105,7 @@ static USED: Mutex<Vec<(Instant, String)>> = Mutex::new(Vec::new());
 /// Whoever used it before has let go of it by then.
 const LET_GO: Duration = Duration::from_secs(2);
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 11] = [
     "changes",
     "meta",
     "services",
@@ -114,6 +115,8 @@ const TABLES: [&str; 9] = [
     "members",
     "others",
     "control_planes",
+    "limit_claims",
+    "limit_ledger",
 ];
 
 /// An empty store of a test's own.

@@ -34,7 +34,7 @@ async fn applied(eyes: &Eyes, revision: u64) {
 async fn people_can_read_what_stands() {
     let store = Store::empty().await;
     let log = store::open(&url(&store.url())).await.unwrap();
-    let limit = r#"{"path":"/login","period":60,"threshold":100}"#;
+    let limit = r#"{"path":"/login","data_size":"10MB","threshold":100}"#;
     append(
         &*log,
         vec![
@@ -81,7 +81,16 @@ async fn people_can_read_what_stands() {
     let any = || ".*".to_owned();
     assert_eq!(
         limits,
-        [(LIMIT.parse().unwrap(), any(), any(), any(), text("/login"), 0, 60, 100)]
+        [(
+            LIMIT.parse().unwrap(),
+            any(),
+            any(),
+            any(),
+            text("/login"),
+            10_000_000,
+            60,
+            100
+        )]
     );
     let members: Vec<(String,)> = eyes.see("SELECT name FROM {}.members").await;
     assert_eq!(members, [("p1".to_owned(),)]);

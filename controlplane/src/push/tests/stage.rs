@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -9,8 +10,10 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use net::ndjson::{self, Lines};
-use shared::change::{Body, Kind, Op, Revision, Verb};
+use redb::backends::InMemoryBackend;
+use shared::change::{Body, Epoch, Kind, Op, Revision, Verb};
 use shared::stream::message::{Down, Hello, Level, State, Up};
+use shared::stream::planes::PlaneId;
 use shared::stream::wait::{Condition, WaitSpec};
 use shared::time::Time;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +25,8 @@ use uuid::Uuid;
 
 use crate::changelog::{Changelog, Decision};
 use crate::push::{self, Fleet};
+use crate::store::Log;
+use crate::store::core::Core;
 use crate::store::redb::RedbLog;
 
 pub struct Stage {
@@ -30,32 +35,42 @@ pub struct Stage {
     pub address: std::net::SocketAddr,
     stop: CancellationToken,
     _stopping: DropGuard,
-    _directory: tempfile::TempDir,
 }
 
 type Outgoing = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
 
 impl Stage {
     pub async fn new() -> Stage {
-        let directory = tempfile::tempdir().unwrap();
-        let log = Arc::new(RedbLog::open(&directory.path().join("log.redb")).unwrap());
+        Stage::on(log()).await
+    }
+
+    pub async fn on(log: Arc<dyn Log>) -> Stage {
+        Stage::with(log, None, |_| Router::new()).await
+    }
+
+    /// `more`: further routes.
+    pub async fn with(log: Arc<dyn Log>, own: Option<PlaneId>, more: impl FnOnce(&Stage) -> Router) -> Stage {
         let (changelog, _) = Changelog::start(log).await.unwrap();
-        let fleet = Fleet::new(changelog.clone(), None);
+        let fleet = Fleet::new(changelog.clone(), own);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(fleet.clone().keep(std::time::Duration::from_secs(86_400), stop.clone()));
-        let router = push::router(fleet.clone(), stop.clone());
-        tokio::spawn(crate::api::server::serve(listener, router, stop.clone()));
-        let _stopping = stop.clone().drop_guard();
-        Stage {
+        let stage = Stage {
             changelog,
             fleet,
             address,
+            _stopping: stop.clone().drop_guard(),
             stop,
-            _stopping,
-            _directory: directory,
-        }
+        };
+        let router = push::router(stage.fleet.clone(), stage.stop.clone()).merge(more(&stage));
+        tokio::spawn(crate::api::server::serve(listener, router, stage.stop.clone()));
+        stage
+    }
+
+    /// Ends with it.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     pub fn stop(&self) {
@@ -63,11 +78,16 @@ impl Stage {
     }
 
     pub async fn service(&self, name: &str) -> Revision {
+        let body = format!(r#"{{"match":[{{"hosts":["{name}.test"]}}]}}"#);
+        self.put(Kind::Service, name, &body).await
+    }
+
+    pub async fn put(&self, kind: Kind, key: &str, body: &str) -> Revision {
         let op = Op {
             verb: Verb::Put,
-            kind: Kind::Service,
-            key: name.into(),
-            body: Some(Body::from_json(&format!(r#"{{"match":[{{"hosts":["{name}.test"]}}]}}"#)).unwrap()),
+            kind,
+            key: key.into(),
+            body: Some(Body::from_json(body).unwrap()),
             registration: None,
             before: None,
         };
@@ -124,7 +144,7 @@ impl Stage {
 }
 
 pub struct Proxy {
-    said: mpsc::Sender<Bytes>,
+    pub said: mpsc::Sender<Bytes>,
     body: Incoming,
     lines: Lines,
 }
@@ -173,6 +193,12 @@ impl Proxy {
         }))
         .await;
     }
+}
+
+/// An empty one, in memory.
+pub fn log() -> Arc<dyn Log> {
+    let core = Core::with_backend(InMemoryBackend::new(), Epoch(Uuid::new_v4())).unwrap();
+    Arc::new(RedbLog::of(core).unwrap())
 }
 
 pub fn hello(name: &str, instance: u128) -> Hello {

@@ -147,6 +147,14 @@ impl Client {
         Ok(statement)
     }
 
+    /// Prepared for what all data centres decide together, whoever decides about the log.
+    pub async fn prepare_everywhere(&self, text: &str, consistency: Consistency) -> Result<PreparedStatement, Failure> {
+        let mut statement = self.prepare(text).await?;
+        statement.set_consistency(consistency);
+        statement.set_serial_consistency(Some(Levels::ALL.serial));
+        Ok(statement)
+    }
+
     /// One attempt, with one coordinator.
     pub async fn run(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Result<QueryResult, Failure> {
         let aim = Aim::new(&self.coordinators);

@@ -4,7 +4,7 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 use serde_json::Value;
 use shared::change::{Kind, ObjectKey, Op, Revision, Verb};
-use shared::model::{Upstream, UpstreamState};
+use shared::model::{Upstream, UpstreamState, parse_size};
 use uuid::Uuid;
 
 use super::client::Client;
@@ -96,6 +96,9 @@ impl Row<'_> {
 
 /// Absent members are at their defaults.
 fn limit(body: &Value) -> Values {
+    let data_size = parse_size(&body["data_size"])
+        .ok()
+        .and_then(|size| i64::try_from(size).ok());
     let pattern = |name: &str| text(body[name].as_str().unwrap_or(".*"));
     let number = |name: &str| body[name].as_i64();
     vec![
@@ -103,10 +106,8 @@ fn limit(body: &Value) -> Values {
         pattern("protocol"),
         pattern("method"),
         pattern("path"),
-        Some(CqlValue::BigInt(number("data_size").unwrap_or(0))),
-        number("period")
-            .and_then(|period| i32::try_from(period).ok())
-            .map(CqlValue::Int),
+        Some(CqlValue::BigInt(data_size.unwrap_or(0))),
+        i32::try_from(number("period").unwrap_or(60)).ok().map(CqlValue::Int),
         number("threshold").map(CqlValue::BigInt),
     ]
 }
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_columns_of_a_limit_stand_for_its_defaults_too() {
-        let columns = limit(&serde_json::json!({"path": "/x", "period": 60, "threshold": 5_000_000_000_i64}));
+        let columns = limit(&serde_json::json!({"path": "/x", "data_size": "10MB", "threshold": 5_000_000_000_i64}));
         let any = text(".*");
         assert_eq!(
             columns,
@@ -240,7 +241,7 @@ mod tests {
                 any.clone(),
                 any,
                 text("/x"),
-                Some(CqlValue::BigInt(0)),
+                Some(CqlValue::BigInt(10_000_000)),
                 Some(CqlValue::Int(60)),
                 Some(CqlValue::BigInt(5_000_000_000))
             ]

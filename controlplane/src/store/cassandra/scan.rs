@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{Stream, TryStreamExt};
 use scylla::deserialize::row::DeserializeRow;
 use shared::change::{Body, Kind, ObjectKey, Revision};
+use shared::model::LimitId;
 use shared::state::{Object, State};
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ pub async fn into(state: &mut State, client: &Client) -> Result<(), ReadError> {
     }
     let mut limits = rows::<(Uuid, i64, String)>(client, "SELECT id, revision, body FROM {keyspace}.limits").await?;
     while let Some((id, at, body)) = limits.try_next().await? {
-        put(state, object(Kind::from("limit"), &id.to_string()), at, None, &body)?;
+        put(state, ObjectKey::limit(LimitId(id)), at, None, &body)?;
     }
     let mut others =
         rows::<(String, String, i64, String)>(client, "SELECT kind, key, revision, body FROM {keyspace}.others")

@@ -1,21 +1,26 @@
 //! One worker with one service, `web`, that takes everything but DELETE; clients and origins are scripts.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::change::Kind;
+use shared::change::{Epoch, Kind, Revision};
+use shared::quota::ProxyId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::authorizer::Desk;
 use crate::config::{Config, OnLeaseEnd};
 use crate::fixture::Registry;
 use crate::http::session::Patience;
+use crate::limiter;
+use crate::limiter::tests::owner::Machine;
 use crate::phase::{self, Phase, PhaseSender};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::pool::Pool;
@@ -104,6 +109,7 @@ impl Stage {
             views: views.reader(),
             upstreams: upstreams.clone(),
             authorizers: Desk::new(views.reader(), upstreams.clone(), Arc::default()),
+            limits: limiter::Desk::new(&views),
             config: Arc::new(config(&setting)),
             phase: receiver,
         });
@@ -177,6 +183,23 @@ impl Stage {
         soon(waiting).await;
     }
 
+    /// Puts a limit, and an owner that answers at once. Once a stage.
+    pub fn limit(&self, id: &str, body: &str) {
+        self.put(Kind::Limit, id, body);
+        let table = self.registry.borrow().table();
+        let (limiter, instance) = (self.views.limiter().clone(), Uuid::new_v4());
+        limiter.begin(ProxyId { instance, boot: 1 }, 1 << 10);
+        limiter.follow(&table, Revision(1_000), Epoch(instance));
+        let mut owner = Machine::new(BTreeSet::from([instance]));
+        owner.begin(&limiter, table.rules(Revision(1_000)));
+        spawn_local(async move {
+            loop {
+                owner.go_on(&limiter);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
     pub fn put(&self, kind: Kind, key: &str, body: &str) {
         let mut registry = self.registry.borrow_mut();
         registry.put(kind, key, body);
@@ -226,6 +249,7 @@ fn config(setting: &Setting) -> Config {
         trusted: setting.trusted.iter().map(|net| net.parse().unwrap()).collect(),
         half_close: setting.half_close,
         workers: 1,
+        limit_accounts: 1 << 10,
         token: None,
     }
 }

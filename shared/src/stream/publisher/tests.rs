@@ -116,6 +116,93 @@ fn a_beat_echoes_and_tells_what_was_told() {
     assert!(world.give(Input::Tick, 1_500).is_empty());
 }
 
+/// Joined and greeted; it keeps limits.
+fn counting() -> World {
+    let mut world = World::new();
+    let mut hello = hello("p", instance(1), 1);
+    hello.features.push(message::LIMITS.into());
+    world.give(Input::Line(Up::Hello(hello)), 0);
+    world.join();
+    world.give(Input::Joined(Joined::Committed), 0);
+    world
+}
+
+fn epochs(epoch: u64) -> Bytes {
+    line(&Down::Epochs {
+        shards: vec![(1, epoch)],
+    })
+}
+
+/// The revisions of changes, the epochs that were told, 0 for a beat.
+fn told(outputs: &[Output]) -> Vec<u64> {
+    let lines = lines(outputs).into_iter();
+    lines
+        .map(|line| match line {
+            Down::Epochs { shards } => shards[0].1,
+            Down::Change(change) => change.to.0,
+            Down::Beat(_) => 0,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_told_of_limits_goes_out_together_and_behind_the_changes_that_it_builds_on() {
+    let mut world = counting();
+    assert_eq!(world.publisher.counts(), Some(instance(1)));
+    assert!(
+        world.give(Input::Tell(epochs(101)), 1).is_empty(),
+        "the welcome is on its way"
+    );
+    assert!(world.give(Input::Tell(epochs(102)), 1).is_empty());
+    assert_eq!(told(&world.give(Input::Written, 2)), [101, 102]);
+    world.service("a");
+    assert!(world.give(Input::Tell(epochs(103)), 3).is_empty());
+    assert_eq!(told(&world.give(Input::Written, 4)), [3, 103]);
+    assert!(world.give(Input::Written, 5).is_empty());
+    assert_eq!(told(&world.give(Input::Tell(epochs(104)), 6)), [104]);
+}
+
+#[test]
+fn a_beat_does_not_wait_until_there_is_nothing_to_tell() {
+    let mut world = counting();
+    world.give(Input::Tell(epochs(101)), 1);
+    world.give(Input::Tick, 1_000);
+    assert_eq!(told(&world.give(Input::Written, 1_001)), [0, 101]);
+}
+
+#[test]
+fn what_a_slow_proxy_is_told_of_limits_is_bounded() {
+    let mut world = counting();
+    let many: Bytes = epochs(101).repeat(20_000).into();
+    let held = TELLS_MAX / many.len();
+    (0..held + 3).for_each(|_| drop(world.give(Input::Tell(many.clone()), 1)));
+    assert_eq!(told(&world.give(Input::Written, 2)).len(), held * 20_000);
+}
+
+#[test]
+fn only_one_that_keeps_limits_is_told_and_what_it_says_is_heard() {
+    let mut world = World::live();
+    assert_eq!(world.publisher.counts(), None);
+    assert!(world.give(Input::Tell(epochs(101)), 1).is_empty());
+    let up = quota::Up {
+        from: quota::ProxyId {
+            instance: instance(1),
+            boot: 1,
+        },
+        to: instance(9),
+        number: 1,
+        heard: 0,
+        revision: Revision(1),
+        items: Vec::new(),
+    };
+    let heard = world.give(Input::Line(Up::Limits(Box::new(up.clone()))), 2);
+    assert_eq!(heard, [Output::Heard(Box::new(up))]);
+    let mut leaving = counting();
+    leaving.give(Input::Line(Up::Goodbye {}), 1);
+    assert_eq!(leaving.publisher.counts(), None);
+}
+
 #[test]
 fn without_progress_it_is_closed_unless_this_side_slept() {
     let mut world = World::live();

@@ -156,6 +156,7 @@ impl Subscriber {
             self.table = applied.table;
             touched.extend(applied.touched);
         }
+        self.table.warm();
         touched.sort();
         touched.dedup();
         self.swap(Some(touched), out);
@@ -163,6 +164,7 @@ impl Subscriber {
 
     fn swap_whole(&mut self, out: &mut Vec<Output>) {
         self.table = Table::of(&self.state).0;
+        self.table.warm();
         self.swap(None, out);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::change::{Epoch, Revision};
 use crate::model::ServiceName;
+use crate::quota::{self, Shard};
 use crate::state::State;
 use crate::stream::message::{Change, Down, Draining, Held, Query, Up, Upstreams, Warming};
 use crate::table::Table;
@@ -40,6 +41,8 @@ pub enum Input {
     /// Every hold that is in force at this moment, with what is in flight at its service: read and handed in at once, and
     /// after a `Retire` before it is answered, so that an acknowledgement tells of holds that it brought into force.
     Held(Vec<Held>),
+    /// To an owner of limits. Lost where there is no connection.
+    Limits(Box<quota::Up>),
     /// A `Look` is done.
     Seen(Upstreams),
     /// The process ends: the listeners close.
@@ -77,6 +80,10 @@ pub enum Output {
     /// See how the upstreams are. It may take its time, and is answered whenever it is done, or not at all: nothing waits
     /// for it here.
     Look(Query),
+    /// From an owner of limits.
+    Limits(Box<quota::Down>),
+    /// Of the shards of limits that are claimed.
+    Epochs(Vec<(Shard, u64)>),
     /// Hold this instead of all that is stored.
     Save(Box<State>),
     /// Store these behind what is stored already, so that the process may be killed at any moment after it.

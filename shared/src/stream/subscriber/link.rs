@@ -234,7 +234,7 @@ impl Subscriber {
             lease_ms: u64::try_from(self.lease.length().as_millis()).unwrap_or(u64::MAX),
             resync: announced.is_some(),
             build: identity.build.clone(),
-            features: vec![message::QUERY.into()],
+            features: vec![message::QUERY.into(), message::LIMITS.into()],
         })));
     }
 
@@ -277,6 +277,14 @@ impl Subscriber {
                 (Down::Snapshot(offer), Stage::Live(_)) => self.offered(offer, out),
                 (Down::Change(change), Stage::Live(_)) => self.changed(change),
                 (Down::Beat(beat), Stage::Live(_)) => self.beaten(beat, now, out),
+                (Down::Limits(down), Stage::Live(_)) => {
+                    out.push(Output::Limits(down));
+                    Ok(())
+                }
+                (Down::Epochs { shards }, Stage::Live(_)) => {
+                    out.push(Output::Epochs(shards));
+                    Ok(())
+                }
                 (Down::Query(query), Stage::Live(_)) => {
                     out.push(Output::Look(query));
                     Ok(())

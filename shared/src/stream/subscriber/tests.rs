@@ -2,7 +2,7 @@ use super::*;
 use crate::digest::Digest;
 use crate::stream::fixture::{Log, at, draining, instance};
 use crate::stream::message::{
-    Beat, Busy, Change, Down, Held, Hello, Query, SnapshotOffer, Upstreams, WARMING_MAX, Warming, Welcome,
+    self, Beat, Busy, Change, Down, Held, Hello, Query, SnapshotOffer, Upstreams, WARMING_MAX, Warming, Welcome,
 };
 
 mod echo;
@@ -90,6 +90,7 @@ impl World {
                 Output::Save(_) => ("save", Some(Input::Stored(self.disk.clone()))),
                 Output::Write(_) => ("write", Some(Input::Stored(self.disk.clone()))),
                 Output::Look(_) => ("look", None),
+                Output::Limits(_) | Output::Epochs(_) => ("limits", None),
                 Output::Unlink => ("unlink", Some(Input::Unlinked(self.unlink.clone()))),
                 Output::Swap { .. } => ("swap", Some(Input::Swapped)),
                 Output::Retire => ("retire", Some(Input::Retired(self.drains.clone()))),
@@ -644,7 +645,7 @@ fn attempts_go_through_all_addresses() {
 fn a_query_is_answered_on_the_connection_of_now() {
     let mut world = World::new(None);
     let hello = world.welcome();
-    assert_eq!(hello.features, [crate::stream::message::QUERY.into()]);
+    assert_eq!(hello.features, [message::QUERY.into(), message::LIMITS.into()]);
     world.snapshot();
     world.seen.clear();
     let seen = || {

@@ -149,7 +149,7 @@ fn the_last_good_form_stays_and_the_rest_goes_on() {
         service("b", r#"{"match":[{"path_prefix":"/b"}]}"#),
         upstream("a/127.0.0.1:1", "{}"),
         upstream("b/x", r#"{"address":"nowhere"}"#),
-        put(Kind::from("limit"), "l", "{}"),
+        put(Kind::from("of-tomorrow"), "l", "{}"),
     ];
     let applied = apply(&before, &ops, 2);
     let objects: Vec<String> = applied
@@ -157,7 +157,7 @@ fn the_last_good_form_stays_and_the_rest_goes_on() {
         .iter()
         .map(|refusal| refusal.object.to_string())
         .collect();
-    assert_eq!(objects, ["service/a", "upstream/b/x", "limit/l"]);
+    assert_eq!(objects, ["service/a", "upstream/b/x", "of-tomorrow/l"]);
     assert_eq!(applied.refused, applied.table.refused().cloned().collect::<Vec<_>>());
     assert_eq!(route(&applied.table, "h", "/a").as_deref(), Some("a"));
     assert_eq!(route(&applied.table, "h", "/b").as_deref(), Some("b"));
@@ -167,7 +167,7 @@ fn the_last_good_form_stays_and_the_rest_goes_on() {
     let healed = [
         service("a", r#"{"match":[]}"#),
         delete(Kind::Upstream, "b/x"),
-        delete(Kind::from("limit"), "l"),
+        delete(Kind::from("of-tomorrow"), "l"),
     ];
     let applied = apply(&applied.table, &healed, 3);
     assert_eq!((applied.refused.len(), applied.table.refused().count()), (0, 0));

@@ -199,7 +199,7 @@ impl World {
                     self.violate(format!("proxy {i} says goodbye while it is still busy"));
                 }
             }
-            Up::Hello(_) | Up::Upstreams(_) => {}
+            Up::Hello(_) | Up::Upstreams(_) | Up::Limits(_) => {}
         }
     }
 

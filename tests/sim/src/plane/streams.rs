@@ -80,7 +80,7 @@ impl World {
                 }
                 Output::Send(bytes) => self.send_lines(id, bytes),
                 // Here nobody asks.
-                Output::Answered(_) => {}
+                Output::Answered(_) | Output::Heard(_) => {}
                 Output::Leave { name, instance } => {
                     self.count.add("goodbyes");
                     self.says_goodbye(id);

@@ -152,7 +152,7 @@ impl World {
             Output::Phase(phase) => self.enter_phase(i, phase),
             Output::Alarm(alarm) => self.alarmed(i, &alarm),
             // Here nobody asks.
-            Output::Look(_) => {}
+            Output::Look(_) | Output::Limits(_) | Output::Epochs(_) => {}
             Output::Save(_) | Output::Unlink | Output::Write(_) | Output::Finished => {}
         }
         None

@@ -1,0 +1,363 @@
+//! What a proxy may admit under limits, in its own process: the machine of `shared::quota` with real clocks and threads.
+//!
+//! ```text
+//! worker: Desk ── decide ─▶ Slots, without a lock
+//!             └── nothing left: block, wait ─▶ Limiter ◀── follow, hear, welcome, said ── sync: the stream
+//!                                                 ▲
+//!                                   keep: a tick every 20 ms while anything is counted
+//! ```
+//!
+//! The machine is behind one lock, for moments; a request that finds tokens never comes near it. Durations are counted on
+//! the raw monotonic clock alone. Until the first limit appears there is no machine, no slot and no tick.
+
+mod desk;
+mod tally;
+#[cfg(test)]
+pub(crate) mod tests;
+mod trip;
+mod waiting;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use net::clock::{asleep, monotonic_raw as raw};
+use shared::change::{Epoch, Revision};
+use shared::quota::proxy::{Input, Output, Verdict};
+use shared::quota::slots::{Decision, Need};
+use shared::quota::{AccountId, Down, Proxy, ProxyId, Settings, Shard, Slots, Up};
+use shared::table::Table;
+use shared::time::Time;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+pub use self::desk::Desk;
+pub use self::tally::{Decided, Tallies, Tally};
+pub use self::waiting::Waiting;
+
+use self::trip::RoundTrip;
+use self::waiting::Waiters;
+
+const TICK: Duration = Duration::from_millis(20);
+/// Messages to owners that wait to be sent; what is beyond is lost, which owners and proxies bear.
+const SAID_MAX: usize = 256;
+/// The least that a request waits for its owner.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// And the most, however far away the owner is.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+/// When nobody knows when there will be something to spend.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The two clocks are not read at the same time.
+const SLEPT_LEAST: Duration = Duration::from_millis(5);
+
+/// What a request is to do that found nothing to spend.
+pub enum Blocked {
+    /// Decide again.
+    Again,
+    /// Decide again when this has ended.
+    Wait(Waiting),
+    Refuse {
+        retry_after: Duration,
+    },
+    /// Nothing is counted now.
+    Uncounted,
+    /// The limits of the table of now are not in force here yet, or not any more: look again when this has ended.
+    Stale(Waiting),
+}
+
+pub struct Limiter {
+    slots: OnceLock<Arc<Slots>>,
+    inner: Mutex<Inner>,
+    /// There may be something to send.
+    spoken: Notify,
+    /// There may be something to tick for.
+    begun: Notify,
+    tallies: Tallies,
+}
+
+struct Inner {
+    /// Who this proxy is, and how many slots it may have.
+    identity: Option<(ProxyId, usize)>,
+    machine: Option<Proxy>,
+    /// The table in use, and the store that it is of.
+    table: Table,
+    store: Option<Epoch>,
+    /// Of the shards, as the control plane of now read them when it welcomed this proxy.
+    epochs: Option<Vec<(Shard, u64)>>,
+    waiters: Waiters,
+    said: VecDeque<Up>,
+    trip: RoundTrip,
+    /// The least that a request waits for its owner.
+    patience: Duration,
+    slept: Duration,
+    has_left: bool,
+}
+
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner {
+            identity: None,
+            machine: None,
+            table: Table::default(),
+            store: None,
+            epochs: None,
+            waiters: Waiters::default(),
+            said: VecDeque::new(),
+            trip: RoundTrip::default(),
+            patience: PATIENCE,
+            slept: Duration::ZERO,
+            has_left: false,
+        }
+    }
+}
+
+impl Limiter {
+    pub fn new(workers: usize) -> Limiter {
+        Limiter {
+            slots: OnceLock::new(),
+            inner: Mutex::default(),
+            spoken: Notify::new(),
+            begun: Notify::new(),
+            tallies: Tallies::new(workers),
+        }
+    }
+
+    /// Who this proxy is in this life. `accounts`: that are decided about without asking, 64 bytes each.
+    pub fn begin(&self, id: ProxyId, accounts: usize) {
+        let mut inner = self.lock();
+        inner.identity = Some((id, accounts));
+        inner.slept = asleep();
+    }
+
+    /// The limits of the table of now are in force when this returns: nothing that older ones granted is spent. To be called
+    /// after the swap, and before the table is acknowledged.
+    pub fn follow(&self, table: &Table, revision: Revision, store: Epoch) {
+        let mut inner = self.lock();
+        let is_other_store = inner.store.is_some_and(|known| known != store);
+        let is_same = inner.table.has_limits_of(table) && !is_other_store;
+        inner.table = table.clone();
+        inner.store = Some(store);
+        if is_same || (inner.machine.is_none() && !table.has_limits()) {
+            return;
+        }
+        let rules = table.rules(revision);
+        if is_other_store {
+            inner.handle(self, Input::Anew(rules));
+            if let Some(epochs) = inner.epochs.clone() {
+                inner.handle(self, Input::Welcome(epochs));
+            }
+        } else {
+            inner.handle(self, Input::Rules(rules));
+        }
+        inner.waiters.wake_all();
+        drop(inner);
+        self.tallies.keep(|id| table.limit(*id).is_some());
+        self.begun.notify_one();
+    }
+
+    /// From an owner.
+    pub fn hear(&self, down: Down) {
+        let mut inner = self.lock();
+        inner.trip.heard(down.from, down.heard, raw());
+        inner.handle(self, Input::Message(down));
+        self.begun.notify_one();
+    }
+
+    /// From the control plane that welcomed this proxy.
+    pub fn welcome(&self, epochs: Vec<(Shard, u64)>) {
+        let mut inner = self.lock();
+        inner.epochs = Some(epochs.clone());
+        if inner.machine.is_some() {
+            inner.handle(self, Input::Welcome(epochs));
+        }
+    }
+
+    /// There is another control plane, or none.
+    pub fn disconnected(&self) {
+        self.lock().epochs = None;
+    }
+
+    /// Gives back what is not spent; nothing is admitted under limits any more. What is to be sent.
+    pub fn leave(&self) -> Vec<Up> {
+        let mut inner = self.lock();
+        if inner.machine.is_some() {
+            inner.handle(self, Input::Leave);
+        }
+        inner.has_left = true;
+        inner.said.drain(..).collect()
+    }
+
+    /// What is to be sent to owners, once there is anything.
+    pub async fn said(&self) -> Vec<Up> {
+        loop {
+            self.spoken.notified().await;
+            let said = self.lock().speak(self);
+            if !said.is_empty() {
+                return said;
+            }
+        }
+    }
+
+    /// Does what becomes due, until `stop`.
+    pub async fn keep(self: Arc<Limiter>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.begun.notified() => {}
+            }
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while self.tick() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = ticks.tick() => {}
+                }
+            }
+        }
+    }
+
+    /// Whether there will be something to do in a while.
+    fn tick(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.machine.is_none() || inner.has_left {
+            return false;
+        }
+        let slept = asleep();
+        if slept > inner.slept + SLEPT_LEAST {
+            inner.handle(self, Input::Slept);
+        }
+        inner.slept = inner.slept.max(slept);
+        inner.handle(self, Input::Tick);
+        inner.machine.as_ref().is_some_and(|machine| !machine.is_idle())
+    }
+
+    /// Takes a token of each need, or of none.
+    pub fn decide(&self, needs: &[Need]) -> Decision {
+        match self.slots.get() {
+            Some(slots) => slots.decide(needs, raw),
+            None => Decision::Short { need: 0 },
+        }
+    }
+
+    /// For a request whose account has not got `cost` tokens here.
+    pub fn block(self: &Arc<Self>, account: AccountId, cost: u32) -> Blocked {
+        let inner = &mut *self.lock();
+        let now = raw();
+        let Some(machine) = inner.machine.as_mut() else {
+            return Blocked::Stale(Waiting::for_any(self, &mut inner.waiters));
+        };
+        match machine.block(account, cost, now) {
+            Verdict::Again => {
+                self.spoken.notify_one();
+                Blocked::Again
+            }
+            Verdict::Wait if inner.waiters.is_full() => {
+                machine.unqueue(account, cost, false);
+                Blocked::Refuse {
+                    retry_after: RETRY_AFTER,
+                }
+            }
+            Verdict::Wait => {
+                self.spoken.notify_one();
+                Blocked::Wait(Waiting::of(self, &mut inner.waiters, account, cost))
+            }
+            Verdict::Refuse { retry } => Blocked::Refuse {
+                retry_after: retry.since(now),
+            },
+            Verdict::Uncounted => Blocked::Uncounted,
+            Verdict::Stale => Blocked::Stale(Waiting::for_any(self, &mut inner.waiters)),
+        }
+    }
+
+    fn unblock(&self, account: Option<(AccountId, u32)>, is_woken: bool) {
+        let mut inner = self.lock();
+        inner.waiters.leave(account.map(|(account, _)| account.key));
+        if let (Some((account, cost)), Some(machine)) = (account, inner.machine.as_mut()) {
+            machine.unqueue(account, cost, is_woken);
+        }
+    }
+
+    /// Little is left of an account's allowance.
+    pub fn prefetch(&self, account: AccountId) {
+        if let Some(machine) = self.lock().machine.as_mut() {
+            machine.prefetch(account, raw());
+        }
+        self.spoken.notify_one();
+    }
+
+    /// What is left of an account's allowance here, which says nothing of the fleet.
+    pub fn rest(&self, account: &AccountId) -> u32 {
+        self.slots.get().map_or(0, |slots| slots.rest(account.key))
+    }
+
+    /// How long a request waits for its owner.
+    pub fn patience(&self) -> Duration {
+        let mut inner = self.lock();
+        let round_trips = inner.trip.least(raw()) * 4;
+        round_trips.min(PATIENCE_MAX).max(inner.patience)
+    }
+
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn handle(&mut self, shared: &Limiter, input: Input) {
+        let now = raw();
+        let Some(machine) = self.machine(shared, now) else {
+            return;
+        };
+        let outputs = machine.handle(input, now);
+        self.carry_out(shared, outputs, now);
+    }
+
+    /// Made when there is something for it to do. What came before was about nothing that this proxy has.
+    fn machine(&mut self, shared: &Limiter, now: Time) -> Option<&mut Proxy> {
+        if self.machine.is_none() {
+            let (id, accounts) = self.identity?;
+            let slots = shared.slots.get_or_init(|| Arc::new(Slots::new(accounts)));
+            let settings = Settings {
+                // What has no slot is decided slowly: to remember more than that would be of little use.
+                accounts_max: accounts,
+                ..Settings::default()
+            };
+            let mut machine = Proxy::new(id, settings, slots.clone(), now);
+            if let Some(epochs) = self.epochs.clone() {
+                let outputs = machine.handle(Input::Welcome(epochs), now);
+                self.carry_out(shared, outputs, now);
+            }
+            self.machine = Some(machine);
+        }
+        self.machine.as_mut()
+    }
+
+    fn carry_out(&mut self, shared: &Limiter, outputs: Vec<Output>, now: Time) {
+        for output in outputs {
+            match output {
+                Output::Send(up) => {
+                    self.trip.sent(&up, now);
+                    if self.said.len() < SAID_MAX {
+                        self.said.push_back(up);
+                    }
+                    shared.spoken.notify_one();
+                }
+                Output::Wake(account) => self.waiters.wake(account.key),
+            }
+        }
+    }
+
+    fn speak(&mut self, shared: &Limiter) -> Vec<Up> {
+        let now = raw();
+        if let Some(machine) = self.machine.as_mut() {
+            let outputs = machine.take_outputs(now);
+            self.carry_out(shared, outputs, now);
+        }
+        self.said.drain(..).collect()
+    }
+}

@@ -1,0 +1,268 @@
+//! A proxy and an owner that hear each other at once, but for when the owner stands still.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use shared::change::{Epoch, Kind, Revision};
+use shared::quota::owner::{Input, Output, Roster};
+use shared::quota::{CellKey, CellValue, Label, Outcome, Owner, ProxyId, Reading, Rules, Settings};
+use shared::time::Time;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::fixture::{Registry, meta};
+use crate::limiter::{Desk, Limiter};
+use crate::pipeline::{Authorized, Counted, Limits, RequestMeta, Verdict, authorize, route};
+use crate::view::Views;
+
+/// Long enough for any machine; nothing waits for it to pass.
+const AMPLE: Duration = Duration::from_secs(20);
+
+/// Runs a story on a worker's kind of runtime.
+pub fn story(tell: impl AsyncFnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, async { timeout(AMPLE * 3, tell()).await.expect("it hangs") });
+}
+
+pub struct Stage {
+    pub views: std::sync::Arc<Views>,
+    desk: Desk,
+    registry: RefCell<Registry>,
+    revision: Cell<u64>,
+    store: Cell<Epoch>,
+    owner: Rc<RefCell<Machine>>,
+    stands: Rc<Cell<bool>>,
+}
+
+/// An owner, its store and its roster.
+pub(crate) struct Machine {
+    owner: Owner,
+    cells: BTreeMap<CellKey, CellValue>,
+    members: BTreeSet<Uuid>,
+}
+
+fn reading() -> Reading {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Reading {
+        mono: net::clock::monotonic_raw(),
+        wall: wall.as_nanos() as u64,
+    }
+}
+
+impl Machine {
+    /// Makes it the owner of all shards for a proxy that has joined just now.
+    pub fn begin(&mut self, limiter: &Limiter, rules: Rules) {
+        self.handle(Input::Rules(rules), limiter);
+        self.handle(Input::Members(self.members.clone()), limiter);
+        self.handle(Input::Shards(u64::MAX), limiter);
+        limiter.welcome(Vec::new());
+    }
+
+    /// What the proxy said meanwhile, and what became due at either.
+    pub fn go_on(&mut self, limiter: &Limiter) {
+        for up in limiter.said().now_or_never().unwrap_or_default() {
+            self.handle(Input::Message(up), limiter);
+        }
+        self.handle(Input::Tick, limiter);
+        limiter.tick();
+    }
+
+    pub fn new(members: BTreeSet<Uuid>) -> Machine {
+        Machine {
+            owner: Owner::new(
+                Uuid::new_v4(),
+                Settings::default(),
+                reading(),
+                (Label::ZERO, Time::ZERO),
+            ),
+            cells: BTreeMap::new(),
+            members,
+        }
+    }
+
+    fn handle(&mut self, input: Input, limiter: &Limiter) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for output in self.owner.handle(input, reading()) {
+                match output {
+                    Output::Send(down) => limiter.hear(down),
+                    Output::Get(key) => {
+                        let outcome = Outcome::Is(self.cells.get(&key).cloned());
+                        inputs.push(Input::Cell { key, outcome });
+                    }
+                    Output::Swap { key, expected, new } => {
+                        let there = self.cells.get(&key).cloned();
+                        let outcome = if there == expected {
+                            self.cells.insert(key.clone(), new);
+                            Outcome::Swapped
+                        } else {
+                            Outcome::Differs(there)
+                        };
+                        inputs.push(Input::Cell { key, outcome });
+                    }
+                    Output::ReadRoster(shard) => {
+                        let (members, left) = (self.members.clone(), Vec::new());
+                        let roster = Roster { members, left };
+                        inputs.push(Input::Roster { shard, roster });
+                    }
+                    Output::Handover(_) => {}
+                    Output::Resign { .. } => panic!("nothing is wrong with the clock"),
+                }
+            }
+        }
+    }
+}
+
+impl Stage {
+    /// With a service that takes everything, and these limits; the owner is known to the proxy.
+    pub async fn new(limits: &[&str]) -> Stage {
+        let views = Views::new(1);
+        let id = ProxyId {
+            instance: Uuid::new_v4(),
+            boot: 1,
+        };
+        views.limiter().begin(id, 1_024);
+        views.limiter().lock().patience = AMPLE;
+        let stage = Stage {
+            desk: Desk::new(&views),
+            views,
+            registry: RefCell::new(Registry::web("random")),
+            revision: Cell::new(0),
+            store: Cell::new(Epoch(Uuid::new_v4())),
+            owner: Rc::new(RefCell::new(Machine::new(BTreeSet::from([id.instance])))),
+            stands: Rc::default(),
+        };
+        stage.begin(limits).await;
+        stage.live();
+        stage
+    }
+
+    async fn begin(&self, limits: &[&str]) {
+        {
+            let mut registry = self.registry.borrow_mut();
+            for (n, limit) in limits.iter().enumerate() {
+                registry.put(Kind::Limit, &name(n), limit);
+            }
+        }
+        self.deploy();
+        let rules = self
+            .registry
+            .borrow()
+            .table()
+            .rules(Revision(1_000 + self.revision.get()));
+        self.owner.borrow_mut().begin(self.views.limiter(), rules);
+    }
+
+    /// The proxy and its owner go on by themselves.
+    fn live(&self) {
+        let (owner, stands) = (self.owner.clone(), self.stands.clone());
+        let limiter = self.views.limiter().clone();
+        spawn_local(async move {
+            loop {
+                match stands.get() {
+                    false => owner.borrow_mut().go_on(&limiter),
+                    true => drop(limiter.tick()),
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
+    fn tell(&self, input: Input) {
+        self.owner.borrow_mut().handle(input, self.views.limiter());
+    }
+
+    fn deploy(&self) {
+        self.revision.set(self.revision.get() + 1);
+        let revision = Revision(1_000 + self.revision.get());
+        let mut registry = self.registry.borrow_mut();
+        registry.deploy(&self.views);
+        let table = registry.table();
+        self.views.limiter().follow(&table, revision, self.store.get());
+        self.tell(Input::Rules(table.rules(revision)));
+    }
+
+    pub fn put(&self, n: usize, limit: &str) {
+        self.registry.borrow_mut().put(Kind::Limit, &name(n), limit);
+        self.deploy();
+    }
+
+    pub fn delete(&self, n: usize) {
+        self.registry.borrow_mut().delete(Kind::Limit, &name(n));
+        self.deploy();
+    }
+
+    /// To a store where fewer revisions have been, and its owner.
+    pub async fn come_over(&self, limits: &[&str]) {
+        let members = self.owner.borrow().members.clone();
+        *self.owner.borrow_mut() = Machine::new(members);
+        *self.registry.borrow_mut() = Registry::web("random");
+        self.revision.set(0);
+        self.store.set(Epoch(Uuid::new_v4()));
+        self.begin(limits).await;
+    }
+
+    pub fn owner_stands_still(&self) {
+        self.stands.set(true);
+    }
+
+    pub fn owner_goes_on(&self) {
+        self.stands.set(false);
+    }
+
+    /// Until so many requests wait.
+    pub async fn waits(&self, requests: usize) {
+        while self.views.limiter().lock().waiters.len() != requests {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn authorized(&self, meta: &RequestMeta<'_>) -> Authorized {
+        let routed = route(&self.views.now(), meta).ok().unwrap();
+        authorize(routed, meta, &()).now_or_never().unwrap().ok().unwrap()
+    }
+
+    pub async fn ask(&self, path: &str) -> Result<Counted, Verdict> {
+        self.ask_again(path, Counted::default()).await
+    }
+
+    pub async fn ask_again(&self, path: &str, before: Counted) -> Result<Counted, Verdict> {
+        let meta = meta(path);
+        self.desk.count(&self.authorized(&meta), &meta, before).await
+    }
+
+    pub async fn ask_from(&self, client: u32) -> Result<Counted, Verdict> {
+        let client = Ipv4Addr::from_bits(client).into();
+        let meta = RequestMeta { client, ..meta("/") };
+        self.desk
+            .count(&self.authorized(&meta), &meta, Counted::default())
+            .await
+    }
+
+    pub fn asks(&self, path: &'static str) -> JoinHandle<Result<Counted, Verdict>> {
+        let authorized = self.authorized(&meta(path));
+        let desk = self.desk.clone();
+        spawn_local(async move { desk.count(&authorized, &meta(path), Counted::default()).await })
+    }
+
+    /// How many of so many are.
+    pub async fn admitted(&self, requests: usize, path: &str) -> usize {
+        let mut admitted = 0;
+        for _ in 0..requests {
+            admitted += usize::from(self.ask(path).await.is_ok());
+        }
+        admitted
+    }
+}
+
+fn name(n: usize) -> String {
+    format!("00000000-0000-4000-8000-{n:012}")
+}

@@ -1,0 +1,296 @@
+//! One account whose period is too long to wait for after a crash: counted in the store, taken from it in chunks.
+//!
+//! ```text
+//!   idle ── reserve ─▶ swap in flight ── swapped ─▶ idle, the chunk is in the pool
+//!                        │      ▲  └──── differs ──▶ idle, what is there is known
+//!                        │      └── unchanged: the same again ──┐
+//!                        └── outcome unknown ─▶ reading ────────┤
+//!                                                  my operation ├─▶ as swapped
+//!                                                 another's ────┴─▶ idle; the chunk, if it was reserved, is stranded
+//! ```
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::cell::{CellValue, Outcome, Row};
+use super::{Algorithm, DELTA, Label, Rule};
+
+/// At most this part of a period's demand is reserved at once.
+const CHUNKS: u64 = 16;
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// What was in the store when it was seen last; none before that.
+    row: Option<Option<Row>>,
+    flight: Option<Flight>,
+    /// Reserved in the store and not granted.
+    pool: u64,
+    /// Where the pool is charged.
+    bucket: u64,
+    /// Reserved in the store for a bucket that is over, or for another pool, and certainly not spent.
+    back: BTreeMap<u64, u64>,
+    /// Charged before the account was one of the ledger.
+    carry: u64,
+}
+
+#[derive(Debug)]
+enum Flight {
+    Reading,
+    Swap(Change),
+    /// Reading what became of it.
+    Checking(Change),
+}
+
+#[derive(Clone, Debug)]
+struct Change {
+    expected: Option<Row>,
+    new: Row,
+    bucket: u64,
+    chunk: u64,
+    carry: u64,
+    back: BTreeMap<u64, u64>,
+    /// It may have been swapped already.
+    doubtful: bool,
+    /// The chunk is not wanted any more.
+    is_void: bool,
+}
+
+/// What the store is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    Get,
+    Swap { expected: Option<Row>, new: Row },
+}
+
+/// What an owner would like to grant from.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand {
+    /// Tokens per second, thousandths.
+    pub rate: u64,
+    pub queued: u64,
+}
+
+impl Ledger {
+    /// With what the account has charged already in its last period.
+    pub fn carrying(carry: u64) -> Ledger {
+        Ledger {
+            carry,
+            ..Ledger::default()
+        }
+    }
+
+    pub fn carry(&self) -> u64 {
+        self.carry
+    }
+
+    pub fn add_carry(&mut self, tokens: u64) {
+        self.carry += tokens;
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.flight.is_none()
+    }
+
+    /// Until when tokens of the pool may be spent. Owners disagree about when a bucket ends.
+    pub fn usable_until(&self, rule: &Rule) -> Label {
+        rule.end(self.bucket).before(2 * DELTA).before(rule.guard())
+    }
+
+    pub fn bucket(&self) -> u64 {
+        self.bucket
+    }
+
+    /// What may be granted at `now`.
+    pub fn available(&self, rule: &Rule, now: Label) -> u64 {
+        if now < rule.begin(self.bucket) && rule.algorithm == Algorithm::Fixed || now >= self.usable_until(rule) {
+            return 0;
+        }
+        self.pool
+    }
+
+    pub fn take(&mut self, tokens: u64) {
+        self.pool = self.pool.saturating_sub(tokens);
+    }
+
+    /// Tokens of a grant that were not spent; they can be granted again unless the rule has changed since.
+    pub fn refund(&mut self, bucket: u64, tokens: u64, is_current: bool) {
+        match is_current && bucket == self.bucket {
+            true => self.pool += tokens,
+            false => *self.back.entry(bucket).or_default() += tokens,
+        }
+    }
+
+    /// When something that was found charged will count no more.
+    pub fn frees_at(&self, rule: &Rule, now: Label) -> Label {
+        let Some(Some(row)) = &self.row else { return now };
+        if rule.algorithm == Algorithm::Fixed {
+            return rule.end(rule.bucket_of(now));
+        }
+        let ends = row.buckets.keys().map(|bucket| rule.end(*bucket).after(rule.span()));
+        ends.filter(|free| *free > now).min().unwrap_or(now)
+    }
+
+    /// Asks for a chunk, or to put back what is left when there is no demand. Nothing is granted while it is in flight.
+    pub fn reserve(&mut self, rule: &Rule, now: Label, demand: Demand, op: Uuid) -> Option<Request> {
+        if self.flight.is_some() {
+            return None;
+        }
+        let Some(row) = self.row.clone() else {
+            self.flight = Some(Flight::Reading);
+            return Some(Request::Get);
+        };
+        let bucket = match rule.algorithm {
+            Algorithm::Sliding => rule.bucket_of(now.after(rule.validity()).after(2 * DELTA)),
+            Algorithm::Fixed => rule.bucket_of(now),
+        };
+        if self.bucket != bucket && self.pool > 0 {
+            *self.back.entry(self.bucket).or_default() += std::mem::take(&mut self.pool);
+        }
+        let expected = row.clone();
+        let mut buckets = normalized(row.as_ref(), rule, bucket, now);
+        let same = row.as_ref().is_none_or(|row| is_counted_by(row, rule));
+        let back = std::mem::take(&mut self.back);
+        for (bucket, tokens) in back.iter().filter(|_| same) {
+            if let Some(charged) = buckets.get_mut(bucket) {
+                *charged = charged.saturating_sub(*tokens);
+            }
+        }
+        *buckets.entry(bucket).or_default() += self.carry;
+        let charged: u64 = match rule.algorithm {
+            Algorithm::Sliding => buckets.values().sum(),
+            Algorithm::Fixed => buckets.get(&bucket).copied().unwrap_or(0),
+        };
+        let rest = rule.threshold.saturating_sub(charged);
+        let per_chunk = u128::from(demand.rate) * rule.period.as_millis() / 1_000_000 / u128::from(CHUNKS);
+        let wanted = u64::try_from(per_chunk).unwrap_or(u64::MAX).max(demand.queued);
+        let chunk = wanted.min(rest.div_ceil(2));
+        *buckets.entry(bucket).or_default() += chunk;
+        buckets.retain(|_, tokens| *tokens > 0);
+        let new = Row {
+            version: row.map_or(0, |row| row.version) + 1,
+            op,
+            bucket: nanos(rule.bucket()),
+            span: nanos(rule.span()),
+            buckets,
+        };
+        if expected.as_ref().map(|row| &row.buckets) == Some(&new.buckets) {
+            return None;
+        }
+        let change = Change {
+            expected,
+            new,
+            bucket,
+            chunk,
+            carry: std::mem::take(&mut self.carry),
+            back,
+            doubtful: false,
+            is_void: false,
+        };
+        Some(self.swap(change))
+    }
+
+    fn swap(&mut self, change: Change) -> Request {
+        let (expected, new) = (change.expected.clone(), change.new.clone());
+        self.flight = Some(Flight::Swap(change));
+        Request::Swap { expected, new }
+    }
+
+    pub fn outcome(&mut self, outcome: Outcome) -> Option<Request> {
+        match (self.flight.take()?, outcome) {
+            (Flight::Reading, Outcome::Is(value)) => self.row = Some(as_row(value)),
+            (Flight::Reading, _) => self.row = None,
+            (Flight::Swap(change), Outcome::Swapped) => self.swapped(change),
+            (Flight::Swap(change), Outcome::Unavailable) if !change.doubtful => self.undo(change, None),
+            (Flight::Swap(change) | Flight::Checking(change), Outcome::Is(value) | Outcome::Differs(value)) => {
+                let row = as_row(value);
+                if row.as_ref().is_some_and(|row| row.op == change.new.op) {
+                    self.swapped(change);
+                } else if row == change.expected {
+                    return Some(self.swap(change));
+                } else {
+                    self.undo(change, Some(row));
+                }
+            }
+            (Flight::Swap(mut change) | Flight::Checking(mut change), _) => {
+                change.doubtful = true;
+                self.flight = Some(Flight::Checking(change));
+                return Some(Request::Get);
+            }
+        }
+        None
+    }
+
+    /// It was not swapped, or nobody can tell. What should be charged still is to be; what should go back goes only if it
+    /// certainly did not.
+    fn undo(&mut self, change: Change, row: Option<Option<Row>>) {
+        self.row = row;
+        self.carry += change.carry;
+        if !change.doubtful {
+            for (bucket, tokens) in change.back {
+                *self.back.entry(bucket).or_default() += tokens;
+            }
+        }
+    }
+
+    fn swapped(&mut self, change: Change) {
+        self.row = Some(Some(change.new));
+        if self.bucket != change.bucket && self.pool > 0 {
+            *self.back.entry(self.bucket).or_default() += std::mem::take(&mut self.pool);
+        }
+        self.bucket = change.bucket;
+        self.pool += change.chunk;
+        if change.is_void {
+            self.close();
+        }
+    }
+
+    /// Whether something is held that should go back to the store.
+    pub fn has_leftovers(&self, rule: &Rule, now: Label) -> bool {
+        !self.back.is_empty() || (self.pool > 0 && now >= self.usable_until(rule))
+    }
+
+    /// All that is not granted goes back with the next swap, also what is being reserved.
+    pub fn close(&mut self) {
+        if let Some(Flight::Swap(change) | Flight::Checking(change)) = &mut self.flight {
+            change.is_void = true;
+        }
+        let pool = std::mem::take(&mut self.pool);
+        if pool > 0 {
+            *self.back.entry(self.bucket).or_default() += pool;
+        }
+    }
+}
+
+fn as_row(value: Option<CellValue>) -> Option<Row> {
+    match value {
+        Some(CellValue::Row(row)) => Some(row),
+        _ => None,
+    }
+}
+
+fn is_counted_by(row: &Row, rule: &Rule) -> bool {
+    row.bucket == nanos(rule.bucket()) && row.span == nanos(rule.span())
+}
+
+/// The charges of a row that count, by the buckets of this rule. Those by other buckets all go to `bucket`.
+fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeMap<u64, u64> {
+    let Some(row) = row else { return BTreeMap::new() };
+    let since = now.before(std::time::Duration::from_nanos(row.span)).before(2 * DELTA);
+    let end = |bucket: u64| Label::from_nanos(bucket.saturating_add(1).saturating_mul(row.bucket));
+    let counted = row.buckets.iter().filter(|(bucket, _)| end(**bucket) > since);
+    match is_counted_by(row, rule) {
+        true => counted.map(|(bucket, tokens)| (*bucket, *tokens)).collect(),
+        false => {
+            let sum = counted.fold(0_u64, |sum, (_, tokens)| sum.saturating_add(*tokens));
+            BTreeMap::from([(bucket, sum)])
+        }
+    }
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use crate::change::Revision;
+use crate::quota::OnUnreachable;
+
+use super::*;
+
+const NOW: Label = Label::from_nanos(1_000_000_000_000_000);
+
+fn rule(threshold: u64) -> Rule {
+    Rule {
+        limit: Uuid::nil(),
+        revision: Revision(1),
+        algorithm: Algorithm::Sliding,
+        period: Duration::from_secs(3_000),
+        threshold,
+        on_unreachable: OnUnreachable::Closed,
+    }
+}
+
+fn op(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+/// A ledger that has read an empty row and asked for a chunk, and what it asked for.
+fn reserving(threshold: u64) -> (Ledger, Row) {
+    let mut ledger = Ledger::default();
+    let demand = Demand { rate: 0, queued: 10 };
+    assert_eq!(ledger.reserve(&rule(threshold), NOW, demand, op(1)), Some(Request::Get));
+    assert_eq!(ledger.outcome(Outcome::Is(None)), None);
+    match ledger.reserve(&rule(threshold), NOW, demand, op(1)) {
+        Some(Request::Swap { expected: None, new }) => (ledger, new),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_chunk_is_granted_from_once_it_is_swapped() {
+    let (mut ledger, _) = reserving(100);
+    assert_eq!(ledger.available(&rule(100), NOW), 0);
+    assert_eq!(ledger.outcome(Outcome::Swapped), None);
+    assert_eq!(ledger.available(&rule(100), NOW), 10);
+}
+
+#[test]
+fn an_unknown_outcome_is_found_to_be_done_repeated_or_stranded() {
+    let (mut ledger, new) = reserving(100);
+    assert_eq!(ledger.outcome(Outcome::Unknown), Some(Request::Get));
+    let repeated = Request::Swap {
+        expected: None,
+        new: new.clone(),
+    };
+    assert_eq!(ledger.outcome(Outcome::Is(None)), Some(repeated));
+    assert_eq!(ledger.outcome(Outcome::Unavailable), Some(Request::Get));
+    assert_eq!(ledger.outcome(Outcome::Is(Some(CellValue::Row(new.clone())))), None);
+    assert_eq!(ledger.available(&rule(100), NOW), 10);
+
+    let (mut ledger, _) = reserving(100);
+    assert_eq!(ledger.outcome(Outcome::Unknown), Some(Request::Get));
+    let other = Row { op: op(2), ..new };
+    assert_eq!(ledger.outcome(Outcome::Is(Some(CellValue::Row(other)))), None);
+    assert_eq!(ledger.available(&rule(100), NOW), 0);
+}
+
+#[test]
+fn no_chunk_takes_more_than_half_of_the_rest() {
+    let (mut ledger, new) = reserving(12);
+    assert_eq!(new.buckets.values().sum::<u64>(), 6);
+    ledger.outcome(Outcome::Swapped);
+    let demand = Demand { rate: 0, queued: 10 };
+    let Some(Request::Swap { new, .. }) = ledger.reserve(&rule(12), NOW, demand, op(2)) else {
+        panic!("nothing is asked for");
+    };
+    assert_eq!(new.buckets.values().sum::<u64>(), 9);
+}
+
+#[test]
+fn what_was_reserved_under_a_higher_threshold_goes_back() {
+    let (mut ledger, _) = reserving(100);
+    ledger.close();
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!(ledger.available(&rule(3), NOW), 0);
+    let nothing = Demand { rate: 0, queued: 0 };
+    let Some(Request::Swap { new, .. }) = ledger.reserve(&rule(3), NOW, nothing, op(2)) else {
+        panic!("nothing is put back");
+    };
+    assert_eq!(new.buckets.values().sum::<u64>(), 0);
+}

@@ -1,0 +1,227 @@
+//! What proxies and owners say to each other. Each message is a batch; any of them may be lost, late, doubled or overtaken.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Label;
+use crate::change::Revision;
+
+/// Accounts are spread over so many shards, each with one owner.
+pub const SHARDS: u8 = 64;
+
+pub type Shard = u8;
+
+/// Counts the grants of one owner to one proxy.
+pub type GrantId = u64;
+
+/// Of a limit's id and what is counted under: the account's name everywhere, and its place in the proxies' tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyHash(Uuid);
+
+impl KeyHash {
+    /// None is before it.
+    pub const LEAST: KeyHash = KeyHash(Uuid::nil());
+
+    pub fn of(limit: Uuid, key: &[u8]) -> KeyHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(limit.as_bytes()).update(key);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        KeyHash(Uuid::from_bytes(bytes))
+    }
+
+    pub(super) fn from_halves(high: u64, low: u64) -> KeyHash {
+        KeyHash(Uuid::from_u64_pair(high, low))
+    }
+
+    pub fn halves(self) -> (u64, u64) {
+        self.0.as_u64_pair()
+    }
+}
+
+/// What is counted for one limit and one requester.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountId {
+    pub limit: Uuid,
+    pub key: KeyHash,
+}
+
+impl AccountId {
+    pub fn of(limit: Uuid, key: &[u8]) -> AccountId {
+        AccountId {
+            limit,
+            key: KeyHash::of(limit, key),
+        }
+    }
+
+    pub fn shard(&self) -> Shard {
+        (self.key.halves().0 >> 58) as Shard
+    }
+}
+
+/// The life of a proxy that has not been heard of: whichever it is.
+pub const UNMET: u64 = 0;
+
+/// One life of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProxyId {
+    pub instance: Uuid,
+    /// Counts the starts of this instance, from 1.
+    pub boot: u64,
+}
+
+/// From a proxy to one incarnation of an owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Up {
+    pub from: ProxyId,
+    pub to: Uuid,
+    /// Counts the messages from this proxy to this owner.
+    pub number: u64,
+    /// The newest message of the owner that this proxy has read; 0: none.
+    pub heard: u64,
+    /// Of the table that this proxy counts by.
+    pub revision: Revision,
+    pub items: Vec<Said>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// A level: it replaces what was wanted before.
+    Want(Want),
+    /// An allowance is over: so many of it were spent, the last of them `age` ago or before; the others never will be.
+    Return {
+        id: GrantId,
+        used: u64,
+        unspent: u64,
+        age: Duration,
+    },
+    Beat {
+        /// No standby will be used for [`super::Settings::promise`] from the send of this, and the validity of an
+        /// allowance and a period beyond it.
+        promised: bool,
+        /// When standby was last used, or may have been used by the life before this one.
+        idle: Option<Duration>,
+        standby: Vec<Standby>,
+    },
+    Census {
+        shard: Shard,
+        epoch: u64,
+        /// Since when this proxy knows all that was spent on its machine; none: always.
+        knows: Option<Duration>,
+        /// The latest that label time may be now, as far as this proxy can tell.
+        latest: Option<Label>,
+        uses: Vec<Use>,
+        weight: u64,
+    },
+    /// Label time has reached this already.
+    Behind { label: Label },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    pub account: AccountId,
+    /// Tokens that requests wait for.
+    pub queued: u64,
+    /// Tokens per second that are asked for here, thousandths.
+    pub rate: u64,
+}
+
+/// What was spent of one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    pub account: AccountId,
+    pub tokens: u64,
+    /// How long ago the last of them was, at least.
+    pub age: Duration,
+    /// The bucket that they were granted for, and its length in nanoseconds.
+    pub bucket: (u64, u64),
+}
+
+impl Use {
+    /// The bucket of what was spent of a standby.
+    pub const STANDBY: (u64, u64) = (0, 0);
+}
+
+/// Which part of every account a proxy may spend once it has lost its owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standby {
+    pub shard: Shard,
+    pub epoch: u64,
+    /// Counts an owner's assignments to a proxy; 0: of an owner before.
+    pub number: u64,
+    /// Of [`super::WHOLE`].
+    pub weight: u64,
+}
+
+/// From an owner to one life of a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Down {
+    pub from: Uuid,
+    pub to: ProxyId,
+    pub number: u64,
+    /// The newest message of the proxy that the owner has read, 0: none, and when by its label time.
+    pub heard: u64,
+    pub heard_at: Label,
+    /// Label time at the send.
+    pub now: Label,
+    pub items: Vec<Told>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    Grant {
+        id: GrantId,
+        account: AccountId,
+        epoch: u64,
+        /// Of the limit.
+        revision: Revision,
+        tokens: u64,
+        /// Where it is charged until it is told where it was spent, and the length of that bucket in nanoseconds.
+        bucket: (u64, u64),
+        /// From when the message `heard` was read, by the owner's label time.
+        expires_in: Duration,
+    },
+    Recall {
+        id: GrantId,
+        tokens: u64,
+    },
+    Exhausted {
+        account: AccountId,
+        epoch: u64,
+        retry_in: Duration,
+    },
+    /// The shards of this owner, and their epochs.
+    Beat {
+        shards: Vec<(Shard, u64)>,
+    },
+    /// Accept nothing of an older epoch, give up what you hold by one, and say what you spent.
+    Census {
+        shard: Shard,
+        epoch: u64,
+    },
+    Standby(Standby),
+}
+
+/// All that an owner charged in a shard; it grants nothing there any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    pub shard: Shard,
+    pub epoch: u64,
+    pub charges: Vec<Charge>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    pub account: AccountId,
+    pub tokens: u64,
+    /// The bucket, and its length in nanoseconds.
+    pub bucket: (u64, u64),
+    /// Since the end of the bucket, and until it.
+    pub age: Duration,
+    pub ahead: Duration,
+}

@@ -1,0 +1,280 @@
+//! What an owner counts for one limit and one requester.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::claim::Held;
+use super::{Output, Owner};
+use crate::quota::cell::{CellKey, CellValue, Outcome};
+use crate::quota::ledger::{Demand, Ledger, Request};
+use crate::quota::message::{AccountId, GrantId, Shard, Want};
+use crate::quota::window::Window;
+use crate::quota::{Algorithm, Label, Rule, Rules};
+
+#[derive(Debug)]
+pub struct Account {
+    pub rule: Rule,
+    pub window: Window,
+    /// Only of an account that is counted in the store.
+    pub ledger: Option<Ledger>,
+    pub wants: BTreeMap<Uuid, Wanted>,
+    pub recalled_at: Label,
+    used_at: Label,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub queued: u64,
+    pub rate: u64,
+    pub at: Label,
+    /// It was told, then, that there is nothing before this.
+    pub told: Label,
+    pub told_at: Label,
+}
+
+/// A proxy that knows when to come again does not ask before; one that asks so long after it was told has not heard it, or
+/// not of this form of the limit.
+const HEARD: Duration = Duration::from_millis(50);
+
+/// A grant is remembered for so long after its end: until then its proxy may tell what it used of it.
+const LATE: Duration = Duration::from_secs(2);
+
+impl Account {
+    pub fn new(rule: Rule, ledger_above: Duration) -> Account {
+        Account {
+            rule,
+            window: Window::default(),
+            ledger: (rule.period > ledger_above).then(Ledger::default),
+            wants: BTreeMap::new(),
+            recalled_at: Label::ZERO,
+            used_at: Label::ZERO,
+        }
+    }
+
+    pub fn demand(&self) -> Demand {
+        let wants = self.wants.values();
+        wants.fold(Demand { rate: 0, queued: 0 }, |sum, want| Demand {
+            rate: sum.rate.saturating_add(want.rate),
+            queued: sum.queued.saturating_add(want.queued),
+        })
+    }
+
+    /// Goes on by another rule with what was charged by the one before.
+    fn follow(&mut self, rule: Rule, ledger_above: Duration, now: Label) {
+        let charged = match &self.ledger {
+            Some(ledger) => ledger.carry(),
+            None => {
+                self.window.prune(&self.rule, now);
+                self.window.charges().map(|(_, tokens)| tokens).sum()
+            }
+        };
+        if rule.period > ledger_above {
+            self.ledger = Some(Ledger::carrying(charged));
+            self.window = Window::default();
+        } else if self.ledger.take().is_none() {
+            self.window.convert(&self.rule, &rule, now);
+        }
+        self.rule = rule;
+    }
+}
+
+impl Owner {
+    pub(super) fn wanted(&mut self, instance: Uuid, want: Want) {
+        let now = self.now;
+        let Some(rule) = self.history.current().of(&want.account.limit).copied() else {
+            return;
+        };
+        let (ledger_above, accounts_max) = (self.settings.ledger_above, self.settings.accounts_max);
+        let shard = want.account.shard();
+        let Some(held) = self.held.get_mut(&shard).filter(|held| held.claim.is_some()) else {
+            return;
+        };
+        if held.accounts.len() >= accounts_max && !held.accounts.contains_key(&want.account) {
+            return;
+        }
+        let account = held.accounts.entry(want.account);
+        let account = account.or_insert_with(|| Account::new(rule, ledger_above));
+        let before = account.wants.get(&instance);
+        let before = before.filter(|want| now.since(want.told_at) < HEARD);
+        let wanted = Wanted {
+            queued: want.queued,
+            rate: want.rate,
+            at: now,
+            told: before.map_or(Label::ZERO, |want| want.told),
+            told_at: before.map_or(Label::ZERO, |want| want.told_at),
+        };
+        account.used_at = now;
+        account.wants.insert(instance, wanted);
+        held.waiting.insert(want.account);
+        self.serve(shard, want.account);
+    }
+
+    /// What a grant was not used for goes back, once; what it was used for is charged where that was.
+    pub(super) fn returned(&mut self, instance: Uuid, id: GrantId, used: u64, unspent: u64, until: Label) {
+        let Some(grant) = self.peers.get_mut(&instance).and_then(|peer| peer.grants.remove(&id)) else {
+            return;
+        };
+        let shard = grant.account.shard();
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let Some(account) = held.accounts.get_mut(&grant.account) else {
+            return;
+        };
+        let unspent = unspent.min(grant.tokens);
+        let used = used.min(grant.tokens - unspent);
+        match &mut account.ledger {
+            Some(ledger) => ledger.refund(grant.bucket, unspent, grant.revision == account.rule.revision),
+            None => {
+                account.window.discharge(grant.bucket, unspent);
+                let bucket = account.rule.bucket_of(until).min(grant.bucket);
+                if account.rule.algorithm == Algorithm::Sliding {
+                    let moved = account.window.discharge(grant.bucket, used);
+                    account.window.charge(bucket, moved);
+                }
+            }
+        }
+        if !account.wants.is_empty() {
+            self.serve(shard, grant.account);
+        }
+    }
+
+    pub(super) fn replace_rules(&mut self, rules: Rules) {
+        let (now, ledger_above) = (self.now, self.settings.ledger_above);
+        let former = self.history.current().clone();
+        if !self.history.replace(rules) {
+            return;
+        }
+        let current = self.history.current();
+        let recounted = |rule: &&Rule| current.of(&rule.limit).is_some_and(|now| !now.counts_like(rule));
+        for rule in former
+            .rules
+            .values()
+            .filter(recounted)
+            .filter(|rule| rule.period > ledger_above)
+        {
+            for held in self.held.values_mut() {
+                held.blind_limits.insert(rule.limit, now.after(rule.validity()));
+            }
+        }
+        for (id, account) in self.held.values_mut().flat_map(|held| &mut held.accounts) {
+            let Some(rule) = current.of(&id.limit) else {
+                account.wants.clear();
+                continue;
+            };
+            if account.rule.counts_like(rule) {
+                // What was reserved under a higher threshold is not there to be granted under this one.
+                if let Some(ledger) = account
+                    .ledger
+                    .as_mut()
+                    .filter(|_| rule.threshold < account.rule.threshold)
+                {
+                    ledger.close();
+                }
+                account.rule = *rule;
+                continue;
+            }
+            account.follow(*rule, ledger_above, now);
+            for peer in self.peers.values_mut() {
+                peer.grants.retain(|_, grant| grant.account != *id);
+            }
+        }
+        if let Some(oldest) = self.peers.values().map(|peer| peer.revision).min() {
+            self.history.forget_before(oldest);
+        }
+    }
+
+    pub(super) fn tick_accounts(&mut self) {
+        let now = self.now;
+        let waiting = self
+            .held
+            .iter()
+            .flat_map(|(shard, held)| held.waiting.iter().map(|account| (*shard, *account)));
+        for (shard, account) in waiting.collect::<Vec<_>>() {
+            self.serve(shard, account);
+        }
+        for peer in self.peers.values_mut() {
+            peer.grants.retain(|_, grant| now < grant.expires.after(LATE));
+        }
+        // A shard at a time: what is forgotten later does no harm.
+        let turn = (now.as_nanos() / 20_000_000) % u64::from(crate::quota::SHARDS);
+        self.tidy(turn as Shard);
+    }
+
+    fn tidy(&mut self, shard: Shard) {
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let latest = now.before(self.settings.ledger_above * 2);
+        held.blind_limits.retain(|_, until| *until > latest);
+        let mut leftovers = Vec::new();
+        held.accounts.retain(|id, account| {
+            account.window.prune(&account.rule, now);
+            if let Some(ledger) = &mut account.ledger {
+                let idle = now.since(account.used_at) > account.rule.validity() + LATE;
+                if idle {
+                    ledger.close();
+                }
+                if ledger.has_leftovers(&account.rule, now) || ledger.carry() > 0 {
+                    leftovers.push(*id);
+                    return true;
+                }
+                return !idle || !ledger.is_idle();
+            }
+            !account.window.is_empty() || !account.wants.is_empty()
+        });
+        for id in leftovers {
+            self.reserve(shard, id);
+        }
+    }
+
+    /// Asks the store for what the account's ledger lacks.
+    pub(super) fn reserve(&mut self, shard: Shard, id: AccountId) {
+        let (now, op) = (self.now, self.next_operation());
+        let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
+            return;
+        };
+        let (demand, rule) = (account.demand(), account.rule);
+        let Some(ledger) = &mut account.ledger else { return };
+        if let Some(request) = ledger.reserve(&rule, now, demand, op) {
+            self.ask_row(id, request);
+        }
+    }
+
+    fn ask_row(&mut self, id: AccountId, request: Request) {
+        let key = CellKey::Row(id);
+        self.outputs.push(match request {
+            Request::Get => Output::Get(key),
+            Request::Swap { expected, new } => Output::Swap {
+                key,
+                expected: expected.map(CellValue::Row),
+                new: CellValue::Row(new),
+            },
+        });
+    }
+
+    pub(super) fn row(&mut self, id: AccountId, outcome: Outcome) {
+        let shard = id.shard();
+        let account = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id));
+        let Some(ledger) = account.and_then(|account| account.ledger.as_mut()) else {
+            return;
+        };
+        if let Some(request) = ledger.outcome(outcome) {
+            self.ask_row(id, request);
+        }
+        self.serve(shard, id);
+    }
+
+    /// A shard that is given up takes nothing along; nobody waits for the outcome.
+    pub(super) fn put_back_rows(&mut self, held: &mut Held) {
+        let now = self.now;
+        for (id, account) in &mut held.accounts {
+            let Some(ledger) = &mut account.ledger else { continue };
+            ledger.close();
+            let op = self.next_operation();
+            let nothing = Demand { rate: 0, queued: 0 };
+            if let Some(request @ Request::Swap { .. }) = ledger.reserve(&account.rule, now, nothing, op) {
+                self.ask_row(*id, request);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The limits as they were: a proxy that is cut off goes by the table that it saw last.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::change::Revision;
+use crate::quota::{OnUnreachable, Rule, Rules};
+
+/// Forms of one limit that are told apart; older ones are merged into the one that permits most.
+const FORMS_MAX: usize = 8;
+
+#[derive(Debug, Default)]
+pub struct History {
+    current: Rules,
+    /// Of each limit that there was, ascending by revision; the last may be what was deleted.
+    forms: BTreeMap<Uuid, Vec<Rule>>,
+}
+
+impl History {
+    pub fn current(&self) -> &Rules {
+        &self.current
+    }
+
+    /// False when these are not newer.
+    pub fn replace(&mut self, rules: Rules) -> bool {
+        if rules.revision <= self.current.revision {
+            return false;
+        }
+        for rule in rules.rules.values() {
+            let forms = self.forms.entry(rule.limit).or_default();
+            if forms.last().is_none_or(|last| last.revision < rule.revision) {
+                forms.push(*rule);
+            }
+            if forms.len() > FORMS_MAX {
+                let oldest = forms.remove(0);
+                let merged = &mut forms[0];
+                merged.threshold = merged.threshold.max(oldest.threshold);
+                merged.period = merged.period.min(oldest.period);
+                if oldest.on_unreachable == OnUnreachable::Share {
+                    merged.on_unreachable = OnUnreachable::Share;
+                }
+            }
+        }
+        self.current = rules;
+        true
+    }
+
+    /// Forgets what every proxy is past.
+    pub fn forget_before(&mut self, revision: Revision) {
+        let current = &self.current;
+        self.forms.retain(|limit, forms| {
+            while forms.get(1).is_some_and(|next| next.revision <= revision) {
+                forms.remove(0);
+            }
+            current.rules.contains_key(limit) || forms.last().is_some_and(|last| last.revision > revision)
+        });
+    }
+
+    /// The forms of a limit that may be in use at a proxy that was seen at `revision` last.
+    pub fn since(&self, limit: &Uuid, revision: Revision) -> &[Rule] {
+        let forms = self.forms.get(limit).map_or(&[][..], Vec::as_slice);
+        let first = forms.iter().rposition(|form| form.revision <= revision).unwrap_or(0);
+        &forms[first..]
+    }
+
+    pub fn is_shared(&self, limit: &Uuid) -> bool {
+        let mut forms = self.since(limit, Revision::ZERO).iter();
+        forms.any(|form| form.on_unreachable == OnUnreachable::Share)
+    }
+
+    /// The most tokens that a proxy seen at `revision` last may spend of its standby within one period of `rule`.
+    pub fn standby(&self, rule: &Rule, revision: Revision, weight: u64) -> u64 {
+        let shared = self.since(&rule.limit, revision).iter();
+        let shared = shared.filter(|form| form.on_unreachable == OnUnreachable::Share);
+        let most = shared.map(|form| {
+            let times = rule.period.as_nanos().div_ceil(form.period.as_nanos().max(1));
+            form.standby(weight)
+                .saturating_mul(u64::try_from(times).unwrap_or(u64::MAX))
+        });
+        most.max().unwrap_or(0)
+    }
+}

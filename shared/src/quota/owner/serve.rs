@@ -1,0 +1,259 @@
+//! How much of what is left is granted to whom.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Owner;
+use super::account::{Account, Wanted};
+use super::claim::Held;
+use super::peer::Grant;
+use crate::quota::message::{AccountId, Shard, Told, UNMET};
+use crate::quota::{Algorithm, Label, Rule};
+
+/// Up to so many tokens a proxy is granted for a short while ahead, however slowly it spends them.
+const BURST: u64 = 8;
+
+/// What can be granted of an account now, by one grant or several.
+#[derive(Clone, Copy)]
+struct Offer {
+    tokens: u64,
+    bucket: u64,
+    expires: Label,
+}
+
+impl Owner {
+    /// Grants what is there to those who want it.
+    pub(super) fn serve(&mut self, shard: Shard, id: AccountId) {
+        let now = self.now;
+        let promise = self.settings.promise;
+        let rule = self.history.current().of(&id.limit).copied();
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let Some(account) = held.accounts.get_mut(&id) else {
+            held.waiting.remove(&id);
+            return;
+        };
+        account.wants.retain(|_, want| now.since(want.at) < promise);
+        let Some(rule) = rule.filter(|_| !account.wants.is_empty()) else {
+            held.waiting.remove(&id);
+            return;
+        };
+        if self.is_astray() {
+            return;
+        }
+        self.refill(shard, id, &rule);
+        let Some(offer) = self.offer(shard, &id, &rule) else {
+            return;
+        };
+        let unmet = self.distribute(shard, id, &rule, offer);
+        if !unmet.is_empty() {
+            self.recall(shard, id, &rule);
+            self.tell_exhausted(shard, id, &rule, &unmet);
+        }
+    }
+
+    /// Of an account that is counted in the store.
+    fn refill(&mut self, shard: Shard, id: AccountId, rule: &Rule) {
+        let now = self.now;
+        let account = self.held.get(&shard).and_then(|held| held.accounts.get(&id));
+        let Some(account) = account else { return };
+        let Some(ledger) = &account.ledger else { return };
+        let demand = account.demand();
+        let soon = u128::from(demand.rate) * rule.validity().as_millis() / 1_000_000;
+        let enough = u64::try_from(soon).unwrap_or(u64::MAX).max(demand.queued).max(1);
+        if ledger.available(rule, now) < enough {
+            self.reserve(shard, id);
+        }
+    }
+
+    /// None while nothing can be said.
+    fn offer(&self, shard: Shard, id: &AccountId, rule: &Rule) -> Option<Offer> {
+        let now = self.now;
+        let held = self.held.get(&shard)?;
+        let claim = held.claim?;
+        let account = held.accounts.get(id)?;
+        let (bucket, end) = match (&account.ledger, rule.algorithm) {
+            (Some(ledger), _) => (
+                ledger.bucket(),
+                ledger.usable_until(rule).min(now.after(rule.validity())),
+            ),
+            (None, Algorithm::Sliding) => {
+                let bucket = rule.bucket_of(now) + u64::from(Rule::VALID_BUCKETS) - 1;
+                (bucket, rule.end(bucket))
+            }
+            (None, Algorithm::Fixed) => {
+                let bucket = rule.bucket_of(now);
+                (
+                    bucket,
+                    rule.end(bucket).before(rule.guard()).min(now.after(rule.validity())),
+                )
+            }
+        };
+        let expires = end.min(claim.to);
+        if account.ledger.is_none() && is_blind(held, rule, now) {
+            let none = Offer {
+                tokens: 0,
+                bucket,
+                expires,
+            };
+            return held.is_exact(now).then_some(none);
+        }
+        if expires <= now && account.ledger.is_none() {
+            return None;
+        }
+        let left = match &account.ledger {
+            Some(ledger) => ledger.available(rule, now),
+            None => rule.threshold.saturating_sub(account.window.charged(rule, now)),
+        };
+        let tokens = left.saturating_sub(self.kept_back(held, rule, expires));
+        Some(Offer {
+            tokens,
+            bucket,
+            expires,
+        })
+    }
+
+    /// By demand; those who get little get what requests wait for. Who got nothing.
+    fn distribute(&mut self, shard: Shard, id: AccountId, rule: &Rule, offer: Offer) -> Vec<Uuid> {
+        let now = self.now;
+        let members = &self.members;
+        let Some(held) = self.held.get_mut(&shard) else {
+            return Vec::new();
+        };
+        let Some(epoch) = held.epoch() else { return Vec::new() };
+        let Some(account) = held.accounts.get_mut(&id) else {
+            return Vec::new();
+        };
+        let all = u128::from(account.demand().rate).max(1);
+        let mut rest = offer.tokens;
+        let mut unmet = Vec::new();
+        let mut wants: Vec<(Uuid, Wanted)> = account
+            .wants
+            .iter()
+            .map(|(instance, want)| (*instance, *want))
+            .collect();
+        wants.sort_by_key(|(_, want)| want.at);
+        for (instance, want) in wants {
+            let Some(peer) = self.peers.get_mut(&instance).filter(|_| members.contains(&instance)) else {
+                continue;
+            };
+            if peer.id.boot == UNMET {
+                continue;
+            }
+            let fair = u64::try_from(u128::from(offer.tokens) * u128::from(want.rate) / all).unwrap_or(u64::MAX);
+            let ahead = u128::from(want.rate) * rule.validity().as_millis() / 1_000_000;
+            let ahead = u64::try_from(ahead).unwrap_or(u64::MAX).max(BURST);
+            let tokens = fair.min(ahead);
+            let tokens = tokens.max(want.queued).min(rest).min(u64::from(u32::MAX));
+            if tokens == 0 {
+                unmet.push(instance);
+                continue;
+            }
+            rest -= tokens;
+            account.wants.remove(&instance);
+            match &mut account.ledger {
+                Some(ledger) => ledger.take(tokens),
+                None => account.window.charge(offer.bucket, tokens),
+            }
+            let grant = peer.next_grant(Grant {
+                account: id,
+                revision: rule.revision,
+                bucket: offer.bucket,
+                tokens,
+                at: now,
+                expires: offer.expires,
+                recalled: false,
+            });
+            peer.outbox.push(Told::Grant {
+                id: grant,
+                account: id,
+                epoch,
+                revision: rule.revision,
+                tokens,
+                bucket: (
+                    offer.bucket,
+                    u64::try_from(rule.bucket().as_nanos()).unwrap_or(u64::MAX),
+                ),
+                expires_in: offer.expires.since(peer.heard_at),
+            });
+        }
+        unmet
+    }
+
+    /// What others were granted a while ago and may not need.
+    fn recall(&mut self, shard: Shard, id: AccountId, rule: &Rule) {
+        let now = self.now;
+        let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
+            return;
+        };
+        let old = rule.validity() / Rule::VALID_BUCKETS;
+        if now.since(account.recalled_at) < old {
+            return;
+        }
+        account.recalled_at = now;
+        for (instance, peer) in &mut self.peers {
+            if account.wants.contains_key(instance) {
+                continue;
+            }
+            let mut grants = peer.grants.iter_mut();
+            if let Some((grant, of)) =
+                grants.find(|(_, of)| of.account == id && !of.recalled && now.since(of.at) >= old)
+            {
+                of.recalled = true;
+                peer.outbox.push(Told::Recall {
+                    id: *grant,
+                    tokens: of.tokens,
+                });
+            }
+        }
+    }
+
+    fn tell_exhausted(&mut self, shard: Shard, id: AccountId, rule: &Rule, unmet: &[Uuid]) {
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let is_exact = held.is_exact(now);
+        let Some(epoch) = held.epoch() else { return };
+        let Some(account) = held.accounts.get_mut(&id) else {
+            return;
+        };
+        let retry = next_chance(account, rule, now);
+        if !is_exact || account.ledger.as_ref().is_some_and(|ledger| !ledger.is_idle()) {
+            return;
+        }
+        for instance in unmet {
+            let Some(want) = account.wants.get_mut(instance) else {
+                continue;
+            };
+            if want.told > now {
+                continue;
+            }
+            (want.told, want.told_at) = (retry, now);
+            if let Some(peer) = self.peers.get_mut(instance) {
+                peer.outbox.push(Told::Exhausted {
+                    account: id,
+                    epoch,
+                    retry_in: retry.since(now),
+                });
+            }
+        }
+    }
+}
+
+/// Before it is known what was spent, everything is.
+fn is_blind(held: &Held, rule: &Rule, now: Label) -> bool {
+    let limit = held.blind_limits.get(&rule.limit).copied().unwrap_or(Label::ZERO);
+    let blind = held.blind.max(limit);
+    match rule.algorithm {
+        Algorithm::Sliding => blind > now.before(rule.span()),
+        Algorithm::Fixed => blind.max(held.fixed_from) > rule.begin(rule.bucket_of(now)),
+    }
+}
+
+/// When there may be something again: at the next moment at which a charge counts no more.
+fn next_chance(account: &Account, rule: &Rule, now: Label) -> Label {
+    let free = match &account.ledger {
+        Some(ledger) => ledger.frees_at(rule, now),
+        None => account.window.frees_at(rule, now),
+    };
+    free.max(now.after((rule.validity() / Rule::VALID_BUCKETS).min(Duration::from_secs(1))))
+}

@@ -1,0 +1,240 @@
+//! Standbys: what each proxy may spend once it has lost its owner, and what is kept back for it meanwhile.
+//!
+//! All that may be out at any time is at most the whole, so that no proxy is given more before all the others that must
+//! have less have said so. A standby belongs to one life of a proxy: it ends with that life, with a goodbye, or after
+//! the time that the proxy itself stops at.
+
+use uuid::Uuid;
+
+use super::Owner;
+use super::claim::Held;
+use crate::change::Revision;
+use crate::quota::message::{ProxyId, Shard, Standby, Told, UNMET};
+use crate::quota::{Label, Rule, WHOLE, shrink, stretch};
+
+/// A proxy with a standby.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    acknowledged: u64,
+    /// Number and weight of what it was told and has not acknowledged, and when it was told last.
+    sent: Option<(u64, u64, Label)>,
+    number: u64,
+    /// The most that it had when it used any of it, as far as that still counts.
+    used: u64,
+}
+
+/// The standby of a proxy that is not there any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Ghost {
+    weight: u64,
+    revision: Revision,
+    quiet_until: Label,
+    used_until: Label,
+    /// It counts no longer.
+    until: Label,
+}
+
+impl Holder {
+    pub fn found(weight: u64) -> Holder {
+        Holder {
+            acknowledged: weight,
+            sent: None,
+            number: 0,
+            used: weight,
+        }
+    }
+
+    /// The most that it may have now.
+    fn weight(&self) -> u64 {
+        self.sent.map_or(0, |(_, weight, _)| weight).max(self.acknowledged)
+    }
+}
+
+impl Held {
+    fn weight_known(&self) -> u64 {
+        let holders = self.holders.values().map(Holder::weight);
+        holders.chain(self.ghosts.iter().map(|ghost| ghost.weight)).sum()
+    }
+}
+
+impl Owner {
+    pub(super) fn heard_beat(
+        &mut self,
+        from: ProxyId,
+        heard: u64,
+        former: Revision,
+        promised: bool,
+        idle: Option<std::time::Duration>,
+        standby: &[Standby],
+    ) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from.instance) else {
+            return;
+        };
+        let used_until = idle.map_or(Label::ZERO, |idle| now.before(shrink(idle)));
+        if used_until > peer.used_until {
+            // By what it had then: it may have been told less, and know lower limits, since.
+            let counts = peer.used_until > now.before(stretch(self.settings.ledger_above) * 2);
+            peer.used_revision = if counts { peer.used_revision.min(former) } else { former };
+            peer.used_until = used_until;
+            for holder in self
+                .held
+                .values_mut()
+                .filter_map(|held| held.holders.get_mut(&from.instance))
+            {
+                let before = if counts { holder.used } else { 0 };
+                holder.used = holder.weight().max(before);
+            }
+        }
+        if promised {
+            peer.promised(heard, &self.settings);
+        }
+        for told in standby {
+            let Some(held) = self.held.get_mut(&told.shard) else {
+                continue;
+            };
+            if held.epoch() != Some(told.epoch) {
+                continue;
+            }
+            held.silent.remove(&from.instance);
+            let holder = held.holders.entry(from.instance);
+            let holder = holder.or_insert_with(|| Holder::found(told.weight));
+            if holder.sent.is_some_and(|(number, ..)| number == told.number) {
+                holder.acknowledged = told.weight;
+                holder.sent = None;
+            }
+        }
+    }
+
+    /// A life of a proxy is over, certainly (`ended`), or as far as the roster is concerned.
+    pub(super) fn bury(&mut self, instance: Uuid, ended: bool) {
+        let now = self.now;
+        let Some(peer) = self.peers.get(&instance) else { return };
+        let counts = now.after(stretch(self.settings.ledger_above) * 2);
+        for held in self.held.values_mut() {
+            if ended {
+                held.silent.remove(&instance);
+            }
+            for account in held.accounts.values_mut() {
+                account.wants.remove(&instance);
+            }
+            let Some(holder) = held.holders.remove(&instance) else {
+                continue;
+            };
+            let ghost = Ghost {
+                weight: holder.weight().max(holder.used),
+                revision: peer.revision.min(peer.used_revision),
+                quiet_until: peer.quiet_until,
+                used_until: peer.used_until,
+                until: peer.heard_at.after(stretch(self.settings.forget_after)).max(counts),
+            };
+            held.ghosts.push(match ended {
+                false => ghost,
+                true if peer.quiet_until > now => Ghost {
+                    quiet_until: Label::MAX,
+                    until: counts,
+                    ..ghost
+                },
+                true => Ghost {
+                    quiet_until: Label::MAX,
+                    used_until: now,
+                    until: counts,
+                    ..ghost
+                },
+            });
+        }
+    }
+
+    /// What of an account must not be granted, since proxies that this owner does not hear may spend it within a period
+    /// of a token that is valid until `expires`.
+    pub(super) fn kept_back(&self, held: &Held, rule: &Rule, expires: Label) -> u64 {
+        if !self.history.is_shared(&rule.limit) {
+            return 0;
+        }
+        let since = self.now.before(rule.span());
+        let may_use = |quiet_until: Label| quiet_until.after(shrink(rule.validity())) < expires;
+        let mut kept: u64 = 0;
+        for (instance, holder) in &held.holders {
+            let Some(peer) = self.peers.get(instance) else { continue };
+            let of_use = if peer.used_until > since {
+                self.history.standby(rule, peer.used_revision, holder.used)
+            } else {
+                0
+            };
+            let of_now = if may_use(peer.quiet_until) {
+                self.history.standby(rule, peer.revision, holder.weight())
+            } else {
+                0
+            };
+            kept = kept.saturating_add(of_use.max(of_now));
+        }
+        for ghost in &held.ghosts {
+            if may_use(ghost.quiet_until) || ghost.used_until > since {
+                kept = kept.saturating_add(self.history.standby(rule, ghost.revision, ghost.weight));
+            }
+        }
+        if !held.silent.is_empty() {
+            let unknown = WHOLE.saturating_sub(held.weight_known());
+            kept = kept.saturating_add(self.history.standby(rule, Revision::ZERO, unknown));
+        }
+        kept
+    }
+
+    pub(super) fn tick_standbys(&mut self) {
+        let now = self.now;
+        let shards: Vec<Shard> = self.held.keys().copied().collect();
+        let forget = stretch(self.settings.forget_after);
+        for shard in shards {
+            let Some(held) = self.held.get_mut(&shard) else {
+                continue;
+            };
+            held.ghosts.retain(|ghost| ghost.until > now);
+            held.silent.retain(|_, until| *until > now);
+            let peers = &self.peers;
+            let is_remembered = |instance: &Uuid| {
+                let heard = peers.get(instance).map(|peer| peer.heard_at);
+                heard.is_some_and(|heard| now < heard.after(forget))
+            };
+            held.holders.retain(|instance, _| is_remembered(instance));
+            if held.claim.is_some() && held.silent.is_empty() {
+                self.assign(shard);
+            }
+        }
+    }
+
+    /// First less to those who have too much, then more to those who may have it.
+    fn assign(&mut self, shard: Shard) {
+        let now = self.now;
+        let target = WHOLE / (self.members.len() as u64).max(1);
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let Some(epoch) = held.epoch() else { return };
+        let mut known = held.weight_known();
+        for instance in &self.members {
+            let Some(peer) = self.peers.get_mut(instance) else {
+                continue;
+            };
+            if peer.id.boot == UNMET || now.since(peer.heard_at) > self.settings.promise {
+                continue;
+            }
+            let holder = held.holders.entry(*instance).or_insert_with(|| Holder::found(0));
+            let (number, weight) = match holder.sent {
+                Some((_, _, at)) if now.since(at) < self.settings.beat => continue,
+                Some((number, weight, _)) => (number, weight),
+                None if holder.acknowledged > target => (holder.number + 1, target),
+                None if holder.acknowledged < target && known + target - holder.acknowledged <= WHOLE => {
+                    known += target - holder.acknowledged;
+                    (holder.number + 1, target)
+                }
+                None => continue,
+            };
+            holder.number = number;
+            holder.sent = Some((number, weight, now));
+            peer.outbox.push(Told::Standby(Standby {
+                shard,
+                epoch,
+                number,
+                weight,
+            }));
+        }
+    }
+}

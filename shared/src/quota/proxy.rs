@@ -1,0 +1,417 @@
+//! The proxy's end: which allowances it holds, what it asks for, and what it may do without its owners.
+//!
+//! One thread at a time drives it; the decisions themselves are made in [`Slots`], without it. It is asked when a slot
+//! has nothing to take (`block`) or little left (`prefetch`), and told what the owners say.
+//!
+//! ```text
+//!   allowance   granted ─▶ next ─▶ open in its slot ── spent, expired, recalled, voided ─▶ returned
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, UNMET, Up};
+use super::{DELTA, Label, Rules, Settings, Slots, shrink};
+use crate::time::Time;
+
+mod census;
+mod holding;
+mod link;
+mod standby;
+mod want;
+
+use holding::{Allowance, Holding, Source};
+use link::Link;
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// At least every 20 ms.
+    Tick,
+    /// The limits of the table that is about to be acknowledged: nothing granted by other rules is spent after this.
+    Rules(Rules),
+    /// Those of another store: its revisions, and the epochs of its shards, are numbers of another row. A `Welcome` follows.
+    Anew(Rules),
+    Message(Down),
+    /// The control plane that welcomed this proxy read the epochs of all claimed shards from the store, SERIAL, after the
+    /// proxy was on the roster.
+    Welcome(Vec<(Shard, u64)>),
+    /// The machine slept: its clock stood still while others went on.
+    Slept,
+    /// Nothing is decided any more; what is held goes back.
+    Leave,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Send(Up),
+    /// Requests that wait for this account should decide again.
+    Wake(AccountId),
+}
+
+/// What a request is to do that its slot refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is an allowance now: decide again.
+    Again,
+    /// It was queued; decide again when woken, and call `unqueue` when it is over.
+    Wait,
+    /// Nothing is to be had before.
+    Refuse { retry: Time },
+    /// The limit says that without its owner nothing is counted.
+    Uncounted,
+    /// The table that it goes by is not the one of now: route anew.
+    Stale,
+}
+
+/// How this proxy sees a shard.
+#[derive(Clone, Copy, Debug, Default)]
+struct View {
+    /// 0: none is known. What is older is refused.
+    epoch: u64,
+    owner: Option<Uuid>,
+    standby: Standby,
+    /// No standby is used before this, and what follows from a limit's period.
+    quiet_until: Time,
+    /// The last message that the owner is known to have read was sent then.
+    reached: Time,
+    /// The latest that label time could be when this epoch's owner was met, at that time.
+    latest: Option<(Label, Time)>,
+}
+
+impl View {
+    fn unmet(settings: &Settings, now: Time) -> View {
+        View {
+            quiet_until: now + settings.promise,
+            reached: now,
+            ..View::default()
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Proxy {
+    id: ProxyId,
+    settings: Settings,
+    slots: Arc<Slots>,
+    rules: Rules,
+    views: Vec<View>,
+    welcomed: bool,
+    links: BTreeMap<Uuid, Link>,
+    /// Label time is at least that, at that time.
+    earliest: Option<(Label, Time)>,
+    holdings: BTreeMap<KeyHash, Holding>,
+    /// When each holding is to be looked at next.
+    agenda: BTreeSet<(Time, KeyHash)>,
+    /// Since when all that was spent on this machine is known; none: always.
+    knows: Option<Time>,
+    standby_used: Option<Time>,
+    /// Where the search for a holding to forget goes on.
+    cursor: Option<KeyHash>,
+    leaving: bool,
+    outputs: Vec<Output>,
+}
+
+impl Proxy {
+    pub fn new(id: ProxyId, settings: Settings, slots: Arc<Slots>, now: Time) -> Proxy {
+        Proxy {
+            id,
+            slots,
+            rules: Rules::default(),
+            views: vec![View::unmet(&settings, now); usize::from(SHARDS)],
+            welcomed: false,
+            settings,
+            links: BTreeMap::new(),
+            earliest: None,
+            holdings: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            knows: (id.boot > 1).then_some(now),
+            standby_used: None,
+            cursor: None,
+            leaving: false,
+            outputs: Vec::new(),
+        }
+    }
+
+    pub fn handle(&mut self, input: Input, now: Time) -> Vec<Output> {
+        match input {
+            Input::Tick => self.tick(now),
+            Input::Rules(rules) => self.replace_rules(rules, now),
+            Input::Anew(rules) => self.begin_anew(rules, now),
+            Input::Message(down) => self.message(down, now),
+            Input::Welcome(epochs) => {
+                self.welcomed = true;
+                epochs
+                    .into_iter()
+                    .for_each(|(shard, epoch)| self.adopt(shard, epoch, None, now));
+            }
+            Input::Slept => self.void_all(now),
+            Input::Leave => {
+                self.leaving = true;
+                self.void_all(now);
+            }
+        }
+        self.flush(now);
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether nothing is counted here, nor was a while ago: nothing becomes due.
+    pub fn is_idle(&self) -> bool {
+        self.rules.rules.is_empty() && self.holdings.is_empty()
+    }
+
+    /// What the calls between two inputs brought about.
+    pub fn take_outputs(&mut self, now: Time) -> Vec<Output> {
+        self.flush(now);
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn tick(&mut self, now: Time) {
+        while let Some((due, key)) = self.agenda.first().copied().filter(|(due, _)| *due <= now) {
+            self.agenda.remove(&(due, key));
+            self.look_after(key, now);
+        }
+        self.beat(now);
+        let owners: BTreeSet<Uuid> = self.views.iter().filter_map(|view| view.owner).collect();
+        let keep = self.settings.promise * 4;
+        self.links
+            .retain(|id, link| owners.contains(id) || now.since(link.heard_when) < keep);
+    }
+
+    fn replace_rules(&mut self, rules: Rules, now: Time) {
+        if rules.revision < self.rules.revision {
+            return;
+        }
+        self.rules = rules;
+        let changed = |(key, holding): (&KeyHash, &Holding)| {
+            let rule = self.rules.of(&holding.account.limit).copied();
+            (rule.map(|rule| rule.revision) != Some(holding.rule.revision)).then_some((*key, rule))
+        };
+        for (key, rule) in self.holdings.iter().filter_map(changed).collect::<Vec<_>>() {
+            self.void(key, now);
+            if let (Some(holding), Some(rule)) = (self.holdings.get_mut(&key), rule) {
+                holding.follow(rule);
+            }
+        }
+    }
+
+    /// What was spent here stays known; of everything else that the owners of the store before said nothing holds.
+    fn begin_anew(&mut self, rules: Rules, now: Time) {
+        self.void_all(now);
+        self.views.fill(View::unmet(&self.settings, now));
+        self.welcomed = false;
+        self.rules = rules;
+        for holding in self.holdings.values_mut() {
+            let rule = self.rules.of(&holding.account.limit).copied();
+            holding.follow(rule.unwrap_or(holding.rule));
+            holding.wanted_at = None;
+        }
+    }
+
+    fn void_all(&mut self, now: Time) {
+        let keys: Vec<KeyHash> = self.holdings.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.void(key, now));
+    }
+
+    /// Gives up all allowances of an account. What was said of when to come again does not hold, either.
+    fn void(&mut self, key: KeyHash, now: Time) {
+        self.close(key, now);
+        self.slots.forgive(key);
+        let next = self
+            .holdings
+            .get_mut(&key)
+            .map(|holding| std::mem::take(&mut holding.next));
+        for allowance in next.into_iter().flatten() {
+            self.give_back(&allowance, 0, now, now);
+        }
+    }
+
+    fn message(&mut self, down: Down, now: Time) {
+        if down.to.instance != self.id.instance {
+            return;
+        }
+        let link = self.links.entry(down.from).or_insert_with(|| Link::new(now));
+        link.heard_when = now;
+        // An owner that has not heard of this life yet. It is heard, so that it does; but its numbers are the former life's.
+        let is_known = down.to.boot == self.id.boot || down.to.boot == UNMET;
+        let sent = if is_known {
+            link.heard = link.heard.max(down.number);
+            link.sent_at(down.heard)
+        } else {
+            None
+        };
+        if let Some(sent) = sent {
+            link.latest = Some((down.heard_at, sent));
+            for view in self.views.iter_mut().filter(|view| view.owner == Some(down.from)) {
+                view.reached = view.reached.max(sent);
+            }
+        }
+        let earliest = self.earliest_at(now);
+        let behind = earliest.filter(|earliest| *earliest > down.now.after(DELTA));
+        if let Some(label) = behind {
+            self.say(down.from, Said::Behind { label });
+        } else if earliest.is_none_or(|earliest| down.now > earliest) {
+            self.earliest = Some((down.now, now));
+        }
+        for told in down.items {
+            if is_known || matches!(told, Told::Beat { .. } | Told::Census { .. }) {
+                self.told(down.from, sent, told, behind.is_some(), now);
+            }
+        }
+    }
+
+    fn told(&mut self, owner: Uuid, sent: Option<Time>, told: Told, behind: bool, now: Time) {
+        match told {
+            Told::Grant {
+                id,
+                account,
+                epoch,
+                revision,
+                tokens,
+                bucket,
+                expires_in,
+            } => {
+                if !self.links.get_mut(&owner).is_some_and(|link| link.see(id)) {
+                    return;
+                }
+                if !behind {
+                    self.adopt(account.shard(), epoch, Some(owner), now);
+                }
+                let allowance = Allowance {
+                    source: Source::Grant { owner, id },
+                    tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
+                    bucket,
+                    expiry: sent.map_or(Time::ZERO, |sent| sent + shrink(expires_in)),
+                };
+                let is_current = self.views[usize::from(account.shard())].epoch == epoch && self.welcomed;
+                let rule = self
+                    .rules
+                    .of(&account.limit)
+                    .copied()
+                    .filter(|rule| rule.revision == revision);
+                match rule.filter(|_| is_current && !behind && !self.leaving && now < allowance.expiry) {
+                    Some(rule) => self.granted(account, rule, allowance, now),
+                    None => self.give_back(&allowance, 0, now, now),
+                }
+            }
+            Told::Recall { id, tokens } => self.recalled(owner, id, tokens, now),
+            Told::Exhausted {
+                account,
+                epoch,
+                retry_in,
+            } => {
+                let is_current = self.views[usize::from(account.shard())].epoch == epoch;
+                if let Some(holding) = self.holdings.get_mut(&account.key).filter(|_| is_current && !behind) {
+                    let retry = now + retry_in;
+                    holding.retry = retry;
+                    let evicted = self.slots.exhaust(account.key, retry);
+                    self.make_room(evicted, now);
+                    self.outputs.push(Output::Wake(account));
+                }
+            }
+            _ if behind => {}
+            Told::Beat { shards } => {
+                for (shard, epoch) in shards {
+                    self.adopt(shard, epoch, Some(owner), now);
+                }
+            }
+            Told::Census { shard, epoch } => {
+                self.adopt(shard, epoch, Some(owner), now);
+                self.count(owner, shard, epoch, now);
+            }
+            Told::Standby(standby) => self.assigned(owner, standby, now),
+        }
+    }
+
+    /// The least that label time can be.
+    fn earliest_at(&self, now: Time) -> Option<Label> {
+        self.earliest.map(|(label, at)| label.after(shrink(now.since(at))))
+    }
+
+    /// A newer owner: what the older ones granted is void, and they are not listened to.
+    fn adopt(&mut self, shard: Shard, epoch: u64, owner: Option<Uuid>, now: Time) {
+        let Some(view) = self.views.get_mut(usize::from(shard)) else {
+            return;
+        };
+        if epoch < view.epoch || (epoch == view.epoch && (view.owner.is_some() || owner.is_none())) {
+            return;
+        }
+        let is_new = epoch > view.epoch;
+        let former = view.owner.and_then(|owner| self.links.get(&owner)?.latest);
+        view.latest = former.or(view.latest.filter(|_| !is_new));
+        view.epoch = epoch;
+        view.owner = owner;
+        if is_new {
+            view.standby.number = 0;
+            view.standby.epoch = epoch;
+            for key in self.of_shard(shard).map(|(key, _)| *key).collect::<Vec<_>>() {
+                self.void(key, now);
+                if let Some(holding) = self.holdings.get_mut(&key) {
+                    holding.wanted_at = None;
+                    self.agenda.insert((now, key));
+                }
+            }
+        }
+        if let Some(link) = owner.and_then(|owner| self.links.get_mut(&owner)) {
+            link.beat_due = true;
+        }
+    }
+
+    /// Never seen: it is as good as returned. A grant that comes later is not taken any more.
+    fn recalled(&mut self, owner: Uuid, id: GrantId, tokens: u64, now: Time) {
+        let source = Source::Grant { owner, id };
+        let Some(link) = self.links.get_mut(&owner) else { return };
+        if link.see(id) {
+            self.say(
+                owner,
+                Said::Return {
+                    id,
+                    used: 0,
+                    unspent: tokens,
+                    age: Duration::ZERO,
+                },
+            );
+            return;
+        }
+        let held = self.holdings.iter().find(|(_, holding)| holding.holds(source));
+        let Some(key) = held.map(|(key, _)| *key) else { return };
+        let Some(holding) = self.holdings.get_mut(&key) else {
+            return;
+        };
+        if holding
+            .open
+            .as_ref()
+            .is_some_and(|open| open.allowance.source == source)
+        {
+            self.close(key, now);
+            self.advance(key, now);
+        } else if let Some(index) = holding.next.iter().position(|allowance| allowance.source == source)
+            && let Some(allowance) = holding.next.remove(index)
+        {
+            self.give_back(&allowance, 0, now, now);
+        }
+    }
+
+    fn say(&mut self, owner: Uuid, said: Said) {
+        if let Some(link) = self.links.get_mut(&owner) {
+            link.outbox.push(said);
+        }
+    }
+
+    fn flush(&mut self, now: Time) {
+        for (owner, link) in &mut self.links {
+            while let Some(items) = link.take_batch() {
+                self.outputs.push(Output::Send(Up {
+                    from: self.id,
+                    to: *owner,
+                    number: link.next_number(now),
+                    heard: link.heard,
+                    revision: self.rules.revision,
+                    items,
+                }));
+            }
+        }
+    }
+}

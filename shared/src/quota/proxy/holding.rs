@@ -1,0 +1,351 @@
+//! The allowances of one account: the one that is open in its slot, and those behind it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Output, Proxy};
+use crate::quota::Rule;
+use crate::quota::message::{AccountId, GrantId, KeyHash, Said, Shard};
+use crate::quota::slots::Evicted;
+use crate::quota::window::Window;
+use crate::time::Time;
+
+/// Allowances of one account that wait behind the open one.
+const NEXT_MAX: usize = 4;
+/// Below this part of an allowance more is asked for, if it had enough tokens for that.
+const LOW: u32 = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Grant {
+        owner: Uuid,
+        id: GrantId,
+    },
+    /// Of this proxy's own standby; the bucket of its window that it was charged to.
+    Standby {
+        bucket: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    pub source: Source,
+    pub tokens: u32,
+    pub expiry: Time,
+    /// What it was granted for, and the length of that bucket in nanoseconds.
+    pub bucket: (u64, u64),
+}
+
+#[derive(Debug)]
+pub struct Open {
+    pub allowance: Allowance,
+    /// What was left when it was looked at last, and since when that is so, at the latest.
+    rest: u32,
+    moved: Time,
+}
+
+/// Tokens that were spent.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    pub bucket: (u64, u64),
+    pub tokens: u64,
+    /// The last of them: then or before.
+    pub at: Time,
+}
+
+#[derive(Debug)]
+pub struct Holding {
+    pub account: AccountId,
+    pub rule: Rule,
+    pub open: Option<Open>,
+    pub next: VecDeque<Allowance>,
+    /// Tokens that requests wait for.
+    pub queued: u64,
+    /// Tokens that were spent or asked for in vain since the rate was reckoned last.
+    pub demanded: u64,
+    pub rated_at: Time,
+    /// Tokens per second, thousandths.
+    pub rate: u64,
+    pub wanted_at: Option<Time>,
+    /// The owner has nothing before this.
+    pub retry: Time,
+    /// Of the last period, for a census.
+    pub spent: VecDeque<Spent>,
+    /// The longest period that it was counted by.
+    keep: Duration,
+    /// What was spent of the standby, by this proxy's clock.
+    pub standby: Window,
+    pub due: Time,
+}
+
+impl Holding {
+    pub fn new(account: AccountId, rule: Rule, now: Time) -> Holding {
+        Holding {
+            account,
+            rule,
+            open: None,
+            next: VecDeque::new(),
+            queued: 0,
+            demanded: 0,
+            rated_at: now,
+            rate: 0,
+            wanted_at: None,
+            retry: Time::ZERO,
+            spent: VecDeque::new(),
+            keep: rule.span(),
+            standby: Window::default(),
+            due: Time::ZERO,
+        }
+    }
+
+    pub fn follow(&mut self, rule: Rule) {
+        self.keep = self.keep.max(rule.span());
+        self.retry = Time::ZERO;
+        self.rule = rule;
+    }
+
+    pub fn holds(&self, source: Source) -> bool {
+        let open = self.open.iter().map(|open| open.allowance.source);
+        open.chain(self.next.iter().map(|allowance| allowance.source))
+            .any(|held| held == source)
+    }
+
+    pub fn record(&mut self, spent: Spent) {
+        self.demanded += spent.tokens;
+        let together = self.rule.period / 60;
+        match self.spent.back_mut() {
+            Some(last) if last.bucket == spent.bucket && spent.at.since(last.at) < together => {
+                last.tokens += spent.tokens;
+                last.at = last.at.max(spent.at);
+            }
+            _ => self.spent.push_back(spent),
+        }
+    }
+
+    /// Forgets what is too long ago for anyone to ask.
+    pub fn prune(&mut self, now: Time) {
+        let keep = self.keep;
+        while self.spent.front().is_some_and(|spent| now.since(spent.at) > keep) {
+            self.spent.pop_front();
+        }
+    }
+
+    /// Its slot refuses requests until `retry`; while it does, an edit must find what it has to undo.
+    pub fn is_forgotten(&self, now: Time) -> bool {
+        let is_unused = self.open.is_none() && self.next.is_empty() && self.queued == 0 && self.spent.is_empty();
+        is_unused && now >= self.retry
+    }
+}
+
+impl Proxy {
+    pub(super) fn granted(&mut self, account: AccountId, rule: Rule, allowance: Allowance, now: Time) {
+        let Some(holding) = self.hold(account, rule, now) else {
+            self.give_back(&allowance, 0, now, now);
+            return;
+        };
+        holding.wanted_at = None;
+        holding.retry = Time::ZERO;
+        if holding.next.len() == NEXT_MAX {
+            self.give_back(&allowance, 0, now, now);
+            return;
+        }
+        let queued = holding.queued > 0;
+        holding.next.push_back(allowance);
+        self.advance(account.key, now);
+        self.schedule(account.key, now, allowance.expiry);
+        if queued {
+            self.outputs.push(Output::Wake(account));
+        }
+    }
+
+    /// Sees to it that what is open has something left, if there is anything.
+    pub(super) fn advance(&mut self, key: KeyHash, now: Time) {
+        loop {
+            let Some(holding) = self.holdings.get(&key) else { return };
+            if let Some(open) = &holding.open {
+                if self.slots.rest(key) > 0 && now < open.allowance.expiry {
+                    return;
+                }
+                self.close(key, now);
+            }
+            let Some(allowance) = self.holdings.get_mut(&key).and_then(|holding| holding.next.pop_front()) else {
+                return;
+            };
+            match now < allowance.expiry {
+                true => self.open(key, allowance, now),
+                false => self.give_back(&allowance, 0, now, now),
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, key: KeyHash, allowance: Allowance, now: Time) {
+        let Some(holding) = self.holdings.get_mut(&key) else {
+            return;
+        };
+        holding.open = Some(Open {
+            allowance,
+            rest: allowance.tokens,
+            moved: now,
+        });
+        let low = if allowance.tokens >= 2 * LOW {
+            allowance.tokens / LOW
+        } else {
+            0
+        };
+        let evicted = self.slots.open(key, allowance.tokens, allowance.expiry, low);
+        self.make_room(evicted, now);
+        self.schedule(key, now, allowance.expiry);
+    }
+
+    /// Ends what is open, and tells what became of it.
+    pub(super) fn close(&mut self, key: KeyHash, now: Time) {
+        let rest = match self.holdings.get(&key) {
+            Some(holding) if holding.open.is_some() => self.slots.close(key),
+            _ => return,
+        };
+        self.closed(key, rest, now);
+    }
+
+    fn closed(&mut self, key: KeyHash, rest: u32, now: Time) {
+        let Some(holding) = self.holdings.get_mut(&key) else {
+            return;
+        };
+        let Some(open) = holding.open.take() else { return };
+        let allowance = open.allowance;
+        let last = if rest == open.rest {
+            open.moved
+        } else {
+            now.min(allowance.expiry)
+        };
+        let used = allowance.tokens.saturating_sub(rest);
+        match allowance.source {
+            Source::Grant { .. } => {
+                let tokens = u64::from(used);
+                if used > 0 {
+                    let bucket = allowance.bucket;
+                    holding.record(Spent {
+                        bucket,
+                        tokens,
+                        at: last,
+                    });
+                }
+                self.give_back(&allowance, used, last, now);
+            }
+            Source::Standby { bucket } => self.standby_closed(key, bucket, u64::from(used), u64::from(rest), last),
+        }
+    }
+
+    /// `last`: when it was used last.
+    pub(super) fn give_back(&mut self, allowance: &Allowance, used: u32, last: Time, now: Time) {
+        let unspent = allowance.tokens.saturating_sub(used);
+        if let Source::Grant { owner, id } = allowance.source {
+            self.say(
+                owner,
+                Said::Return {
+                    id,
+                    used: u64::from(used),
+                    unspent: u64::from(unspent),
+                    age: now.since(last),
+                },
+            );
+        }
+    }
+
+    /// Another account took the slot.
+    pub(super) fn make_room(&mut self, evicted: Option<Evicted>, now: Time) {
+        if let Some(evicted) = evicted {
+            self.closed(evicted.key, evicted.rest, now);
+        }
+    }
+
+    /// They lie together.
+    pub(super) fn of_shard(&self, shard: Shard) -> impl Iterator<Item = (&KeyHash, &Holding)> {
+        let first = u64::from(shard) << 58;
+        let ends = [(first, 0), (first | u64::MAX >> 6, u64::MAX)];
+        let [first, last] = ends.map(|(high, low)| KeyHash::from_halves(high, low));
+        self.holdings.range(first..=last)
+    }
+
+    /// What became due for an account.
+    pub(super) fn look_after(&mut self, key: KeyHash, now: Time) {
+        let Some(holding) = self.holdings.get_mut(&key) else {
+            return;
+        };
+        holding.due = Time::ZERO;
+        holding.prune(now);
+        if holding.is_forgotten(now) {
+            self.holdings.remove(&key);
+            return;
+        }
+        if let Some(open) = &mut holding.open {
+            let rest = self.slots.rest(key);
+            if rest != open.rest {
+                (open.rest, open.moved) = (rest, now);
+            }
+        }
+        self.advance(key, now);
+        self.want(key, now);
+        let Some(holding) = self.holdings.get(&key) else { return };
+        let next = match &holding.open {
+            _ if holding.queued > 0 => now + super::want::AGAIN,
+            Some(open) => (now + holding.rule.validity() / 6).min(open.allowance.expiry),
+            None => now + holding.rule.validity(),
+        };
+        self.schedule(key, now, next);
+    }
+
+    pub(super) fn schedule(&mut self, key: KeyHash, now: Time, due: Time) {
+        let Some(holding) = self.holdings.get_mut(&key) else {
+            return;
+        };
+        let due = due.max(now);
+        if holding.due != Time::ZERO && holding.due <= due {
+            return;
+        }
+        self.agenda.remove(&(holding.due, key));
+        holding.due = due;
+        self.agenda.insert((due, key));
+    }
+
+    /// The holding of an account, a new one if there is none. Bounded: what nobody uses makes room, and with what it spent
+    /// forgotten this proxy knows less.
+    pub(super) fn hold(&mut self, account: AccountId, rule: Rule, now: Time) -> Option<&mut Holding> {
+        if !self.holdings.contains_key(&account.key) {
+            if self.holdings.len() >= self.settings.accounts_max {
+                self.forget_one(now)?;
+            }
+            self.holdings.insert(account.key, Holding::new(account, rule, now));
+            self.schedule(account.key, now, now + rule.validity());
+        }
+        self.holdings.get_mut(&account.key)
+    }
+
+    fn forget_one(&mut self, now: Time) -> Option<()> {
+        const LOOKS: usize = 32;
+        let from = self.cursor.unwrap_or(KeyHash::LEAST);
+        let idle = |(_, holding): &(&KeyHash, &Holding)| holding.queued == 0;
+        let near: Vec<KeyHash> = self
+            .holdings
+            .range(from..)
+            .take(LOOKS)
+            .filter(idle)
+            .map(|(key, _)| *key)
+            .collect();
+        self.cursor = self.holdings.range(from..).nth(LOOKS).map(|(key, _)| *key);
+        let holds = |key: &&KeyHash| {
+            self.holdings
+                .get(*key)
+                .is_some_and(|holding| holding.open.is_none() && holding.next.is_empty())
+        };
+        let key = near.iter().find(holds).or_else(|| near.first()).copied()?;
+        self.void(key, now);
+        let holding = self.holdings.remove(&key)?;
+        self.agenda.remove(&(holding.due, key));
+        if !holding.spent.is_empty() {
+            self.knows = Some(now);
+        }
+        Some(())
+    }
+}

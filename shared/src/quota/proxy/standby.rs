@@ -1,0 +1,152 @@
+//! Beats, and what a proxy may do on its own.
+//!
+//! While it hears its owner it promises, with every beat, to use no standby for a while. Once it hears nothing it says
+//! nothing that it would have to keep, and begins with its standby a period after the last promise: by then the owner
+//! keeps it back.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::holding::{Allowance, Source, Spent};
+use super::{Proxy, View};
+use crate::quota::message::{KeyHash, Said, Shard, Standby, Use};
+use crate::quota::{Algorithm, Label, Rule, stretch};
+use crate::time::Time;
+
+impl Proxy {
+    pub(super) fn is_cut_off(&self, shard: Shard, now: Time) -> bool {
+        let view = &self.views[usize::from(shard)];
+        let link = view.owner.and_then(|owner| self.links.get(&owner));
+        now >= view.quiet_until && link.is_none_or(|link| now.since(link.heard_when) >= self.settings.promise)
+    }
+
+    pub(super) fn beat(&mut self, now: Time) {
+        let due = |link: &super::Link| link.beat_due || now.since(link.beat_at) >= self.settings.beat;
+        let due: Vec<Uuid> = self
+            .links
+            .iter()
+            .filter(|(_, link)| due(link))
+            .map(|(id, _)| *id)
+            .collect();
+        for owner in due {
+            let shards: Vec<Shard> = (0..)
+                .zip(&self.views)
+                .filter(|(_, view)| view.owner == Some(owner))
+                .map(|(shard, _)| shard)
+                .collect();
+            let Some(link) = self.links.get_mut(&owner) else {
+                continue;
+            };
+            (link.beat_at, link.beat_due) = (now, false);
+            if shards.is_empty() {
+                continue;
+            }
+            let promised = now.since(link.heard_when) < self.settings.promise;
+            if promised {
+                for shard in &shards {
+                    self.close_standbys(*shard, now);
+                    let view = &mut self.views[usize::from(*shard)];
+                    view.quiet_until = view.quiet_until.max(now + self.settings.promise);
+                }
+            }
+            let standby = shards.iter().map(|shard| Standby {
+                shard: *shard,
+                ..self.views[usize::from(*shard)].standby
+            });
+            let said = Said::Beat {
+                promised,
+                standby: standby.collect(),
+                idle: self.standby_used.map(|at| now.since(at)),
+            };
+            self.say(owner, said);
+        }
+    }
+
+    /// The owner gives this proxy another standby. Less holds at once.
+    pub(super) fn assigned(&mut self, owner: Uuid, standby: Standby, now: Time) {
+        let Some(view) = self.views.get_mut(usize::from(standby.shard)) else {
+            return;
+        };
+        if view.epoch != standby.epoch || view.owner != Some(owner) {
+            return;
+        }
+        if standby.number > view.standby.number {
+            view.standby = standby;
+            self.close_standbys(standby.shard, now);
+        }
+        if let Some(link) = self.links.get_mut(&owner) {
+            link.beat_due = true;
+        }
+    }
+
+    fn close_standbys(&mut self, shard: Shard, now: Time) {
+        let open = self.of_shard(shard).filter(|(_, holding)| {
+            let source = holding.open.as_ref().map(|open| open.allowance.source);
+            matches!(source, Some(Source::Standby { .. }))
+        });
+        for key in open.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.close(key, now);
+        }
+    }
+
+    /// Opens an allowance of this proxy's own standby, for a moment.
+    pub(super) fn open_standby(&mut self, key: KeyHash, cost: u32, now: Time) -> bool {
+        let Some(holding) = self.holdings.get_mut(&key) else {
+            return false;
+        };
+        let view = self.views[usize::from(holding.account.shard())];
+        let rule = holding.rule;
+        if !may_use(&view, &rule, self.settings.forget_after, now) || holding.open.is_some() {
+            return false;
+        }
+        let own = own(&rule);
+        let at = Label::from_nanos(now.as_nanos());
+        holding.standby.prune(&own, at);
+        let rest = rule
+            .standby(view.standby.weight)
+            .saturating_sub(holding.standby.charged(&own, at));
+        if rest < u64::from(cost) {
+            return false;
+        }
+        let bucket = own.bucket_of(at);
+        let tokens = u32::try_from(rest.min(u64::from(cost).max(rest / 8))).unwrap_or(u32::MAX);
+        holding.standby.charge(bucket, u64::from(tokens));
+        let allowance = Allowance {
+            source: Source::Standby { bucket },
+            tokens,
+            expiry: Time::from_nanos(own.end(bucket).as_nanos()),
+            bucket: Use::STANDBY,
+        };
+        self.open(key, allowance, now);
+        true
+    }
+
+    pub(super) fn standby_closed(&mut self, key: KeyHash, bucket: u64, used: u64, unspent: u64, last: Time) {
+        let Some(holding) = self.holdings.get_mut(&key) else {
+            return;
+        };
+        holding.standby.discharge(bucket, unspent);
+        if used > 0 {
+            holding.record(Spent {
+                bucket: Use::STANDBY,
+                tokens: used,
+                at: last,
+            });
+            self.standby_used = self.standby_used.max(Some(last));
+        }
+    }
+}
+
+fn may_use(view: &View, rule: &Rule, forget_after: Duration, now: Time) -> bool {
+    let from = view.quiet_until + stretch(rule.validity() + rule.period);
+    view.standby.weight > 0 && now >= from && now.since(view.reached) < forget_after
+}
+
+/// Whatever the algorithm, no period by this proxy's clock has more than its standby.
+fn own(rule: &Rule) -> Rule {
+    Rule {
+        algorithm: Algorithm::Sliding,
+        ..*rule
+    }
+}

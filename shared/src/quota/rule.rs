@@ -1,0 +1,124 @@
+//! What an account is counted by.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{DELTA, Label, WHOLE, stretch};
+use crate::change::Revision;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// No real interval of one period admits more than the threshold.
+    #[default]
+    Sliding,
+    /// No window admits more than the threshold; an interval can straddle two windows.
+    Fixed,
+}
+
+/// What a proxy does that has lost its owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnreachable {
+    /// It spends the standby that the owner gave it while it could.
+    #[default]
+    Share,
+    Closed,
+    /// It admits without counting.
+    Open,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub limit: Uuid,
+    /// Of the limit's last change.
+    pub revision: Revision,
+    pub algorithm: Algorithm,
+    pub period: Duration,
+    pub threshold: u64,
+    pub on_unreachable: OnUnreachable,
+}
+
+/// Buckets of a sliding window.
+const BUCKETS: u32 = 30;
+/// However long the period, an allowance that is lost is not lost for longer.
+const VALIDITY_MAX: Duration = Duration::from_secs(60);
+
+impl Rule {
+    /// In how many buckets an allowance is valid.
+    pub const VALID_BUCKETS: u32 = 3;
+
+    pub fn bucket(&self) -> Duration {
+        match self.algorithm {
+            Algorithm::Sliding => self.period / BUCKETS,
+            Algorithm::Fixed => self.period,
+        }
+    }
+
+    /// How long before a grant a token admitted by it may have been admitted within one real period.
+    pub fn span(&self) -> Duration {
+        stretch(self.period)
+    }
+
+    /// The longest that an allowance is valid.
+    pub fn validity(&self) -> Duration {
+        (self.bucket_sliding() * Self::VALID_BUCKETS).min(VALIDITY_MAX)
+    }
+
+    fn bucket_sliding(&self) -> Duration {
+        self.period / BUCKETS
+    }
+
+    /// How long a window is over before it ends. A label time that runs too fast makes two windows shorter than two
+    /// periods, and two owners disagree about when one ends.
+    pub fn guard(&self) -> Duration {
+        match self.algorithm {
+            Algorithm::Sliding => Duration::ZERO,
+            Algorithm::Fixed => stretch(self.period) - self.period + 2 * DELTA,
+        }
+    }
+
+    pub fn bucket_of(&self, label: Label) -> u64 {
+        label.as_nanos() / nanos(self.bucket())
+    }
+
+    pub fn begin(&self, bucket: u64) -> Label {
+        Label::from_nanos(bucket.saturating_mul(nanos(self.bucket())))
+    }
+
+    pub fn end(&self, bucket: u64) -> Label {
+        self.begin(bucket.saturating_add(1))
+    }
+
+    /// Whether windows of the one are windows of the other.
+    pub fn counts_like(&self, other: &Rule) -> bool {
+        self.algorithm == other.algorithm && self.period == other.period
+    }
+
+    /// The tokens of one account that a standby of this weight stands for.
+    pub fn standby(&self, weight: u64) -> u64 {
+        let tokens = u128::from(self.threshold) * u128::from(weight) / u128::from(WHOLE);
+        u64::try_from(tokens).unwrap_or(u64::MAX)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+/// The limits of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Of the table: at or after that of every rule in it.
+    pub revision: Revision,
+    pub rules: BTreeMap<Uuid, Rule>,
+}
+
+impl Rules {
+    pub fn of(&self, limit: &Uuid) -> Option<&Rule> {
+        self.rules.get(limit)
+    }
+}

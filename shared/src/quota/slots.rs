@@ -1,0 +1,333 @@
+//! Where requests are admitted: the allowances of a proxy, one cache line each, taken from without a lock.
+//!
+//! Any thread decides; one at a time refills (the holder of [`super::Proxy`]). An allowance's tokens and its epoch are
+//! one word, so that a token is taken only out of the allowance whose expiry was read before. A refill goes
+//!
+//! ```text
+//!   (epoch | rest) ─▶ (epoch + 1 | 0) ─▶ expiry ─▶ (epoch + 1 | tokens)
+//! ```
+//!
+//! A decision looks at the slots of all matching limits, then reads the clock once, then takes a token of each, and puts
+//! them back unless it got all. It is admitted at that reading: every allowance was valid then. Having read the clock
+//! *before* taking is what lets a refill say when the tokens were spent that it finds gone: not after now.
+//!
+//! Memory is bounded by construction. Eight neighbouring slots are all that an account may live in; when all are in use,
+//! the allowance that would end first is closed, and its rest goes back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::KeyHash;
+use crate::time::Time;
+
+/// Limits that one request can match.
+pub const NEEDS_MAX: usize = 16;
+/// Slots that an account may live in.
+const NEAR: usize = 8;
+/// Lost races after which a decision takes the slow way.
+const ATTEMPTS: usize = 64;
+
+/// Tokens that a request needs of one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    pub key: KeyHash,
+    pub cost: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Admitted {
+        at: Time,
+        /// Bit `i`: need `i` left its allowance low, and more should be asked for.
+        low: u32,
+    },
+    /// There is no valid allowance with that many tokens for this need; more may be had.
+    Short { need: usize },
+    /// The fleet has spent what this account may spend until then.
+    Exhausted { need: usize, retry: Time },
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Slot {
+    key: (AtomicU64, AtomicU64),
+    /// Epoch in the upper half, tokens in the lower.
+    word: AtomicU64,
+    expiry: AtomicU64,
+    /// Before this there is nothing to be had.
+    retry: AtomicU64,
+    /// Requests refused for `retry`, since it was asked.
+    refused: AtomicU64,
+    /// At how many tokens more should be asked for.
+    low: AtomicU64,
+}
+
+fn word(epoch: u64, tokens: u32) -> u64 {
+    epoch << 32 | u64::from(tokens)
+}
+
+fn epoch_of(word: u64) -> u64 {
+    word >> 32
+}
+
+fn tokens_of(word: u64) -> u32 {
+    word as u32
+}
+
+impl Slot {
+    fn is_of(&self, key: KeyHash) -> bool {
+        let (high, low) = key.halves();
+        self.key.1.load(Ordering::Acquire) == low && self.key.0.load(Ordering::Acquire) == high
+    }
+
+    /// Ends the allowance; nobody takes from it after this. Its rest.
+    fn close(&self) -> u32 {
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            let closed = word(epoch_of(seen) + 1, 0);
+            match self
+                .word
+                .compare_exchange_weak(seen, closed, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return tokens_of(seen),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Slots {
+    slots: Box<[Slot]>,
+}
+
+/// An allowance that had to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted {
+    pub key: KeyHash,
+    pub rest: u32,
+}
+
+impl Slots {
+    /// `capacity` is rounded up to a power of two; each slot takes 64 bytes.
+    pub fn new(capacity: usize) -> Slots {
+        let capacity = capacity.clamp(NEAR, 1 << 30).next_power_of_two();
+        Slots {
+            slots: (0..capacity).map(|_| Slot::default()).collect(),
+        }
+    }
+
+    fn near(&self, key: KeyHash) -> &[Slot] {
+        let first = key.halves().1 as usize & (self.slots.len() - 1) & !(NEAR - 1);
+        &self.slots[first..first + NEAR]
+    }
+
+    fn find(&self, key: KeyHash) -> Option<&Slot> {
+        self.near(key).iter().find(|slot| slot.is_of(key))
+    }
+
+    /// Takes a token of each need, or none at all. `clock` is read once per attempt.
+    pub fn decide(&self, needs: &[Need], clock: impl Fn() -> Time) -> Decision {
+        for _ in 0..ATTEMPTS {
+            let mut attempt = Attempt::look(self, needs);
+            let now = clock();
+            if let Some(refused) = attempt.refusal(now) {
+                return refused;
+            }
+            while attempt.take_next() {}
+            match attempt.is_complete() {
+                true => return attempt.admitted(now),
+                false => attempt.put_back(),
+            }
+        }
+        Decision::Short { need: 0 }
+    }
+
+    /// What is left of an account's allowance.
+    pub fn rest(&self, key: KeyHash) -> u32 {
+        self.find(key)
+            .map_or(0, |slot| tokens_of(slot.word.load(Ordering::Acquire)))
+    }
+
+    /// Ends an account's allowance; its rest, which nobody can take any more.
+    pub fn close(&self, key: KeyHash) -> u32 {
+        self.find(key).map_or(0, Slot::close)
+    }
+
+    /// Puts in an allowance, for an account that has none open. Only one thread at a time may call this, and the other
+    /// functions that change what is not taken.
+    pub fn open(&self, key: KeyHash, tokens: u32, expiry: Time, low: u32) -> Option<Evicted> {
+        let (slot, evicted) = self.place(key);
+        let closed = epoch_of(slot.word.load(Ordering::Acquire)) + 1;
+        slot.word.store(word(closed, 0), Ordering::Release);
+        slot.expiry.store(expiry.as_nanos(), Ordering::Release);
+        slot.low.store(u64::from(low), Ordering::Release);
+        slot.retry.store(0, Ordering::Release);
+        slot.word.store(word(closed, tokens), Ordering::Release);
+        evicted
+    }
+
+    /// Lets requests be refused until `retry` without asking.
+    pub fn exhaust(&self, key: KeyHash, retry: Time) -> Option<Evicted> {
+        let (slot, evicted) = self.place(key);
+        slot.retry.store(retry.as_nanos(), Ordering::Release);
+        evicted
+    }
+
+    /// Requests ask again, whatever was said before.
+    pub fn forgive(&self, key: KeyHash) {
+        if let Some(slot) = self.find(key) {
+            slot.retry.store(0, Ordering::Release);
+        }
+    }
+
+    /// How many were refused for want of tokens since this was asked last.
+    pub fn take_refused(&self, key: KeyHash) -> u64 {
+        self.find(key).map_or(0, |slot| slot.refused.swap(0, Ordering::Relaxed))
+    }
+
+    fn place(&self, key: KeyHash) -> (&Slot, Option<Evicted>) {
+        if let Some(slot) = self.find(key) {
+            return (slot, None);
+        }
+        let is_free = |slot: &&Slot| slot.key.0.load(Ordering::Relaxed) == 0 && slot.key.1.load(Ordering::Relaxed) == 0;
+        let near = self.near(key);
+        let free = near.iter().find(is_free);
+        let rank = |slot: &&Slot| {
+            let word = slot.word.load(Ordering::Relaxed);
+            let waiting = slot.retry.load(Ordering::Relaxed);
+            let expiry = slot.expiry.load(Ordering::Relaxed);
+            (tokens_of(word) > 0, waiting.max(expiry))
+        };
+        let slot = free.or_else(|| near.iter().min_by_key(rank)).unwrap_or(&near[0]);
+        let former = (slot.key.0.load(Ordering::Relaxed), slot.key.1.load(Ordering::Relaxed));
+        let evicted = free.is_none().then(|| Evicted {
+            key: KeyHash::from_halves(former.0, former.1),
+            rest: slot.close(),
+        });
+        let (high, low) = key.halves();
+        slot.key.0.store(high, Ordering::Release);
+        slot.key.1.store(low, Ordering::Release);
+        slot.retry.store(0, Ordering::Release);
+        slot.refused.store(0, Ordering::Release);
+        (slot, evicted)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    slot: Option<&'a Slot>,
+    word: u64,
+    expiry: u64,
+}
+
+/// A decision, step by step: others may act between any two.
+pub struct Attempt<'a> {
+    needs: &'a [Need],
+    seen: [Seen<'a>; NEEDS_MAX],
+    taken: usize,
+    low: u32,
+}
+
+impl<'a> Attempt<'a> {
+    /// More needs than [`NEEDS_MAX`] are never met.
+    pub fn look(slots: &'a Slots, needs: &'a [Need]) -> Attempt<'a> {
+        let nothing = Seen {
+            slot: None,
+            word: 0,
+            expiry: 0,
+        };
+        let mut seen = [nothing; NEEDS_MAX];
+        for (seen, need) in seen.iter_mut().zip(needs) {
+            // The word before all else: if anything read after it belongs to another allowance, so does the word by then.
+            for slot in slots.near(need.key) {
+                let word = slot.word.load(Ordering::Acquire);
+                if slot.is_of(need.key) {
+                    let expiry = slot.expiry.load(Ordering::Acquire);
+                    let slot = Some(slot);
+                    *seen = Seen { slot, word, expiry };
+                    break;
+                }
+            }
+        }
+        Attempt {
+            needs,
+            seen,
+            taken: 0,
+            low: 0,
+        }
+    }
+
+    /// Why it is not admitted at this reading of the clock, if it is not.
+    pub fn refusal(&self, now: Time) -> Option<Decision> {
+        for (need, of) in self.needs.iter().enumerate() {
+            let Some(seen) = self.seen.get(need) else {
+                return Some(Decision::Short { need });
+            };
+            if now.as_nanos() < seen.expiry && tokens_of(seen.word) >= of.cost {
+                continue;
+            }
+            let retry = seen.slot.map_or(0, |slot| slot.retry.load(Ordering::Acquire));
+            if now.as_nanos() >= retry {
+                return Some(Decision::Short { need });
+            }
+            if let Some(slot) = seen.slot {
+                slot.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            let retry = Time::from_nanos(retry);
+            return Some(Decision::Exhausted { need, retry });
+        }
+        None
+    }
+
+    /// Takes what the next need asks for; false when there is no next one, or it was taken from in between.
+    pub fn take_next(&mut self) -> bool {
+        let (Some(need), Some(seen)) = (self.needs.get(self.taken), self.seen.get(self.taken)) else {
+            return false;
+        };
+        let Some(slot) = seen.slot else { return false };
+        let left = seen.word - u64::from(need.cost);
+        let swap = slot
+            .word
+            .compare_exchange(seen.word, left, Ordering::AcqRel, Ordering::Relaxed);
+        if swap.is_err() {
+            return false;
+        }
+        let (before, after) = (u64::from(tokens_of(seen.word)), u64::from(tokens_of(left)));
+        let low = slot.low.load(Ordering::Relaxed);
+        if before > low && after <= low {
+            self.low |= 1 << self.taken;
+        }
+        self.taken += 1;
+        true
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.taken == self.needs.len()
+    }
+
+    pub fn admitted(&self, at: Time) -> Decision {
+        Decision::Admitted { at, low: self.low }
+    }
+
+    /// Gives back what was taken, to the allowances that it was taken from. One that was closed meanwhile counts it as spent.
+    pub fn put_back(&mut self) {
+        for (need, seen) in self.needs.iter().zip(&self.seen).take(self.taken) {
+            let Some(slot) = seen.slot else { continue };
+            let mut now = slot.word.load(Ordering::Acquire);
+            while epoch_of(now) == epoch_of(seen.word) {
+                let more = now + u64::from(need.cost);
+                match slot
+                    .word
+                    .compare_exchange_weak(now, more, Ordering::AcqRel, Ordering::Acquire)
+                {
+                    Ok(_) => break,
+                    Err(other) => now = other,
+                }
+            }
+        }
+        self.taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;

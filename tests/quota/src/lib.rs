@@ -1,0 +1,124 @@
+//! The fleet's rate limits in one thread, under virtual time and a seed: owners, proxies and slots are those that the
+//! binary links; clocks, networks, the store and processes are simulated, and fail.
+//!
+//! A run is chaos for a while, and in some runs rest then. What was admitted is checked at every admission (`oracle`); that tokens flow
+//! again, at the end. Runs differ in what they look for (`focus`): chance alone would hardly bring some of it about.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod clock;
+mod coverage;
+mod dice;
+mod edits;
+mod faults;
+mod focus;
+mod network;
+mod oracle;
+mod plane;
+mod proxy;
+mod requests;
+mod store;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use coverage::Coverage;
+pub use focus::{FOCI, Focus};
+
+use dice::SECOND;
+use world::World;
+
+const CHAOS: u64 = 14 * SECOND;
+/// One run in so many goes on to the rest.
+const RESTING: u64 = 4;
+/// For claims to end, standbys to be forgotten and windows to pass.
+const REST: u64 = 22 * SECOND;
+/// In the last part of the rest everyone must be served.
+const SERVED: u64 = 10 * SECOND;
+
+/// What a run found.
+#[derive(Debug)]
+pub struct Failure {
+    pub seed: u64,
+    pub focus: Focus,
+    pub violated: String,
+    /// What happened, oldest first.
+    pub trace: Vec<String>,
+}
+
+/// One run. The same seed gives the same.
+pub fn run(seed: u64) -> Result<Coverage, Box<Failure>> {
+    match attempt(seed, false).0 {
+        Ok(coverage) => Ok(coverage),
+        Err(violated) => Err(Box::new(Failure {
+            seed,
+            focus: Focus::of(seed),
+            violated,
+            trace: attempt(seed, true).1,
+        })),
+    }
+}
+
+fn attempt(seed: u64, traced: bool) -> (Result<Coverage, String>, Vec<String>) {
+    let mut world = World::new(seed, Focus::of(seed), traced);
+    let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, seed.is_multiple_of(RESTING))));
+    let violated = match ended {
+        Ok(()) => world.violation.take(),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Some(format!("a panic: {}", text.unwrap_or_default()))
+        }
+    };
+    let trace = world.trace.take().unwrap_or_default();
+    match violated {
+        None => (Ok(world.count.clone()), trace),
+        Some(violated) => (Err(violated), trace),
+    }
+}
+
+fn live(world: &mut World, rests: bool) {
+    world.begin();
+    world.begin_faults();
+    world.run(CHAOS);
+    if !rests {
+        return;
+    }
+    world.mend();
+    world.at(CHAOS + REST - SERVED, |world| world.oracle.begin_service());
+    world.run(CHAOS + REST);
+    if world.violation.is_none() {
+        world.check_served();
+    }
+}
+
+/// What limits cost when nothing fails.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Of what the limit permits, or of what was asked for if that is less.
+    pub admitted: f64,
+    /// Of the admitted, the part that waited.
+    pub waited: f64,
+    /// Messages with something of an account in them, per admitted request.
+    pub messages: f64,
+}
+
+/// A peaceful fleet with one limit, asked for `load` times what it permits.
+pub fn measure(seed: u64, proxies: usize, threshold: u64, period: std::time::Duration, load: f64, fixed: bool) -> Cost {
+    let mut world = World::new(seed, Focus::Peace, false);
+    world.set_up_measure(proxies, threshold, period, load, fixed);
+    world.begin();
+    let periods = 12;
+    let length = period.as_nanos() as u64;
+    let warm = 2 * SECOND + 2 * length;
+    world.run(warm);
+    world.oracle.tally = oracle::Tally::default();
+    world.run(warm + periods * length);
+    assert_eq!(world.violation, None, "seed {seed}");
+    let tally = world.oracle.tally;
+    let permitted = (threshold * periods).min(tally.asked);
+    Cost {
+        admitted: tally.admitted as f64 / permitted as f64,
+        waited: tally.waited as f64 / tally.admitted.max(1) as f64,
+        messages: tally.messages as f64 / tally.admitted.max(1) as f64,
+    }
+}

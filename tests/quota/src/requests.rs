@@ -1,0 +1,265 @@
+//! Requests, which need a token of every limit.
+
+use shared::quota::proxy::Verdict;
+use shared::quota::slots::{Attempt, Decision, Need};
+use shared::quota::{AccountId, Down, Said, Told, Up};
+
+use crate::dice::{Dice, MILLI, SECOND};
+use crate::focus::Focus;
+use crate::world::World;
+
+/// How often a proxy is asked: bursts, and rests between them.
+pub struct Load {
+    /// Requests per second and proxy, at the least and at the most.
+    rates: (u64, u64),
+    uniform: Option<f64>,
+    interrupted: u64,
+    next: u64,
+}
+
+/// A request that waits for tokens.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    token: [u8; 8],
+    account: AccountId,
+    cost: u32,
+}
+
+/// As long as a request may wait.
+const WAIT: u64 = 60 * MILLI;
+
+impl Load {
+    pub fn new(focus: Focus, dice: &mut Dice) -> Load {
+        Load {
+            rates: (5, dice.one(&[40, 120])),
+            uniform: None,
+            interrupted: if focus == Focus::Peace { 0 } else { 6 },
+            next: 0,
+        }
+    }
+
+    pub fn uniform(&mut self, rate: f64) {
+        self.uniform = Some(rate);
+    }
+
+    fn pause(&self, dice: &mut Dice) -> u64 {
+        match self.uniform {
+            // Exponential, as those of many independent callers are.
+            Some(rate) => {
+                let uniform = (dice.below(1 << 53) + 1) as f64 / (1_u64 << 53) as f64;
+                (-uniform.ln() / rate * SECOND as f64) as u64
+            }
+            None => {
+                let rate = if dice.percent(85) { self.rates.1 } else { self.rates.0 };
+                dice.below(2 * SECOND / rate)
+            }
+        }
+    }
+}
+
+impl World {
+    pub fn begin_requests(&mut self) {
+        for proxy in 0..self.proxies.len() {
+            self.ask_for_ever(proxy);
+        }
+    }
+
+    pub fn ask_for_ever(&mut self, proxy: usize) {
+        let pause = self.load.pause(&mut self.dice);
+        self.after(pause, move |world| {
+            world.request(proxy);
+            world.ask_for_ever(proxy);
+        });
+    }
+
+    fn request(&mut self, proxy: usize) {
+        let paused_until = self.proxies[proxy].paused_until;
+        if paused_until > self.now {
+            if self.dice.percent(20) {
+                self.at(paused_until, move |world| world.request(proxy));
+            }
+            return;
+        }
+        self.oracle.tally.asked += 1;
+        let token = self.limits.tokens[self.dice.index(self.limits.tokens.len())];
+        let cost = if self.load.uniform.is_none() && self.dice.percent(5) {
+            2
+        } else {
+            1
+        };
+        self.decide(proxy, token, cost, false);
+    }
+
+    fn decide(&mut self, proxy: usize, token: [u8; 8], cost: u32, waited: bool) {
+        let accounts: Vec<AccountId> = self.proxies[proxy]
+            .rules
+            .rules
+            .keys()
+            .map(|id| AccountId::of(*id, &token))
+            .collect();
+        let needs: Vec<Need> = accounts.iter().map(|account| Need { key: account.key, cost }).collect();
+        for _ in 0..8 {
+            if self.proxies[proxy].machine.is_none() {
+                return;
+            }
+            let (decision, at) = match self.depth == 0 && self.dice.percent(self.load.interrupted) {
+                true => self.decide_interrupted(proxy, &needs),
+                false => {
+                    let mono = self.proxies[proxy].clock.mono(self.now);
+                    (self.proxies[proxy].slots.decide(&needs, || mono), self.now)
+                }
+            };
+            let mono = self.proxies[proxy].clock.mono(self.now);
+            let Some(machine) = &mut self.proxies[proxy].machine else {
+                return;
+            };
+            let verdict = match decision {
+                Decision::Admitted { low, .. } => {
+                    let lows = accounts.iter().enumerate().filter(|(need, _)| low >> need & 1 == 1);
+                    lows.for_each(|(_, account)| machine.prefetch(*account, mono));
+                    let outputs = machine.take_outputs(mono);
+                    self.admitted(proxy, &accounts, at, u64::from(cost), waited);
+                    self.proxy_outputs(proxy, outputs);
+                    return;
+                }
+                Decision::Exhausted { .. } => {
+                    self.count.add("refused without asking");
+                    return;
+                }
+                Decision::Short { need } => {
+                    let verdict = machine.block(accounts[need], cost, mono);
+                    let outputs = machine.take_outputs(mono);
+                    self.proxy_outputs(proxy, outputs);
+                    (verdict, accounts[need])
+                }
+            };
+            match verdict {
+                (Verdict::Again, _) => {}
+                (Verdict::Wait, account) => return self.wait(proxy, Waiting { token, account, cost }),
+                _ => {
+                    self.count.add("refused");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Between the steps of a decision, others act.
+    fn decide_interrupted(&mut self, proxy: usize, needs: &[Need]) -> (Decision, u64) {
+        let slots = self.proxies[proxy].slots.clone();
+        let life = self.proxies[proxy].life;
+        let mut attempt = Attempt::look(&slots, needs);
+        self.interrupt();
+        let (mono, at) = (self.proxies[proxy].clock.mono(self.now), self.now);
+        if let Some(refused) = attempt.refusal(mono) {
+            return (refused, at);
+        }
+        while attempt.take_next() {
+            self.interrupt();
+        }
+        let is_over = self.proxies[proxy].life != life;
+        if attempt.is_complete() && !is_over {
+            return (attempt.admitted(mono), at);
+        }
+        self.count.add("tokens put back");
+        attempt.put_back();
+        (Decision::Short { need: 0 }, at)
+    }
+
+    fn interrupt(&mut self) {
+        self.depth += 1;
+        for _ in 0..self.dice.below(6) {
+            self.step();
+        }
+        self.depth -= 1;
+    }
+
+    /// Whether no owner can have granted what this proxy spends.
+    fn is_alone(&self, proxy: usize) -> bool {
+        let heard = self.network.last_cut.get(&proxy).copied().unwrap_or(u64::MAX);
+        let cut = (0..self.planes.len()).all(|plane| self.network.down_cut.contains(&(proxy, plane)));
+        cut && self.now > heard.saturating_add(SECOND)
+    }
+
+    fn admitted(&mut self, proxy: usize, accounts: &[AccountId], at: u64, cost: u64, waited: bool) {
+        self.count.add("admitted");
+        if self.is_alone(proxy) {
+            self.count.add("standbys spent");
+        }
+        self.oracle.tally.admitted += 1;
+        self.oracle.tally.waited += u64::from(waited);
+        for account in accounts {
+            let key = account.key;
+            self.note(|| format!("p{proxy} admits {cost} of {key:?}"));
+            if let Some(violated) = self.oracle.admit(*account, at, cost) {
+                self.violate(violated);
+            }
+        }
+    }
+
+    fn wait(&mut self, proxy: usize, waiting: Waiting) {
+        self.load.next += 1;
+        let id = self.load.next;
+        let of = &mut self.proxies[proxy];
+        of.waiting.insert(id, waiting);
+        let life = of.life;
+        self.after(WAIT, move |world| {
+            if world.proxies[proxy].life == life {
+                world.give_up(proxy, id);
+            }
+        });
+    }
+
+    fn give_up(&mut self, proxy: usize, id: u64) {
+        let of = &mut self.proxies[proxy];
+        let Some(waiting) = of.waiting.remove(&id) else { return };
+        if let Some(machine) = &mut of.machine {
+            machine.unqueue(waiting.account, waiting.cost, false);
+        }
+        self.count.add("waited in vain");
+    }
+
+    pub fn wake(&mut self, proxy: usize) {
+        if self.proxies[proxy].paused_until > self.now {
+            return;
+        }
+        for (_, waiting) in std::mem::take(&mut self.proxies[proxy].waiting) {
+            if let Some(machine) = &mut self.proxies[proxy].machine {
+                machine.unqueue(waiting.account, waiting.cost, true);
+            }
+            self.decide(proxy, waiting.token, waiting.cost, true);
+        }
+    }
+
+    pub fn tally_up(&mut self, up: &Up) {
+        let is_about = |said: &Said| matches!(said, Said::Want(_) | Said::Return { .. });
+        self.oracle.tally.messages += u64::from(up.items.iter().any(is_about));
+        for said in &up.items {
+            if let Said::Census { epoch, uses, knows, .. } = said {
+                let (from, spent): (_, u64) = (up.from.instance, uses.iter().map(|used| used.tokens).sum());
+                self.note(|| format!("{from} counts {spent} for epoch {epoch}, knows {knows:?}"));
+            }
+        }
+        if up.items.iter().any(|said| matches!(said, Said::Behind { .. })) {
+            self.count.add("owners told that they are behind");
+        }
+    }
+
+    pub fn tally_down(&mut self, down: &Down) {
+        let is_about = |told: &Told| matches!(told, Told::Grant { .. } | Told::Recall { .. } | Told::Exhausted { .. });
+        self.oracle.tally.messages += u64::from(down.items.iter().any(is_about));
+        for told in &down.items {
+            match told {
+                Told::Grant { tokens, account, .. } => {
+                    self.count.add("grants");
+                    let (to, key) = (down.to.instance, account.key);
+                    self.note(|| format!("{} grants {tokens} of {key:?} to {to}", down.from));
+                }
+                Told::Recall { .. } => self.count.add("recalls"),
+                Told::Exhausted { .. } => self.count.add("exhausted"),
+                Told::Standby(_) => self.count.add("standbys"),
+                Told::Beat { .. } | Told::Census { .. } => {}
+            }
+        }
+    }
+}

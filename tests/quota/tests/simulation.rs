@@ -1,0 +1,131 @@
+//! Runs of the simulation: a fixed set of seeds, `VULCAN_SIM_SEEDS=N` of them, or the one of `VULCAN_SIM_SEED=S`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use quota_sim::{Coverage, Failure, run};
+
+const SEEDS: u64 = 90;
+/// Lines of a failed run that are shown.
+const SHOWN: usize = 300;
+
+/// What has to have happened, or the runs prove nothing about it.
+const EXERCISED: [&str; 39] = [
+    "admitted",
+    "censuses",
+    "chunks",
+    "claims",
+    "cuts",
+    "edits",
+    "exhausted",
+    "goodbyes",
+    "hand-overs",
+    "joins",
+    "limits deleted",
+    "messages doubled",
+    "messages into a cut",
+    "messages late",
+    "messages lost",
+    "owners killed",
+    "owners paused",
+    "owners that resigned",
+    "owners that slept",
+    "owners told that they are behind",
+    "proxies cut off",
+    "proxies forgotten",
+    "proxies killed",
+    "proxies paused",
+    "proxies that joined again",
+    "proxies that slept",
+    "recalls",
+    "refused",
+    "refused without asking",
+    "standbys",
+    "standbys spent",
+    "stores away",
+    "swaps done of unknown outcome",
+    "swaps lost",
+    "swaps that came about later",
+    "takeovers",
+    "tokens put back",
+    "waited in vain",
+    "wall clocks stepped",
+];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// All seeds below `seeds`, on all processors, until one fails.
+fn all(seeds: u64) -> Result<Coverage, Box<Failure>> {
+    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let found: Mutex<(Coverage, Option<Box<Failure>>)> = Mutex::default();
+    let work = || {
+        while !over.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return;
+            }
+            let result = run(seed);
+            let mut found = found.lock().unwrap();
+            match result {
+                Ok(coverage) => found.0.merge(&coverage),
+                Err(failure) => {
+                    over.store(true, Ordering::Relaxed);
+                    let first = found.1.as_ref().is_none_or(|other| failure.seed < other.seed);
+                    if first {
+                        found.1 = Some(failure);
+                    }
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
+    });
+    match found.into_inner().unwrap() {
+        (coverage, None) => Ok(coverage),
+        (_, Some(failure)) => Err(failure),
+    }
+}
+
+fn tell(failure: &Failure) -> ! {
+    let skipped = failure.trace.len().saturating_sub(SHOWN);
+    for line in &failure.trace[skipped..] {
+        eprintln!("{line}");
+    }
+    panic!(
+        "VULCAN_SIM_SEED={}: {:?}: {}",
+        failure.seed, failure.focus, failure.violated
+    );
+}
+
+#[test]
+fn the_rules_hold_whatever_happens() {
+    if let Some(seed) = number("VULCAN_SIM_SEED") {
+        match run(seed) {
+            Ok(coverage) => println!("{coverage}"),
+            Err(failure) => tell(&failure),
+        }
+        return;
+    }
+    let seeds = number("VULCAN_SIM_SEEDS").unwrap_or(SEEDS);
+    let coverage = match all(seeds) {
+        Ok(coverage) => coverage,
+        Err(failure) => tell(&failure),
+    };
+    println!("{coverage}");
+    let missing: Vec<&str> = EXERCISED.into_iter().filter(|what| coverage.of(what) == 0).collect();
+    assert!(
+        seeds < SEEDS || missing.is_empty(),
+        "never happened: {missing:?}\n{coverage}"
+    );
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    assert_eq!(run(3).unwrap(), run(3).unwrap());
+}

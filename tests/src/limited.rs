@@ -1,0 +1,183 @@
+//! Requests under limits: offered at a steady rate, and noted by their origin with the time of each.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::wire::{Connection, Request};
+
+/// An origin in the test's own process that notes when each request came, by its path.
+#[derive(Clone, Default)]
+pub struct Witness(Arc<Mutex<BTreeMap<String, Vec<Instant>>>>);
+
+impl Witness {
+    /// Serves for as long as the test runs; told by its address.
+    pub async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let witness = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let witness = witness.clone();
+                tokio::spawn(async move { witness.connection(Connection::new(stream)).await });
+            }
+        });
+        address
+    }
+
+    async fn connection(&self, mut connection: Connection) {
+        connection.reader.patience = Duration::from_secs(600);
+        while let Ok(Some((line, _))) = connection.reader.request().await {
+            let now = Instant::now();
+            self.lock().entry(line.path().to_owned()).or_default().push(now);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            if connection.writer.send(answer).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// When requests of a path came.
+    pub fn times(&self, path: &str) -> Vec<Instant> {
+        let mut times = self.lock().get(path).cloned().unwrap_or_default();
+        times.sort();
+        times
+    }
+
+    /// The most in any interval as long as `period`.
+    pub fn most(&self, path: &str, period: Duration) -> usize {
+        most(&self.times(path), period)
+    }
+
+    pub fn since(&self, path: &str, begin: Instant) -> usize {
+        self.times(path).into_iter().filter(|at| *at >= begin).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Instant>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of moments in order.
+fn most(times: &[Instant], period: Duration) -> usize {
+    let mut first = 0;
+    let mut most = 0;
+    for (last, at) in times.iter().enumerate() {
+        while at.duration_since(times[first]) >= period {
+            first += 1;
+        }
+        most = most.max(last + 1 - first);
+    }
+    most
+}
+
+/// What clients heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    pub admitted: u64,
+    pub refused: u64,
+    /// Other answers.
+    pub other: u64,
+    /// None: the proxy was away, or went while it was asked.
+    pub none: u64,
+}
+
+/// Clients that ask at a steady rate, whatever they hear.
+pub struct Offer {
+    heard: Arc<Mutex<Heard>>,
+    stop: CancellationToken,
+    clients: JoinSet<()>,
+}
+
+impl Offer {
+    /// `clients` at each of the proxies, each asking the service `web` for `path` every `every`.
+    pub fn start(proxies: &[SocketAddr], clients: u32, every: Duration, path: &str) -> Offer {
+        let offer = Offer {
+            heard: Arc::default(),
+            stop: CancellationToken::new(),
+            clients: JoinSet::new(),
+        };
+        offer.with(proxies, clients, every, path)
+    }
+
+    pub fn with(mut self, proxies: &[SocketAddr], clients: u32, every: Duration, path: &str) -> Offer {
+        for (n, proxy) in proxies.iter().enumerate() {
+            for client in 0..clients {
+                // They do not ask in step.
+                let offset = every.mul_f64(f64::from(client) / f64::from(clients) + n as f64 / 7.0);
+                let asking = ask(*proxy, offset, every, path.to_owned(), self.heard.clone());
+                let stop = self.stop.clone();
+                self.clients.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = asking => {}
+                    }
+                });
+            }
+        }
+        self
+    }
+
+    pub fn heard(&self) -> Heard {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub async fn stop(mut self) -> Heard {
+        self.stop.cancel();
+        while let Some(ended) = self.clients.join_next().await {
+            ended.expect("a client does not panic");
+        }
+        self.heard()
+    }
+}
+
+async fn ask(proxy: SocketAddr, offset: Duration, every: Duration, path: String, heard: Arc<Mutex<Heard>>) {
+    let request = Request::new("GET", &path, "web");
+    let mut kept = None;
+    let mut next = tokio::time::Instant::now() + offset;
+    loop {
+        tokio::time::sleep_until(next).await;
+        next += every;
+        let connection = match kept.take() {
+            Some(connection) => Ok(connection),
+            None => Connection::connect(proxy).await,
+        };
+        let mut status = None;
+        if let Ok(mut connection) = connection
+            && let Ok((head, _)) = connection.exchange(&request).await
+        {
+            status = Some(head.status);
+            kept = (!head.closes()).then_some(connection);
+        }
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match status {
+            Some(200) => heard.admitted += 1,
+            Some(429) => heard.refused += 1,
+            Some(_) => heard.other += 1,
+            None => heard.none += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_end_before_they_are_as_long_as_the_period() {
+        let begin = Instant::now();
+        let at =
+            |millis: &[u64]| -> Vec<Instant> { millis.iter().map(|n| begin + Duration::from_millis(*n)).collect() };
+        let period = Duration::from_millis(10);
+        assert_eq!(most(&at(&[]), period), 0);
+        assert_eq!(most(&at(&[0, 9, 10, 11, 25]), period), 3);
+        assert_eq!(most(&at(&[0, 10, 20]), period), 1);
+    }
+}

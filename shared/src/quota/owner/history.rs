@@ -1,6 +1,7 @@
 //! The limits as they were: a proxy that is cut off goes by the table that it saw last.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ pub struct History {
     current: Rules,
     /// Of each limit that there was, ascending by revision; the last may be what was deleted.
     forms: BTreeMap<Uuid, Vec<Rule>>,
+    standby_counts: Duration,
 }
 
 impl History {
@@ -43,7 +45,20 @@ impl History {
             }
         }
         self.current = rules;
+        self.recall();
         true
+    }
+
+    /// How long what was spent of a standby counts, for whichever limit.
+    pub fn standby_counts(&self) -> Duration {
+        self.standby_counts
+    }
+
+    fn recall(&mut self) {
+        let is_shared = |form: &Rule| form.on_unreachable == OnUnreachable::Share;
+        let shared = self.forms.values().filter(|forms| forms.iter().any(is_shared));
+        let spans = shared.flatten().map(Rule::span);
+        self.standby_counts = spans.max().unwrap_or_default();
     }
 
     /// Forgets what every proxy is past.
@@ -55,6 +70,7 @@ impl History {
             }
             current.rules.contains_key(limit) || forms.last().is_some_and(|last| last.revision > revision)
         });
+        self.recall();
     }
 
     /// The forms of a limit that may be in use at a proxy that was seen at `revision` last.

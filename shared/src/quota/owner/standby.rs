@@ -74,7 +74,7 @@ impl Owner {
         let used_until = idle.map_or(Label::ZERO, |idle| now.before(shrink(idle)));
         if used_until > peer.used_until {
             // By what it had then: it may have been told less, and know lower limits, since.
-            let counts = peer.used_until > now.before(stretch(self.settings.ledger_above) * 2);
+            let counts = peer.used_until > now.before(self.history.standby_counts());
             peer.used_revision = if counts { peer.used_revision.min(former) } else { former };
             peer.used_until = used_until;
             for holder in self
@@ -110,7 +110,8 @@ impl Owner {
     pub(super) fn bury(&mut self, instance: Uuid, ended: bool) {
         let now = self.now;
         let Some(peer) = self.peers.get(&instance) else { return };
-        let counts = now.after(stretch(self.settings.ledger_above) * 2);
+        let counts = now.after(self.history.standby_counts());
+        let forgotten = peer.heard_at.after(stretch(self.settings.forget_after));
         for held in self.held.values_mut() {
             if ended {
                 held.silent.remove(&instance);
@@ -126,7 +127,7 @@ impl Owner {
                 revision: peer.revision.min(peer.used_revision),
                 quiet_until: peer.quiet_until,
                 used_until: peer.used_until,
-                until: peer.heard_at.after(stretch(self.settings.forget_after)).max(counts),
+                until: forgotten.max(now).after(self.history.standby_counts()),
             };
             held.ghosts.push(match ended {
                 false => ghost,
@@ -183,7 +184,8 @@ impl Owner {
     pub(super) fn tick_standbys(&mut self) {
         let now = self.now;
         let shards: Vec<Shard> = self.held.keys().copied().collect();
-        let forget = stretch(self.settings.forget_after);
+        // Its last use counts beyond the time from which on it uses none.
+        let forget = stretch(self.settings.forget_after) + self.history.standby_counts();
         for shard in shards {
             let Some(held) = self.held.get_mut(&shard) else {
                 continue;

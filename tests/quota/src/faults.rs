@@ -99,10 +99,10 @@ impl World {
     }
 
     fn bring_about(&mut self, fault: Fault) {
-        self.note(|| format!("{fault:?}"));
         let plane = self.dice.index(self.planes.len());
         let proxy = self.dice.index(self.proxies.len());
         let length = self.dice.between(300 * MILLI, 3 * SECOND);
+        self.note(|| format!("{fault:?} c{plane} p{proxy} {} ms", length / MILLI));
         match fault {
             Fault::KillPlane => {
                 self.count.add("owners killed");

@@ -37,6 +37,8 @@ pub struct Peer {
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
     pub account: AccountId,
+    /// Of the claim that it was charged under; another's charges are not its.
+    pub epoch: u64,
     /// Of the limit.
     pub revision: Revision,
     /// Where it is charged.

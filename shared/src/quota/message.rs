@@ -112,8 +112,8 @@ pub enum Said {
         epoch: u64,
         /// Since when this proxy knows all that was spent on its machine; none: always.
         knows: Option<Duration>,
-        /// The latest that label time may be now, as far as this proxy can tell.
-        latest: Option<Label>,
+        /// What label time would be now, at the least, by the owners that this proxy heard before.
+        earliest: Option<Label>,
         uses: Vec<Use>,
         weight: u64,
     },

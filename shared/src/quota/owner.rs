@@ -22,6 +22,7 @@ mod claim;
 mod history;
 mod peer;
 mod serve;
+mod skip;
 mod standby;
 
 use claim::Held;
@@ -278,13 +279,13 @@ impl Owner {
                     shard,
                     epoch,
                     knows,
-                    latest,
+                    earliest,
                     uses,
                     weight,
                 } => {
                     let answer = claim::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
-                        latest,
+                        earliest,
                         uses,
                         weight,
                     };

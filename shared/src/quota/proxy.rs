@@ -73,10 +73,10 @@ struct View {
     standby: Standby,
     /// No standby is used before this, and what follows from a limit's period.
     quiet_until: Time,
-    /// The last message that the owner is known to have read was sent then.
-    reached: Time,
-    /// The latest that label time could be when this epoch's owner was met, at that time.
-    latest: Option<(Label, Time)>,
+    /// The last message that the owner is known to have read was sent then; none: a sleep ago.
+    reached: Option<Time>,
+    /// What label time was at the least, and when, by the owner before this epoch's.
+    before: Option<(Label, Time)>,
 }
 
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Proxy {
     pub fn new(id: ProxyId, settings: Settings, slots: Arc<Slots>, now: Time) -> Proxy {
         let view = View {
             quiet_until: now + settings.promise,
-            reached: now,
+            reached: Some(now),
             ..View::default()
         };
         Proxy {
@@ -139,7 +139,7 @@ impl Proxy {
                     .into_iter()
                     .for_each(|(shard, epoch)| self.adopt(shard, epoch, None, now));
             }
-            Input::Slept => self.void_all(now),
+            Input::Slept => self.wake_up(now),
             Input::Leave => {
                 self.leaving = true;
                 self.void_all(now);
@@ -184,6 +184,13 @@ impl Proxy {
         }
     }
 
+    /// What is held may be over, and so may be what is still to come for a message from before.
+    fn wake_up(&mut self, now: Time) {
+        self.void_all(now);
+        self.links.values_mut().for_each(Link::forget_sends);
+        self.views.iter_mut().for_each(|view| view.reached = None);
+    }
+
     fn void_all(&mut self, now: Time) {
         let keys: Vec<KeyHash> = self.holdings.keys().copied().collect();
         keys.into_iter().for_each(|key| self.void(key, now));
@@ -215,10 +222,10 @@ impl Proxy {
         } else {
             None
         };
+        link.prove(down.now, now);
         if let Some(sent) = sent {
-            link.latest = Some((down.heard_at, sent));
             for view in self.views.iter_mut().filter(|view| view.owner == Some(down.from)) {
-                view.reached = view.reached.max(sent);
+                view.reached = view.reached.max(Some(sent));
             }
         }
         let earliest = self.earliest_at(now);
@@ -312,8 +319,8 @@ impl Proxy {
             return;
         }
         let is_new = epoch > view.epoch;
-        let former = view.owner.and_then(|owner| self.links.get(&owner)?.latest);
-        view.latest = former.or(view.latest.filter(|_| !is_new));
+        let former = view.owner.and_then(|owner| self.links.get(&owner)?.earliest);
+        view.before = former.or(view.before);
         view.epoch = epoch;
         view.owner = owner;
         if is_new {

@@ -110,7 +110,10 @@ impl Owner {
             return;
         };
         let shard = grant.account.shard();
-        let Some(held) = self.held.get_mut(&shard) else { return };
+        let held = self.held.get_mut(&shard);
+        let Some(held) = held.filter(|held| held.epoch() == Some(grant.epoch)) else {
+            return;
+        };
         let Some(account) = held.accounts.get_mut(&grant.account) else {
             return;
         };
@@ -199,6 +202,7 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let latest = now.before(self.settings.ledger_above * 2);
         held.blind_limits.retain(|_, until| *until > latest);
+        let moment = held.moment(now);
         let mut leftovers = Vec::new();
         held.accounts.retain(|id, account| {
             account.window.prune(&account.rule, now);
@@ -207,7 +211,7 @@ impl Owner {
                 if idle {
                     ledger.close();
                 }
-                if ledger.has_leftovers(&account.rule, now) || ledger.carry() > 0 {
+                if moment.is_some_and(|now| ledger.has_leftovers(&account.rule, now)) || ledger.carry() > 0 {
                     leftovers.push(*id);
                     return true;
                 }
@@ -223,7 +227,9 @@ impl Owner {
     /// Asks the store for what the account's ledger lacks.
     pub(super) fn reserve(&mut self, shard: Shard, id: AccountId) {
         let (now, op) = (self.now, self.next_operation());
-        let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let Some(now) = held.moment(now) else { return };
+        let Some(account) = held.accounts.get_mut(&id) else {
             return;
         };
         let (demand, rule) = (account.demand(), account.rule);
@@ -259,7 +265,7 @@ impl Owner {
 
     /// A shard that is given up takes nothing along; nobody waits for the outcome.
     pub(super) fn put_back_rows(&mut self, held: &mut Held) {
-        let now = self.now;
+        let Some(now) = held.moment(self.now) else { return };
         for (id, account) in &mut held.accounts {
             let Some(ledger) = &mut account.ledger else { continue };
             ledger.close();

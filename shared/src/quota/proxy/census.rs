@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::Proxy;
 use crate::quota::message::{KeyHash, Said, Shard, Use};
-use crate::quota::stretch;
+use crate::quota::shrink;
 use crate::time::Time;
 
 impl Proxy {
@@ -38,7 +38,7 @@ impl Proxy {
             shard,
             epoch,
             knows: self.knows.map(|knows| now.since(knows)),
-            latest: view.latest.map(|(label, at)| label.after(stretch(now.since(at)))),
+            earliest: view.before.map(|(label, at)| label.after(shrink(now.since(at)))),
             uses,
             weight: view.standby.weight,
         };

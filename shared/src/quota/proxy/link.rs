@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::quota::Label;
 use crate::quota::message::{GrantId, Said};
+use crate::quota::{Label, shrink};
 use crate::time::Time;
 
 /// Own messages whose send is remembered: a grant that names an older one is refused.
@@ -18,8 +18,8 @@ pub struct Link {
     /// The newest message of the owner.
     pub heard: u64,
     pub heard_when: Time,
-    /// Label time when a message of this proxy was sent was at most that.
-    pub latest: Option<(Label, Time)>,
+    /// The owner's label time at that time, at the least.
+    pub earliest: Option<(Label, Time)>,
     pub outbox: Vec<Said>,
     pub beat_at: Time,
     pub beat_due: bool,
@@ -35,7 +35,7 @@ impl Link {
             sends: VecDeque::new(),
             heard: 0,
             heard_when: now,
-            latest: None,
+            earliest: None,
             outbox: Vec::new(),
             beat_at: now,
             beat_due: true,
@@ -51,6 +51,19 @@ impl Link {
             self.sends.pop_front();
         }
         self.number
+    }
+
+    /// A message that was sent at `label` came in.
+    pub fn prove(&mut self, label: Label, now: Time) {
+        let known = self.earliest.map(|(label, at)| label.after(shrink(now.since(at))));
+        if known.is_none_or(|known| known < label) {
+            self.earliest = Some((label, now));
+        }
+    }
+
+    /// Nothing that answers what was sent until now is good for anything.
+    pub fn forget_sends(&mut self) {
+        self.sends.clear();
     }
 
     pub fn sent_at(&self, number: u64) -> Option<Time> {

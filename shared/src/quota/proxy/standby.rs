@@ -140,7 +140,8 @@ impl Proxy {
 
 fn may_use(view: &View, rule: &Rule, forget_after: Duration, now: Time) -> bool {
     let from = view.quiet_until + stretch(rule.validity() + rule.period);
-    view.standby.weight > 0 && now >= from && now.since(view.reached) < forget_after
+    let is_remembered = view.reached.is_some_and(|reached| now.since(reached) < forget_after);
+    view.standby.weight > 0 && now >= from && is_remembered
 }
 
 /// Whatever the algorithm, no period by this proxy's clock has more than its standby.

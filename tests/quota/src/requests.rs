@@ -249,7 +249,10 @@ impl World {
         for said in &up.items {
             if let Said::Census { epoch, uses, knows, .. } = said {
                 let from = self.name(up.from.instance);
-                let uses: Vec<String> = uses.iter().map(|used| format!("{} of {}", used.tokens, short(&used.account))).collect();
+                let uses: Vec<String> = uses
+                    .iter()
+                    .map(|used| format!("{} of {}", used.tokens, short(&used.account)))
+                    .collect();
                 self.note(|| format!("{from} counts {uses:?} for epoch {epoch}, knows {knows:?}"));
             }
         }
@@ -273,7 +276,13 @@ impl World {
                 Told::Standby(standby) => {
                     self.count.add("standbys");
                     let (to, parts) = (self.name(down.to.instance), standby.weight * 100 / shared::quota::WHOLE);
-                    self.note(|| format!("{:.4} assigns {parts} % of {} to {to}", down.from.to_string(), standby.shard));
+                    self.note(|| {
+                        format!(
+                            "{:.4} assigns {parts} % of {} to {to}",
+                            down.from.to_string(),
+                            standby.shard
+                        )
+                    });
                 }
                 Told::Beat { .. } | Told::Census { .. } => {}
             }

@@ -26,6 +26,7 @@ pub struct Holder {
 /// The standby of a proxy that is not there any more.
 #[derive(Clone, Copy, Debug)]
 pub struct Ghost {
+    id: ProxyId,
     weight: u64,
     revision: Revision,
     quiet_until: Label,
@@ -97,8 +98,15 @@ impl Owner {
                 continue;
             }
             held.silent.remove(&from.instance);
-            let holder = held.holders.entry(from.instance);
-            let holder = holder.or_insert_with(|| Holder::found(told.weight));
+            let ghosts = &mut held.ghosts;
+            let holder = held.holders.entry(from.instance).or_insert_with(|| {
+                // It is back: what it has is known again, but not with how much it used any of it.
+                let former = ghosts.extract_if(.., |ghost| ghost.id == from);
+                let used = former.map(|ghost| ghost.weight).max();
+                let mut found = Holder::found(told.weight);
+                found.used = found.used.max(used.unwrap_or(0));
+                found
+            });
             if holder.sent.is_some_and(|(number, ..)| number == told.number) {
                 holder.acknowledged = told.weight;
                 holder.sent = None;
@@ -123,6 +131,7 @@ impl Owner {
                 continue;
             };
             let ghost = Ghost {
+                id: peer.id,
                 weight: holder.weight().max(holder.used),
                 revision: peer.revision.min(peer.used_revision),
                 quiet_until: peer.quiet_until,
@@ -218,7 +227,10 @@ impl Owner {
             if peer.id.boot == UNMET || now.since(peer.heard_at) > self.settings.promise {
                 continue;
             }
-            let holder = held.holders.entry(*instance).or_insert_with(|| Holder::found(0));
+            // What it has already it says with its first beat.
+            let Some(holder) = held.holders.get_mut(instance) else {
+                continue;
+            };
             let (number, weight) = match holder.sent {
                 Some((_, _, at)) if now.since(at) < self.settings.beat => continue,
                 Some((number, weight, _)) => (number, weight),

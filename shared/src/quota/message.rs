@@ -112,8 +112,10 @@ pub enum Said {
         epoch: u64,
         /// Since when this proxy knows all that was spent on its machine; none: always.
         knows: Option<Duration>,
-        /// What label time would be now, at the least, by the owners that this proxy heard before.
+        /// What label time would be now, at the least, by the owner before; none if this proxy did not hear that one.
         earliest: Option<Label>,
+        /// What it would be now by the oldest owner that this proxy heard not long ago.
+        oldest: Option<Label>,
         uses: Vec<Use>,
         weight: u64,
     },

@@ -280,12 +280,14 @@ impl Owner {
                     epoch,
                     knows,
                     earliest,
+                    oldest,
                     uses,
                     weight,
                 } => {
                     let answer = claim::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
                         earliest,
+                        oldest,
                         uses,
                         weight,
                     };

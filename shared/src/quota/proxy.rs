@@ -64,6 +64,14 @@ pub enum Verdict {
     Stale,
 }
 
+/// What label time was, at the least, by the owner of a former epoch.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    epoch: u64,
+    label: Label,
+    at: Time,
+}
+
 /// How this proxy sees a shard.
 #[derive(Clone, Copy, Debug, Default)]
 struct View {
@@ -75,8 +83,9 @@ struct View {
     quiet_until: Time,
     /// The last message that the owner is known to have read was sent then; none: a sleep ago.
     reached: Option<Time>,
-    /// What label time was at the least, and when, by the owner before this epoch's.
-    before: Option<(Label, Time)>,
+    /// Of the owner before this epoch's, and of the oldest one that was heard not long ago.
+    before: Option<Before>,
+    oldest: Option<Before>,
 }
 
 #[derive(Debug)]
@@ -320,7 +329,15 @@ impl Proxy {
         }
         let is_new = epoch > view.epoch;
         let former = view.owner.and_then(|owner| self.links.get(&owner)?.earliest);
-        view.before = former.or(view.before);
+        if let Some((label, at)) = former {
+            let epoch = view.epoch;
+            view.before = Some(Before { epoch, label, at });
+        }
+        let lasts = self.settings.ledger_above * 2;
+        view.oldest = view
+            .oldest
+            .filter(|oldest| now.since(oldest.at) < lasts)
+            .or(view.before);
         view.epoch = epoch;
         view.owner = owner;
         if is_new {

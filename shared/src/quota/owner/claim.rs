@@ -64,6 +64,7 @@ struct Census {
 pub struct Answer {
     pub knows: Option<Label>,
     pub earliest: Option<Label>,
+    pub oldest: Option<Label>,
     pub uses: Vec<Use>,
     pub weight: u64,
 }
@@ -337,9 +338,7 @@ impl Owner {
             return;
         }
         census.unknown_before = census.unknown_before.max(answer.knows.unwrap_or(Label::ZERO));
-        if let Some(earliest) = answer.earliest {
-            held.hear_skip(earliest, now);
-        }
+        held.hear_skip(answer.earliest, answer.oldest, now);
         // Standby is charged by nobody, so no hand-over tells of it.
         for used in answer
             .uses

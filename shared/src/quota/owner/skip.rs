@@ -23,6 +23,8 @@ pub struct Skip {
     most: Duration,
     /// By what proxies told.
     told: Option<Duration>,
+    /// Since an owner before the predecessor, by what proxies told.
+    longer: Duration,
     /// Before that, all in all.
     before: Duration,
     is_settled: bool,
@@ -42,6 +44,7 @@ impl Skip {
             at: now,
             most: now.since(written),
             told: None,
+            longer: Duration::ZERO,
             before: written.since(found.from),
             is_settled: false,
         }
@@ -49,8 +52,11 @@ impl Skip {
 
     /// By a proxy that knows what the predecessor's label time would be now, at the least. Of several the one that knows
     /// least: a predecessor whose machine slept was behind what others had heard of it.
-    fn hear(&mut self, earliest: Label, now: Label) {
-        self.told = self.told.max(Some(now.since(earliest)));
+    fn hear(&mut self, earliest: Option<Label>, oldest: Option<Label>, now: Label) {
+        self.told = self.told.max(earliest.map(|earliest| now.since(earliest)));
+        self.longer = self
+            .longer
+            .max(oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)));
     }
 
     /// What is charged from now on is charged by this; it may only become more.
@@ -81,8 +87,8 @@ impl Held {
         })
     }
 
-    pub fn hear_skip(&mut self, earliest: Label, now: Label) {
-        self.follow_skip(|skip| skip.hear(earliest, now));
+    pub fn hear_skip(&mut self, earliest: Option<Label>, oldest: Option<Label>, now: Label) {
+        self.follow_skip(|skip| skip.hear(earliest, oldest, now));
     }
 
     /// No other proxy is waited for.
@@ -106,8 +112,16 @@ impl Held {
     /// A label time that jumps makes the window shorter in which it lands. So that no three windows share one period, the
     /// next one opens later, and so does the one after if the jump may have left a window.
     pub fn closed_until(&self, rule: &Rule, now: Label) -> Option<Label> {
+        if rule.algorithm == Algorithm::Sliding {
+            return None;
+        }
         let by = self.skip.by();
-        if rule.algorithm == Algorithm::Sliding || by <= 2 * DELTA {
+        if self.skip.longer > by + 2 * DELTA {
+            // It jumped under the predecessor, too, and it is not known when.
+            let until = self.skip.at.after(rule.span());
+            return (until > now).then_some(until);
+        }
+        if by <= 2 * DELTA {
             return None;
         }
         let (at, from) = (self.skip.at, self.skip.at.before(by));

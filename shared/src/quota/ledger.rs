@@ -298,7 +298,9 @@ fn algorithm_of(row: &Row) -> Algorithm {
 fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Moment) -> BTreeMap<u64, u64> {
     let Some(row) = row else { return BTreeMap::new() };
     let now = now.counted(algorithm_of(row));
-    let since = now.before(std::time::Duration::from_nanos(row.span)).before(2 * DELTA);
+    // What another rule charged counts as long as by either.
+    let span = rule.span().max(std::time::Duration::from_nanos(row.span));
+    let since = now.before(span).before(2 * DELTA);
     let end = |bucket: u64| Label::from_nanos(bucket.saturating_add(1).saturating_mul(row.bucket));
     let counted = row.buckets.iter().filter(|(bucket, _)| end(**bucket) > since);
     match is_counted_by(row, rule) {

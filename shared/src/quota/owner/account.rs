@@ -138,17 +138,13 @@ impl Owner {
     pub(super) fn replace_rules(&mut self, rules: Rules) {
         let (now, ledger_above) = (self.now, self.settings.ledger_above);
         let former = self.history.current().clone();
-        if !self.history.replace(rules) {
+        if !self.history.replace(rules, now) {
             return;
         }
         let current = self.history.current();
         let recounted = |rule: &&Rule| current.of(&rule.limit).is_some_and(|now| !now.counts_like(rule));
-        for rule in former
-            .rules
-            .values()
-            .filter(recounted)
-            .filter(|rule| rule.period > ledger_above)
-        {
+        let recounted = self.history.former(&former).filter(recounted);
+        for rule in recounted.filter(|rule| rule.period > ledger_above) {
             for held in self.held.values_mut() {
                 held.blind_limits.insert(rule.limit, now.after(rule.validity()));
             }

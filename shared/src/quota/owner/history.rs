@@ -6,16 +6,20 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::change::Revision;
-use crate::quota::{OnUnreachable, Rule, Rules};
+use crate::quota::{Label, OnUnreachable, Rule, Rules};
 
 /// Forms of one limit that are told apart; older ones are merged into the one that permits most.
 const FORMS_MAX: usize = 8;
+/// Deleted limits whose charges may count if they are made again.
+const DELETED_MAX: usize = 100_000;
 
 #[derive(Debug, Default)]
 pub struct History {
     current: Rules,
     /// Of each limit that there was, ascending by revision; the last may be what was deleted.
     forms: BTreeMap<Uuid, Vec<Rule>>,
+    /// What was deleted, until what it charged counts no more.
+    deleted: BTreeMap<Uuid, (Rule, Label)>,
     standby_counts: Duration,
 }
 
@@ -25,9 +29,22 @@ impl History {
     }
 
     /// False when these are not newer.
-    pub fn replace(&mut self, rules: Rules) -> bool {
+    pub fn replace(&mut self, rules: Rules, now: Label) -> bool {
         if rules.revision <= self.current.revision {
             return false;
+        }
+        self.deleted.retain(|_, (_, until)| *until > now);
+        for rule in self
+            .current
+            .rules
+            .values()
+            .filter(|rule| rules.of(&rule.limit).is_none())
+        {
+            let until = now.after(rule.span()).after(rule.validity());
+            self.deleted.insert(rule.limit, (*rule, until));
+        }
+        while self.deleted.len() > DELETED_MAX {
+            self.deleted.pop_first();
         }
         for rule in rules.rules.values() {
             let forms = self.forms.entry(rule.limit).or_default();
@@ -47,6 +64,11 @@ impl History {
         self.current = rules;
         self.recall();
         true
+    }
+
+    /// What these limits charged by a moment ago may count yet.
+    pub fn former<'a>(&'a self, rules: &'a Rules) -> impl Iterator<Item = &'a Rule> {
+        rules.rules.values().chain(self.deleted.values().map(|(rule, _)| rule))
     }
 
     /// How long what was spent of a standby counts, for whichever limit.

@@ -78,7 +78,7 @@ pub struct ProxyId {
 pub struct Up {
     pub from: ProxyId,
     pub to: Uuid,
-    /// Counts the messages from this proxy to this owner.
+    /// Counts the messages from this proxy, to whichever owner.
     pub number: u64,
     /// The newest message of the owner that this proxy has read; 0: none.
     pub heard: u64,

@@ -27,7 +27,7 @@ mod standby;
 
 use claim::Held;
 use history::History;
-use peer::Peer;
+use peer::{Numbers, Peer};
 
 /// What happens to an owner.
 #[derive(Clone, Debug)]
@@ -110,6 +110,8 @@ pub struct Owner {
     history: History,
     members: BTreeSet<Uuid>,
     peers: BTreeMap<Uuid, Peer>,
+    /// Of proxies that were forgotten. One that is back goes on behind them: no number means two things.
+    numbers: Numbers,
     held: BTreeMap<Shard, Held>,
     /// What was heard of other owners' label time: how far it was ahead of this one's, and when, nanoseconds.
     others: BTreeMap<Uuid, (i64, Time)>,
@@ -138,6 +140,7 @@ impl Owner {
             history: History::default(),
             members: BTreeSet::new(),
             peers: BTreeMap::new(),
+            numbers: Numbers::default(),
             held: BTreeMap::new(),
             others: BTreeMap::new(),
             resigned: false,
@@ -315,8 +318,9 @@ impl Owner {
             former => {
                 if former.is_some() {
                     self.bury(id.instance, true);
+                    self.forget(id.instance);
                 }
-                self.peers.insert(id.instance, Peer::new(id));
+                self.peers.insert(id.instance, Peer::new(id, self.numbers));
             }
         }
         true
@@ -332,21 +336,28 @@ impl Owner {
         self.members = members;
         for instance in gone {
             self.bury(instance, false);
-            self.peers.remove(&instance);
+            self.forget(instance);
         }
         for instance in &self.members {
             let unmet = ProxyId {
                 instance: *instance,
                 boot: UNMET,
             };
-            self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet));
+            let numbers = self.numbers;
+            self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet, numbers));
         }
     }
 
     fn goodbye(&mut self, instance: Uuid) {
         self.bury(instance, true);
         self.members.remove(&instance);
-        self.peers.remove(&instance);
+        self.forget(instance);
+    }
+
+    fn forget(&mut self, instance: Uuid) {
+        if let Some(peer) = self.peers.remove(&instance) {
+            self.numbers = self.numbers.max(peer.numbers());
+        }
     }
 
     fn tell(&mut self, instance: Uuid, told: Told) {

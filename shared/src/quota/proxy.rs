@@ -97,6 +97,8 @@ pub struct Proxy {
     views: Vec<View>,
     welcomed: bool,
     links: BTreeMap<Uuid, Link>,
+    /// Of the last message, to whichever owner: one that was not heard for long and is forgotten is not numbered anew.
+    number: u64,
     /// Label time is at least that, at that time.
     earliest: Option<(Label, Time)>,
     holdings: BTreeMap<KeyHash, Holding>,
@@ -126,6 +128,7 @@ impl Proxy {
             views: vec![view; usize::from(SHARDS)],
             welcomed: false,
             links: BTreeMap::new(),
+            number: 0,
             earliest: None,
             holdings: BTreeMap::new(),
             agenda: BTreeSet::new(),
@@ -403,10 +406,12 @@ impl Proxy {
 
     fn flush(&mut self, now: Time) {
         for (owner, link) in self.links.iter_mut().filter(|(_, link)| !link.outbox.is_empty()) {
+            self.number += 1;
+            link.sent(self.number, now);
             self.outputs.push(Output::Send(Up {
                 from: self.id,
                 to: *owner,
-                number: link.next_number(now),
+                number: self.number,
                 heard: link.heard,
                 revision: self.rules.revision,
                 items: std::mem::take(&mut link.outbox),

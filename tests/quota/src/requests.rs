@@ -272,7 +272,16 @@ impl World {
                     self.note(|| format!("{:.4} grants {tokens} of {key} to {to}", down.from.to_string()));
                 }
                 Told::Recall { .. } => self.count.add("recalls"),
-                Told::Exhausted { .. } => self.count.add("exhausted"),
+                Told::Exhausted { account, retry_in, .. } => {
+                    self.count.add("exhausted");
+                    let (to, key) = (self.name(down.to.instance), short(account));
+                    self.note(|| {
+                        format!(
+                            "{:.4} has nothing of {key} for {to}, {retry_in:?}",
+                            down.from.to_string()
+                        )
+                    });
+                }
                 Told::Standby(standby) => {
                     self.count.add("standbys");
                     let (to, parts) = (self.name(down.to.instance), standby.weight * 100 / shared::quota::WHOLE);

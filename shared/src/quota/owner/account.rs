@@ -171,7 +171,7 @@ impl Owner {
                 peer.grants.retain(|_, grant| grant.account != *id);
             }
         }
-        if let Some(oldest) = self.peers.values().map(|peer| peer.revision).min() {
+        if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);
         }
     }

@@ -33,6 +33,22 @@ pub struct Peer {
     pub beat_at: Label,
 }
 
+/// The last that were used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Numbers {
+    message: u64,
+    grant: GrantId,
+}
+
+impl Numbers {
+    pub fn max(self, other: Numbers) -> Numbers {
+        Numbers {
+            message: self.message.max(other.message),
+            grant: self.grant.max(other.grant),
+        }
+    }
+}
+
 /// Handed out, and not heard of again.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
@@ -50,11 +66,12 @@ pub struct Grant {
 }
 
 impl Peer {
-    pub fn new(id: ProxyId) -> Peer {
+    /// `after`: a proxy that was forgotten may know numbers up to there.
+    pub fn new(id: ProxyId, after: Numbers) -> Peer {
         Peer {
             id,
             outbox: Vec::new(),
-            number: 0,
+            number: after.message,
             sends: VecDeque::new(),
             heard: 0,
             heard_at: Label::ZERO,
@@ -63,8 +80,15 @@ impl Peer {
             used_until: Label::ZERO,
             used_revision: Revision::ZERO,
             grants: BTreeMap::new(),
-            last_grant: 0,
+            last_grant: after.grant,
             beat_at: Label::ZERO,
+        }
+    }
+
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            message: self.number,
+            grant: self.last_grant,
         }
     }
 

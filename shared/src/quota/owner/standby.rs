@@ -190,6 +190,17 @@ impl Owner {
         kept
     }
 
+    /// Of the tables that someone goes by, or went by with a standby that was used and counts yet.
+    pub(super) fn oldest_revision(&self) -> Option<Revision> {
+        let since = self.now.before(self.history.standby_counts());
+        let peers = self.peers.values().map(|peer| match peer.used_until > since {
+            true => peer.revision.min(peer.used_revision),
+            false => peer.revision,
+        });
+        let ghosts = self.held.values().flat_map(|held| &held.ghosts);
+        peers.chain(ghosts.map(|ghost| ghost.revision)).min()
+    }
+
     pub(super) fn tick_standbys(&mut self) {
         let now = self.now;
         let shards: Vec<Shard> = self.held.keys().copied().collect();

@@ -13,7 +13,6 @@ const SEEN_MAX: u64 = 1_024;
 
 #[derive(Debug)]
 pub struct Link {
-    number: u64,
     sends: VecDeque<(u64, Time)>,
     /// The newest message of the owner.
     pub heard: u64,
@@ -31,7 +30,6 @@ pub struct Link {
 impl Link {
     pub fn new(now: Time) -> Link {
         Link {
-            number: 0,
             sends: VecDeque::new(),
             heard: 0,
             heard_when: now,
@@ -44,13 +42,12 @@ impl Link {
         }
     }
 
-    pub fn next_number(&mut self, now: Time) -> u64 {
-        self.number += 1;
-        self.sends.push_back((self.number, now));
+    /// A message of that number, greater than any before, is sent.
+    pub fn sent(&mut self, number: u64, now: Time) {
+        self.sends.push_back((number, now));
         if self.sends.len() > SENDS_MAX {
             self.sends.pop_front();
         }
-        self.number
     }
 
     /// A message that was sent at `label` came in.

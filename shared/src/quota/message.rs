@@ -37,6 +37,10 @@ impl KeyHash {
         KeyHash(Uuid::from_u64_pair(high, low))
     }
 
+    pub fn shard(self) -> Shard {
+        (self.halves().0 >> 58) as Shard
+    }
+
     pub fn halves(self) -> (u64, u64) {
         self.0.as_u64_pair()
     }
@@ -58,7 +62,7 @@ impl AccountId {
     }
 
     pub fn shard(&self) -> Shard {
-        (self.key.halves().0 >> 58) as Shard
+        self.key.shard()
     }
 }
 
@@ -105,6 +109,8 @@ pub enum Said {
         promised: bool,
         /// When standby was last used, or may have been used by the life before this one.
         idle: Option<Duration>,
+        /// The oldest table that it may have been used by, for as long as that counts.
+        by: Revision,
         standby: Vec<Standby>,
     },
     Census {

@@ -264,8 +264,7 @@ impl Owner {
         if newest {
             (peer.heard, peer.heard_at) = (up.number, now);
         }
-        let former = peer.revision;
-        peer.revision = former.max(up.revision);
+        peer.revision = peer.revision.max(up.revision);
         for said in up.items {
             match said {
                 Said::Want(want) if newest => self.wanted(up.from.instance, want),
@@ -276,8 +275,12 @@ impl Owner {
                 Said::Beat {
                     promised,
                     idle,
+                    by,
                     standby,
-                } => self.heard_beat(up.from, up.heard, former, promised, idle, &standby),
+                } => {
+                    let used = idle.map(|idle| (now.before(shrink(idle)), by));
+                    self.heard_beat(up.from, up.heard, promised, used, &standby);
+                }
                 Said::Census {
                     shard,
                     epoch,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, UNMET, Up};
 use super::{DELTA, Label, Rules, Settings, Slots, shrink};
+use crate::change::Revision;
 use crate::time::Time;
 
 mod census;
@@ -106,7 +107,10 @@ pub struct Proxy {
     agenda: BTreeSet<(Time, KeyHash)>,
     /// Since when all that was spent on this machine is known; none: always.
     knows: Option<Time>,
-    standby_used: Option<Time>,
+    /// Accounts that have some of it open.
+    standbys: BTreeSet<KeyHash>,
+    /// When standby was used last, and the oldest table that it was used by, as far as that counts.
+    standby_used: Option<(Time, Revision)>,
     /// Where the search for a holding to forget goes on.
     cursor: Option<KeyHash>,
     leaving: bool,
@@ -133,6 +137,7 @@ impl Proxy {
             holdings: BTreeMap::new(),
             agenda: BTreeSet::new(),
             knows: (id.boot > 1).then_some(now),
+            standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,
             leaving: false,
@@ -183,9 +188,8 @@ impl Proxy {
         if rules.revision < self.rules.revision {
             return;
         }
-        self.rules = rules;
         let changed = |(key, holding): (&KeyHash, &Holding)| {
-            let rule = self.rules.of(&holding.account.limit).copied();
+            let rule = rules.of(&holding.account.limit).copied();
             (rule.map(|rule| rule.revision) != Some(holding.rule.revision)).then_some((*key, rule))
         };
         for (key, rule) in self.holdings.iter().filter_map(changed).collect::<Vec<_>>() {
@@ -194,6 +198,7 @@ impl Proxy {
                 holding.follow(rule);
             }
         }
+        self.rules = rules;
     }
 
     /// What is held may be over, and so may be what is still to come for a message from before.

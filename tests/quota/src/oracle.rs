@@ -34,9 +34,6 @@ struct State {
     active: Vec<Rule>,
     /// What was admitted before counts by other rules.
     since: u64,
-    /// The most by any that was gone by before, and whether those counted otherwise.
-    before: u64,
-    is_recounted: bool,
 }
 
 impl State {
@@ -58,17 +55,6 @@ impl State {
         };
         self.active.iter().map(of).max().unwrap_or(0)
     }
-
-    /// By one that begins then. A fixed window begins with what was charged before a change, and may have a whole one of
-    /// its own behind it.
-    fn most_from(&self, begin: u64) -> u64 {
-        let own = self.active.last().map_or(0, |rule| rule.threshold);
-        match self.is_fixed() && begin < self.from {
-            true if self.is_recounted => self.most().max(self.before + own),
-            true => self.most().max(self.before),
-            false => self.most(),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -76,8 +62,25 @@ struct Form(Vec<State>);
 
 impl Form {
     /// What was promised when. A decision that was made before a change is told of after it.
-    fn at(&self, time: u64) -> Option<&State> {
-        self.0.iter().rfind(|state| state.from <= time)
+    fn at(&self, time: u64) -> Option<(usize, &State)> {
+        self.0.iter().enumerate().rfind(|(_, state)| state.from <= time)
+    }
+
+    /// What an interval may hold that begins then, and ends while the state of this number lasts. A fixed window begins with
+    /// what was charged before a change, and has another one behind it.
+    fn most(&self, number: usize, begin: u64) -> u64 {
+        let state = &self.0[number];
+        let most = state.most();
+        if !state.is_fixed() || begin >= state.from {
+            return most;
+        }
+        let own = state.active.last().map_or(0, |rule| rule.threshold);
+        let first = self.0[..number]
+            .iter()
+            .rposition(|state| state.from <= begin)
+            .unwrap_or(0);
+        let before = self.0[first..number].iter().map(State::most).max().unwrap_or(0);
+        most.max(before + own)
     }
 
     fn replaced(&mut self, rule: &Rule, now: u64) {
@@ -90,8 +93,6 @@ impl Form {
         self.0.push(State {
             from: now,
             since: last.map_or(0, |state| state.since),
-            before: last.map_or(0, State::most),
-            is_recounted: true,
             active,
         });
     }
@@ -107,8 +108,6 @@ impl Form {
             from: now,
             active: vec![rule],
             since: last.since.max(now.saturating_sub(last.period())),
-            before: last.most(),
-            is_recounted: !last.active.iter().all(|former| former.counts_like(&rule)),
         };
         self.0.push(state);
     }
@@ -138,7 +137,7 @@ impl Oracle {
         let place = times.partition_point(|(time, _)| *time <= at);
         times.insert(place, (at, cost));
         for (end, _) in &times[place..] {
-            let state = form.at(*end)?;
+            let (number, state) = form.at(*end)?;
             if *end >= at + state.period() {
                 break;
             }
@@ -146,7 +145,7 @@ impl Oracle {
             let from = times.partition_point(|(time, _)| *time < begin);
             let until = times.partition_point(|(time, _)| time <= end);
             let sum: u64 = times[from..until].iter().map(|(_, cost)| cost).sum();
-            let most = state.most_from(begin);
+            let most = form.most(number, begin);
             if sum > most {
                 let (limit, key, active) = (account.limit, account.key, &state.active);
                 return Some(format!(
@@ -158,7 +157,7 @@ impl Oracle {
     }
 
     fn window(&self, account: AccountId, at: u64) -> Option<String> {
-        let state = self.limits.get(&account.limit)?.at(at)?;
+        let (_, state) = self.limits.get(&account.limit)?.at(at)?;
         let [rule] = state.active[..] else { return None };
         if !self.labels || rule.algorithm != Algorithm::Fixed {
             return None;

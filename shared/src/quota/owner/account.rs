@@ -171,6 +171,7 @@ impl Owner {
                 peer.grants.retain(|_, grant| grant.account != *id);
             }
         }
+        self.import_strays();
         if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);
         }
@@ -198,6 +199,7 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let latest = now.before(self.settings.ledger_above * 2);
         held.blind_limits.retain(|_, until| *until > latest);
+        held.tidy_strays(now);
         let moment = held.moment(now);
         let mut leftovers = Vec::new();
         held.accounts.retain(|id, account| {

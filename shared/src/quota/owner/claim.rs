@@ -15,6 +15,8 @@ use crate::quota::{Algorithm, DELTA, Label, shrink, stretch};
 
 /// Between two tries for a claim that was lost or not to be had.
 const RETRY: Duration = Duration::from_millis(100);
+/// The longest period of a limit.
+const STRAYS_COUNT: Duration = Duration::from_secs(31 * 86_400);
 /// Between two questions to a proxy that does not answer the census.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
@@ -33,6 +35,8 @@ pub struct Held {
     pub blind_limits: BTreeMap<Uuid, Label>,
     census: Option<Census>,
     handed: bool,
+    /// What was spent of limits that are deleted, as far as they may be made again before it counts no more.
+    strays: Vec<Spent>,
     pub accounts: BTreeMap<AccountId, Account>,
     /// Those of them that someone wants tokens of.
     pub waiting: BTreeSet<AccountId>,
@@ -61,6 +65,17 @@ struct Census {
     left: Vec<Departure>,
 }
 
+/// What another owner granted.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    account: AccountId,
+    tokens: u64,
+    /// The bucket, and its length in nanoseconds.
+    bucket: (u64, u64),
+    /// The last of it.
+    until: Label,
+}
+
 pub struct Answer {
     pub knows: Option<Label>,
     pub earliest: Option<Label>,
@@ -72,6 +87,10 @@ pub struct Answer {
 impl Held {
     pub fn epoch(&self) -> Option<u64> {
         self.claim.map(|claim| claim.epoch)
+    }
+
+    pub fn tidy_strays(&mut self, now: Label) {
+        self.strays.retain(|spent| now < spent.until.after(STRAYS_COUNT));
     }
 
     /// Whether what can be granted now is all that there is to be granted.
@@ -278,7 +297,12 @@ impl Owner {
         held.blind = Label::ZERO;
         for charge in handover.charges {
             let end = now.before(shrink(charge.age)).after(stretch(charge.ahead));
-            self.import(charge.account, charge.tokens, charge.bucket, end);
+            self.import(Spent {
+                account: charge.account,
+                tokens: charge.tokens,
+                bucket: charge.bucket,
+                until: end,
+            });
         }
     }
 
@@ -345,7 +369,12 @@ impl Owner {
             .into_iter()
             .filter(|used| !handed || used.bucket == Use::STANDBY)
         {
-            self.import(used.account, used.tokens, used.bucket, now.before(shrink(used.age)));
+            self.import(Spent {
+                account: used.account,
+                tokens: used.tokens,
+                bucket: used.bucket,
+                until: now.before(shrink(used.age)),
+            });
         }
         self.settle(shard);
     }
@@ -367,16 +396,35 @@ impl Owner {
         held.blind = held.blind.min(unknown);
     }
 
+    /// Limits that were deleted when it was heard what was spent of them may be there again.
+    pub(super) fn import_strays(&mut self) {
+        let strays: Vec<Spent> = self
+            .held
+            .values_mut()
+            .flat_map(|held| std::mem::take(&mut held.strays))
+            .collect();
+        strays.into_iter().for_each(|spent| self.import(spent));
+    }
+
     /// Charges what was admitted at `until` or before, for another owner's bucket of some length.
-    fn import(&mut self, account: AccountId, tokens: u64, bucket: (u64, u64), until: Label) {
+    fn import(&mut self, spent: Spent) {
         let now = self.now;
-        let ledger_above = self.settings.ledger_above;
+        let Spent {
+            account,
+            tokens,
+            bucket,
+            until,
+        } = spent;
+        let (ledger_above, accounts_max) = (self.settings.ledger_above, self.settings.accounts_max);
         let rule = self.history.current().of(&account.limit).copied();
         let Some(held) = self.held.get_mut(&account.shard()) else {
             return;
         };
         let Some(rule) = rule else {
-            held.blind_limits.insert(account.limit, now.max(until));
+            match held.strays.len() < accounts_max {
+                true => held.strays.push(spent),
+                false => drop(held.blind_limits.insert(account.limit, now.max(until))),
+            }
             return;
         };
         let of = held

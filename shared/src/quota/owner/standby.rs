@@ -63,20 +63,19 @@ impl Owner {
         &mut self,
         from: ProxyId,
         heard: u64,
-        former: Revision,
         promised: bool,
-        idle: Option<std::time::Duration>,
+        used: Option<(Label, Revision)>,
         standby: &[Standby],
     ) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from.instance) else {
             return;
         };
-        let used_until = idle.map_or(Label::ZERO, |idle| now.before(shrink(idle)));
+        let (used_until, by) = used.unwrap_or_default();
         if used_until > peer.used_until {
             // By what it had then: it may have been told less, and know lower limits, since.
             let counts = peer.used_until > now.before(self.history.standby_counts());
-            peer.used_revision = if counts { peer.used_revision.min(former) } else { former };
+            peer.used_revision = if counts { peer.used_revision.min(by) } else { by };
             peer.used_until = used_until;
             for holder in self
                 .held

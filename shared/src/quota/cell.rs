@@ -27,6 +27,8 @@ pub struct Claim {
     pub epoch: u64,
     /// The incarnation.
     pub owner: Uuid,
+    /// Label time when this was written, less all that label time may have skipped until then: it is at most as far before
+    /// `to` as a claim reaches and that together.
     pub from: Label,
     /// No allowance of this claim is valid any longer.
     pub to: Label,

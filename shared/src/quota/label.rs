@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DELTA, stretch};
+use super::{Algorithm, DELTA, stretch};
 use crate::time::Time;
 
 /// Nanoseconds since the Unix epoch, by some owner's label time.
@@ -40,6 +40,33 @@ impl Label {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A moment as an owner counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub label: Label,
+    /// What label time may have skipped, all in all. Less that, it is steady: no less real time went by than it did.
+    pub skipped: Duration,
+}
+
+impl Moment {
+    /// What the store's charges of this algorithm are counted by. Fixed windows are those of the calendar; a sliding
+    /// one needs time that never jumps.
+    pub fn counted(&self, algorithm: Algorithm) -> Label {
+        match algorithm {
+            Algorithm::Fixed => self.label,
+            Algorithm::Sliding => self.label.before(self.skipped),
+        }
+    }
+
+    /// When label time will be at what is counted so.
+    pub fn label_of(&self, algorithm: Algorithm, counted: Label) -> Label {
+        match algorithm {
+            Algorithm::Fixed => counted,
+            Algorithm::Sliding => counted.after(self.skipped),
+        }
+    }
 }
 
 /// The clocks of a control plane at one moment.

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::cell::{CellValue, Outcome, Row};
+use super::label::Moment;
 use super::{Algorithm, DELTA, Label, Rule};
 
 /// At most this part of a period's demand is reserved at once.
@@ -84,8 +85,10 @@ impl Ledger {
         self.carry
     }
 
+    /// What else was spent. What was reserved before that was known may not be there to be granted.
     pub fn add_carry(&mut self, tokens: u64) {
-        self.carry += tokens;
+        self.carry = self.carry.saturating_add(tokens);
+        self.close();
     }
 
     pub fn is_idle(&self) -> bool {
@@ -93,7 +96,11 @@ impl Ledger {
     }
 
     /// Until when tokens of the pool may be spent. Owners disagree about when a bucket ends.
-    pub fn usable_until(&self, rule: &Rule) -> Label {
+    pub fn usable_until(&self, rule: &Rule, now: Moment) -> Label {
+        now.label_of(rule.algorithm, self.counted_until(rule))
+    }
+
+    fn counted_until(&self, rule: &Rule) -> Label {
         rule.end(self.bucket).before(2 * DELTA).before(rule.guard())
     }
 
@@ -102,8 +109,9 @@ impl Ledger {
     }
 
     /// What may be granted at `now`.
-    pub fn available(&self, rule: &Rule, now: Label) -> u64 {
-        if now < rule.begin(self.bucket) && rule.algorithm == Algorithm::Fixed || now >= self.usable_until(rule) {
+    pub fn available(&self, rule: &Rule, now: Moment) -> u64 {
+        let now = now.counted(rule.algorithm);
+        if now < rule.begin(self.bucket) && rule.algorithm == Algorithm::Fixed || now >= self.counted_until(rule) {
             return 0;
         }
         self.pool
@@ -122,17 +130,21 @@ impl Ledger {
     }
 
     /// When something that was found charged will count no more.
-    pub fn frees_at(&self, rule: &Rule, now: Label) -> Label {
-        let Some(Some(row)) = &self.row else { return now };
+    pub fn frees_at(&self, rule: &Rule, now: Moment) -> Label {
+        let Some(Some(row)) = &self.row else {
+            return now.label;
+        };
+        let counted = now.counted(rule.algorithm);
         if rule.algorithm == Algorithm::Fixed {
-            return rule.end(rule.bucket_of(now));
+            return rule.end(rule.bucket_of(counted));
         }
         let ends = row.buckets.keys().map(|bucket| rule.end(*bucket).after(rule.span()));
-        ends.filter(|free| *free > now).min().unwrap_or(now)
+        let free = ends.filter(|free| *free > counted).min().unwrap_or(counted);
+        now.label_of(rule.algorithm, free)
     }
 
     /// Asks for a chunk, or to put back what is left when there is no demand. Nothing is granted while it is in flight.
-    pub fn reserve(&mut self, rule: &Rule, now: Label, demand: Demand, op: Uuid) -> Option<Request> {
+    pub fn reserve(&mut self, rule: &Rule, now: Moment, demand: Demand, op: Uuid) -> Option<Request> {
         if self.flight.is_some() {
             return None;
         }
@@ -140,9 +152,10 @@ impl Ledger {
             self.flight = Some(Flight::Reading);
             return Some(Request::Get);
         };
+        let counted = now.counted(rule.algorithm);
         let bucket = match rule.algorithm {
-            Algorithm::Sliding => rule.bucket_of(now.after(rule.validity()).after(2 * DELTA)),
-            Algorithm::Fixed => rule.bucket_of(now),
+            Algorithm::Sliding => rule.bucket_of(counted.after(rule.validity()).after(2 * DELTA)),
+            Algorithm::Fixed => rule.bucket_of(counted),
         };
         if self.bucket != bucket && self.pool > 0 {
             *self.back.entry(self.bucket).or_default() += std::mem::take(&mut self.pool);
@@ -246,8 +259,8 @@ impl Ledger {
     }
 
     /// Whether something is held that should go back to the store.
-    pub fn has_leftovers(&self, rule: &Rule, now: Label) -> bool {
-        !self.back.is_empty() || (self.pool > 0 && now >= self.usable_until(rule))
+    pub fn has_leftovers(&self, rule: &Rule, now: Moment) -> bool {
+        !self.back.is_empty() || (self.pool > 0 && now.counted(rule.algorithm) >= self.counted_until(rule))
     }
 
     /// All that is not granted goes back with the next swap, also what is being reserved.
@@ -273,10 +286,21 @@ fn is_counted_by(row: &Row, rule: &Rule) -> bool {
     row.bucket == nanos(rule.bucket()) && row.span == nanos(rule.span())
 }
 
+/// The window of a fixed one is a whole period.
+fn algorithm_of(row: &Row) -> Algorithm {
+    match row.bucket.saturating_mul(2) > row.span {
+        true => Algorithm::Fixed,
+        false => Algorithm::Sliding,
+    }
+}
+
 /// The charges of a row that count, by the buckets of this rule. Those by other buckets all go to `bucket`.
-fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeMap<u64, u64> {
+fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Moment) -> BTreeMap<u64, u64> {
     let Some(row) = row else { return BTreeMap::new() };
-    let since = now.before(std::time::Duration::from_nanos(row.span)).before(2 * DELTA);
+    let now = now.counted(algorithm_of(row));
+    // What another rule charged counts as long as by either.
+    let span = rule.span().max(std::time::Duration::from_nanos(row.span));
+    let since = now.before(span).before(2 * DELTA);
     let end = |bucket: u64| Label::from_nanos(bucket.saturating_add(1).saturating_mul(row.bucket));
     let counted = row.buckets.iter().filter(|(bucket, _)| end(**bucket) > since);
     match is_counted_by(row, rule) {

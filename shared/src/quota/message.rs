@@ -37,6 +37,10 @@ impl KeyHash {
         KeyHash(Uuid::from_u64_pair(high, low))
     }
 
+    pub fn shard(self) -> Shard {
+        (self.halves().0 >> 58) as Shard
+    }
+
     pub fn halves(self) -> (u64, u64) {
         self.0.as_u64_pair()
     }
@@ -58,7 +62,7 @@ impl AccountId {
     }
 
     pub fn shard(&self) -> Shard {
-        (self.key.halves().0 >> 58) as Shard
+        self.key.shard()
     }
 }
 
@@ -78,7 +82,7 @@ pub struct ProxyId {
 pub struct Up {
     pub from: ProxyId,
     pub to: Uuid,
-    /// Counts the messages from this proxy to this owner.
+    /// Counts the messages from this proxy, to whichever owner.
     pub number: u64,
     /// The newest message of the owner that this proxy has read; 0: none.
     pub heard: u64,
@@ -105,6 +109,8 @@ pub enum Said {
         promised: bool,
         /// When standby was last used, or may have been used by the life before this one.
         idle: Option<Duration>,
+        /// The oldest table that it may have been used by, for as long as that counts.
+        by: Revision,
         standby: Vec<Standby>,
     },
     Census {
@@ -112,8 +118,10 @@ pub enum Said {
         epoch: u64,
         /// Since when this proxy knows all that was spent on its machine; none: always.
         knows: Option<Duration>,
-        /// The latest that label time may be now, as far as this proxy can tell.
-        latest: Option<Label>,
+        /// What label time would be now, at the least, by the owner before; none if this proxy did not hear that one.
+        earliest: Option<Label>,
+        /// What it would be now by the oldest owner that this proxy heard not long ago.
+        oldest: Option<Label>,
         uses: Vec<Use>,
         weight: u64,
     },

@@ -22,12 +22,13 @@ mod claim;
 mod history;
 mod peer;
 mod serve;
+mod skip;
 mod standby;
 mod usage;
 
 use claim::Held;
 use history::History;
-use peer::Peer;
+use peer::{Numbers, Peer};
 
 pub use usage::{Span, Usage};
 
@@ -112,6 +113,8 @@ pub struct Owner {
     history: History,
     members: BTreeSet<Uuid>,
     peers: BTreeMap<Uuid, Peer>,
+    /// Of proxies that were forgotten. One that is back goes on behind them: no number means two things.
+    numbers: Numbers,
     held: BTreeMap<Shard, Held>,
     /// What was heard of other owners' label time: how far it was ahead of this one's, and when, nanoseconds.
     others: BTreeMap<Uuid, (i64, Time)>,
@@ -140,6 +143,7 @@ impl Owner {
             history: History::default(),
             members: BTreeSet::new(),
             peers: BTreeMap::new(),
+            numbers: Numbers::default(),
             held: BTreeMap::new(),
             others: BTreeMap::new(),
             resigned: false,
@@ -268,8 +272,7 @@ impl Owner {
         if newest {
             (peer.heard, peer.heard_at) = (up.number, now);
         }
-        let former = peer.revision;
-        peer.revision = former.max(up.revision);
+        peer.revision = peer.revision.max(up.revision);
         for said in up.items {
             match said {
                 Said::Want(want) if newest => self.wanted(up.from.instance, want),
@@ -280,19 +283,25 @@ impl Owner {
                 Said::Beat {
                     promised,
                     idle,
+                    by,
                     standby,
-                } => self.heard_beat(up.from, up.heard, former, promised, idle, &standby),
+                } => {
+                    let used = idle.map(|idle| (now.before(shrink(idle)), by));
+                    self.heard_beat(up.from, up.heard, promised, used, &standby);
+                }
                 Said::Census {
                     shard,
                     epoch,
                     knows,
-                    latest,
+                    earliest,
+                    oldest,
                     uses,
                     weight,
                 } => {
                     let answer = claim::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
-                        latest,
+                        earliest,
+                        oldest,
                         uses,
                         weight,
                     };
@@ -320,8 +329,9 @@ impl Owner {
             former => {
                 if former.is_some() {
                     self.bury(id.instance, true);
+                    self.forget(id.instance);
                 }
-                self.peers.insert(id.instance, Peer::new(id, self.now));
+                self.peers.insert(id.instance, Peer::new(id, self.numbers));
             }
         }
         true
@@ -337,22 +347,28 @@ impl Owner {
         self.members = members;
         for instance in gone {
             self.bury(instance, false);
-            self.peers.remove(&instance);
+            self.forget(instance);
         }
         for instance in &self.members {
             let unmet = ProxyId {
                 instance: *instance,
                 boot: UNMET,
             };
-            let now = self.now;
-            self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet, now));
+            let numbers = self.numbers;
+            self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet, numbers));
         }
     }
 
     fn goodbye(&mut self, instance: Uuid) {
         self.bury(instance, true);
         self.members.remove(&instance);
-        self.peers.remove(&instance);
+        self.forget(instance);
+    }
+
+    fn forget(&mut self, instance: Uuid) {
+        if let Some(peer) = self.peers.remove(&instance) {
+            self.numbers = self.numbers.max(peer.numbers());
+        }
     }
 
     fn tell(&mut self, instance: Uuid, told: Told) {

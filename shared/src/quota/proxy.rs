@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, UNMET, Up};
 use super::{DELTA, Label, Rules, Settings, Slots, shrink};
+use crate::change::Revision;
 use crate::time::Time;
 
 mod census;
@@ -66,6 +67,14 @@ pub enum Verdict {
     Stale,
 }
 
+/// What label time was, at the least, by the owner of a former epoch.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    epoch: u64,
+    label: Label,
+    at: Time,
+}
+
 /// How this proxy sees a shard.
 #[derive(Clone, Copy, Debug, Default)]
 struct View {
@@ -75,17 +84,18 @@ struct View {
     standby: Standby,
     /// No standby is used before this, and what follows from a limit's period.
     quiet_until: Time,
-    /// The last message that the owner is known to have read was sent then.
-    reached: Time,
-    /// The latest that label time could be when this epoch's owner was met, at that time.
-    latest: Option<(Label, Time)>,
+    /// The last message that the owner is known to have read was sent then; none: a sleep ago.
+    reached: Option<Time>,
+    /// Of the owner before this epoch's, and of the oldest one that was heard not long ago.
+    before: Option<Before>,
+    oldest: Option<Before>,
 }
 
 impl View {
     fn unmet(settings: &Settings, now: Time) -> View {
         View {
             quiet_until: now + settings.promise,
-            reached: now,
+            reached: Some(now),
             ..View::default()
         }
     }
@@ -100,6 +110,8 @@ pub struct Proxy {
     views: Vec<View>,
     welcomed: bool,
     links: BTreeMap<Uuid, Link>,
+    /// Of the last message, to whichever owner: one that was not heard for long and is forgotten is not numbered anew.
+    number: u64,
     /// Label time is at least that, at that time.
     earliest: Option<(Label, Time)>,
     holdings: BTreeMap<KeyHash, Holding>,
@@ -107,7 +119,10 @@ pub struct Proxy {
     agenda: BTreeSet<(Time, KeyHash)>,
     /// Since when all that was spent on this machine is known; none: always.
     knows: Option<Time>,
-    standby_used: Option<Time>,
+    /// Accounts that have some of it open.
+    standbys: BTreeSet<KeyHash>,
+    /// When standby was used last, and the oldest table that it was used by, as far as that counts.
+    standby_used: Option<(Time, Revision)>,
     /// Where the search for a holding to forget goes on.
     cursor: Option<KeyHash>,
     leaving: bool,
@@ -124,10 +139,12 @@ impl Proxy {
             welcomed: false,
             settings,
             links: BTreeMap::new(),
+            number: 0,
             earliest: None,
             holdings: BTreeMap::new(),
             agenda: BTreeSet::new(),
             knows: (id.boot > 1).then_some(now),
+            standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,
             leaving: false,
@@ -147,7 +164,7 @@ impl Proxy {
                     .into_iter()
                     .for_each(|(shard, epoch)| self.adopt(shard, epoch, None, now));
             }
-            Input::Slept => self.void_all(now),
+            Input::Slept => self.wake_up(now),
             Input::Leave => {
                 self.leaving = true;
                 self.void_all(now);
@@ -184,9 +201,8 @@ impl Proxy {
         if rules.revision < self.rules.revision {
             return;
         }
-        self.rules = rules;
         let changed = |(key, holding): (&KeyHash, &Holding)| {
-            let rule = self.rules.of(&holding.account.limit).copied();
+            let rule = rules.of(&holding.account.limit).copied();
             (rule.map(|rule| rule.revision) != Some(holding.rule.revision)).then_some((*key, rule))
         };
         for (key, rule) in self.holdings.iter().filter_map(changed).collect::<Vec<_>>() {
@@ -195,6 +211,14 @@ impl Proxy {
                 holding.follow(rule);
             }
         }
+        self.rules = rules;
+    }
+
+    /// What is held may be over, and so may be what is still to come for a message from before.
+    fn wake_up(&mut self, now: Time) {
+        self.void_all(now);
+        self.links.values_mut().for_each(Link::forget_sends);
+        self.views.iter_mut().for_each(|view| view.reached = None);
     }
 
     /// What was spent here stays known; of everything else that the owners of the store before said nothing holds.
@@ -242,10 +266,10 @@ impl Proxy {
         } else {
             None
         };
+        link.prove(down.now, now);
         if let Some(sent) = sent {
-            link.latest = Some((down.heard_at, sent));
             for view in self.views.iter_mut().filter(|view| view.owner == Some(down.from)) {
-                view.reached = view.reached.max(sent);
+                view.reached = view.reached.max(Some(sent));
             }
         }
         let earliest = self.earliest_at(now);
@@ -339,8 +363,16 @@ impl Proxy {
             return;
         }
         let is_new = epoch > view.epoch;
-        let former = view.owner.and_then(|owner| self.links.get(&owner)?.latest);
-        view.latest = former.or(view.latest.filter(|_| !is_new));
+        let former = view.owner.and_then(|owner| self.links.get(&owner)?.earliest);
+        if let Some((label, at)) = former {
+            let epoch = view.epoch;
+            view.before = Some(Before { epoch, label, at });
+        }
+        let lasts = self.settings.ledger_above * 2;
+        view.oldest = view
+            .oldest
+            .filter(|oldest| now.since(oldest.at) < lasts)
+            .or(view.before);
         view.epoch = epoch;
         view.owner = owner;
         if is_new {
@@ -403,10 +435,12 @@ impl Proxy {
     fn flush(&mut self, now: Time) {
         for (owner, link) in &mut self.links {
             while let Some(items) = link.take_batch() {
+                self.number += 1;
+                link.sent(self.number, now);
                 self.outputs.push(Output::Send(Up {
                     from: self.id,
                     to: *owner,
-                    number: link.next_number(now),
+                    number: self.number,
                     heard: link.heard,
                     revision: self.rules.revision,
                     items,

@@ -11,6 +11,8 @@ pub struct Clock {
     /// Parts per million.
     drift: i64,
     slept: u64,
+    /// Until then it stands still, if that is to come.
+    pub wakes_at: u64,
     /// By how much the wall clock is off, nanoseconds.
     pub wall_error: i64,
 }
@@ -25,12 +27,14 @@ impl Clock {
             offset: dice.below(1_000_000 * SECOND),
             drift: dice.below(2 * DRIFT_MAX + 1) as i64 - DRIFT_MAX as i64,
             slept: 0,
+            wakes_at: 0,
             wall_error: dice.below(10 * MILLI) as i64 - 5 * MILLI as i64,
         }
     }
 
     /// The machine will wake with both clocks behind by that much.
-    pub fn sleep(&mut self, length: u64) {
+    pub fn sleep(&mut self, now: u64, length: u64) {
+        self.wakes_at = now + length;
         self.slept += length;
         self.wall_error -= length as i64;
     }

@@ -36,6 +36,7 @@ impl Limits {
                 Focus::Edits => &[600, 1_000, 2_000, 2_500, 4_000],
                 Focus::Members => &[600, 1_000, 2_000, 3_000],
                 Focus::Share => &[600, 1_000],
+                Focus::Chaos | Focus::Clocks => &[600, 1_000, 2_000, 3_000],
                 _ => &[600, 1_000, 2_000],
             },
             thresholds: match focus {

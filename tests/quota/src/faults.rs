@@ -99,10 +99,10 @@ impl World {
     }
 
     fn bring_about(&mut self, fault: Fault) {
-        self.note(|| format!("{fault:?}"));
         let plane = self.dice.index(self.planes.len());
         let proxy = self.dice.index(self.proxies.len());
         let length = self.dice.between(300 * MILLI, 3 * SECOND);
+        self.note(|| format!("{fault:?} c{plane} p{proxy} {} ms", length / MILLI));
         match fault {
             Fault::KillPlane => {
                 self.count.add("owners killed");
@@ -195,7 +195,7 @@ impl World {
             length
         };
         self.planes[plane].paused_until = self.now + length;
-        self.planes[plane].clock.sleep(length);
+        self.planes[plane].clock.sleep(self.now, length);
         let corrected = self.dice.between(10 * MILLI, 2 * SECOND);
         self.after(length + corrected, move |world| world.correct(plane));
         if self.focus == Focus::Sleeper && self.planes.len() > 1 {
@@ -291,7 +291,7 @@ impl World {
         }
         self.count.add("proxies that slept");
         // What is between its clock and its slots at that moment is what is excluded.
-        self.proxies[proxy].clock.sleep(length);
+        self.proxies[proxy].clock.sleep(self.now, length);
         self.proxies[proxy].paused_until = self.now + length;
         let life = self.proxies[proxy].life;
         self.at(self.now + length - 1, move |world| {
@@ -345,13 +345,16 @@ impl World {
         self.network.up_cut.clear();
         self.network.down_cut.clear();
         for plane in 0..self.planes.len() {
-            self.planes[plane].paused_until = self.planes[plane].paused_until.min(self.now);
+            let of = &mut self.planes[plane];
+            // Who sleeps sleeps on: its clock stands still until then.
+            of.paused_until = of.paused_until.min(of.clock.wakes_at.max(self.now));
             self.correct(plane);
             self.revive(plane);
         }
         self.share_out();
         for proxy in 0..self.proxies.len() {
-            self.proxies[proxy].paused_until = self.proxies[proxy].paused_until.min(self.now);
+            let of = &mut self.proxies[proxy];
+            of.paused_until = of.paused_until.min(of.clock.wakes_at.max(self.now));
             match self.proxies[proxy].machine.is_some() {
                 true => self.join_again(proxy),
                 false => self.join(proxy),

@@ -27,29 +27,24 @@ pub struct Oracle {
     pub tally: Tally,
 }
 
-#[derive(Default)]
-struct Form {
-    /// All that someone may still go by.
+/// What was promised of a limit, from some time on.
+struct State {
+    from: u64,
+    /// All that someone may go by.
     active: Vec<Rule>,
     /// What was admitted before counts by other rules.
     since: u64,
-    /// When the last ones were taken over.
-    settled: u64,
 }
 
-impl Form {
+impl State {
     fn is_fixed(&self) -> bool {
-        self.active
-            .last()
-            .is_some_and(|rule| rule.algorithm == Algorithm::Fixed)
+        let last = self.active.last();
+        last.is_some_and(|rule| rule.algorithm == Algorithm::Fixed)
     }
 
     fn period(&self) -> u64 {
-        self.active
-            .iter()
-            .map(|rule| rule.period.as_nanos() as u64)
-            .min()
-            .unwrap_or(0)
+        let periods = self.active.iter().map(|rule| rule.period.as_nanos() as u64);
+        periods.min().unwrap_or(0)
     }
 
     /// By any real interval of a period.
@@ -62,31 +57,76 @@ impl Form {
     }
 }
 
+#[derive(Default)]
+struct Form(Vec<State>);
+
+impl Form {
+    /// What was promised when. A decision that was made before a change is told of after it.
+    fn at(&self, time: u64) -> Option<(usize, &State)> {
+        self.0.iter().enumerate().rfind(|(_, state)| state.from <= time)
+    }
+
+    /// What an interval may hold that begins then, and ends while the state of this number lasts. A fixed window begins with
+    /// what was charged before a change, and has another one behind it.
+    fn most(&self, number: usize, begin: u64) -> u64 {
+        let state = &self.0[number];
+        let most = state.most();
+        if !state.is_fixed() || begin >= state.from {
+            return most;
+        }
+        let own = state.active.last().map_or(0, |rule| rule.threshold);
+        let first = self.0[..number]
+            .iter()
+            .rposition(|state| state.from <= begin)
+            .unwrap_or(0);
+        let before = self.0[first..number].iter().map(State::most).max().unwrap_or(0);
+        most.max(before + own)
+    }
+
+    fn replaced(&mut self, rule: &Rule, now: u64) {
+        let last = self.0.last();
+        let mut active = last.map_or(Vec::new(), |state| state.active.clone());
+        if active.last() == Some(rule) {
+            return;
+        }
+        active.push(*rule);
+        self.0.push(State {
+            from: now,
+            since: last.map_or(0, |state| state.since),
+            active,
+        });
+    }
+
+    fn settled(&mut self, now: u64) {
+        let Some(last) = self.0.last().filter(|state| state.active.len() > 1) else {
+            return;
+        };
+        let Some(rule) = last.active.last().copied() else {
+            return;
+        };
+        let state = State {
+            from: now,
+            active: vec![rule],
+            since: last.since.max(now.saturating_sub(last.period())),
+        };
+        self.0.push(state);
+    }
+}
+
 /// Windows end early, by more than owners disagree; their ends are told apart in between.
 const BETWEEN: u64 = 25 * MILLI;
 
 impl Oracle {
     /// There are new limits; proxies and owners take them over one by one.
-    pub fn replaced(&mut self, rules: &Rules, _now: u64) {
+    pub fn replaced(&mut self, rules: &Rules, now: u64) {
         for rule in rules.rules.values() {
-            let form = self.limits.entry(rule.limit).or_default();
-            if form.active.last() != Some(rule) {
-                form.active.push(*rule);
-            }
+            self.limits.entry(rule.limit).or_default().replaced(rule, now);
         }
     }
 
     /// Everyone goes by the last ones.
     pub fn settled(&mut self, now: u64) {
-        for form in self.limits.values_mut() {
-            if let Some(last) = form.active.pop() {
-                if !form.active.is_empty() {
-                    form.settled = now;
-                    form.since = form.since.max(now.saturating_sub(form.period()));
-                }
-                form.active = vec![last];
-            }
-        }
+        self.limits.values_mut().for_each(|form| form.settled(now));
     }
 
     /// What is wrong about this admission, if anything.
@@ -96,19 +136,20 @@ impl Oracle {
         let times = self.admitted.entry(account).or_default();
         let place = times.partition_point(|(time, _)| *time <= at);
         times.insert(place, (at, cost));
-        let (period, most) = (form.period(), form.most());
-        for (end, _) in times[place..].iter().take_while(|(time, _)| *time < at + period) {
-            // The window before a change had what it had.
-            let since = if form.is_fixed() { form.settled } else { form.since };
-            let begin = (end + 1).saturating_sub(period).max(since);
+        for (end, _) in &times[place..] {
+            let (number, state) = form.at(*end)?;
+            if *end >= at + state.period() {
+                break;
+            }
+            let begin = (end + 1).saturating_sub(state.period()).max(state.since);
             let from = times.partition_point(|(time, _)| *time < begin);
             let until = times.partition_point(|(time, _)| time <= end);
             let sum: u64 = times[from..until].iter().map(|(_, cost)| cost).sum();
+            let most = form.most(number, begin);
             if sum > most {
-                let limit = account.limit;
+                let (limit, key, active) = (account.limit, account.key, &state.active);
                 return Some(format!(
-                    "{sum} admitted within a period, {most} permitted, of {limit} {:?}, {:?}",
-                    account.key, form.active
+                    "{sum} admitted within a period, {most} permitted, of {limit} {key:?}, {active:?}"
                 ));
             }
         }
@@ -116,8 +157,8 @@ impl Oracle {
     }
 
     fn window(&self, account: AccountId, at: u64) -> Option<String> {
-        let form = self.limits.get(&account.limit)?;
-        let [rule] = form.active[..] else { return None };
+        let (_, state) = self.limits.get(&account.limit)?.at(at)?;
+        let [rule] = state.active[..] else { return None };
         if !self.labels || rule.algorithm != Algorithm::Fixed {
             return None;
         }
@@ -128,7 +169,7 @@ impl Oracle {
             .iter()
             .rev()
             .take_while(|(time, _)| window(*time) + 1 >= window(at));
-        let same = near.filter(|(time, _)| *time >= form.since && window(*time) == window(at));
+        let same = near.filter(|(time, _)| *time >= state.since && window(*time) == window(at));
         let sum: u64 = same.map(|(_, cost)| cost).sum();
         (sum > rule.threshold).then(|| format!("{sum} admitted in a window, {} permitted", rule.threshold))
     }

@@ -4,6 +4,8 @@ use shared::quota::proxy::Verdict;
 use shared::quota::slots::{Attempt, Decision, Need};
 use shared::quota::{AccountId, Down, Said, Told, Up};
 
+use uuid::Uuid;
+
 use crate::dice::{Dice, MILLI, SECOND};
 use crate::focus::Focus;
 use crate::world::World;
@@ -27,6 +29,11 @@ pub struct Waiting {
 
 /// As long as a request may wait.
 const WAIT: u64 = 60 * MILLI;
+
+/// Enough of its name to tell it apart in a trace.
+fn short(account: &AccountId) -> String {
+    format!("{:04x}", account.key.halves().0 >> 48)
+}
 
 impl Load {
     pub fn new(focus: Focus, dice: &mut Dice) -> Load {
@@ -189,8 +196,8 @@ impl World {
         self.oracle.tally.admitted += 1;
         self.oracle.tally.waited += u64::from(waited);
         for account in accounts {
-            let key = account.key;
-            self.note(|| format!("p{proxy} admits {cost} of {key:?}"));
+            let key = short(account);
+            self.note(|| format!("p{proxy} admits {cost} of {key}"));
             if let Some(violated) = self.oracle.admit(*account, at, cost) {
                 self.violate(violated);
             }
@@ -231,13 +238,22 @@ impl World {
         }
     }
 
+    fn name(&self, instance: Uuid) -> String {
+        let proxy = self.proxies.iter().position(|proxy| proxy.instance == instance);
+        proxy.map_or_else(|| "nobody".to_owned(), |proxy| format!("p{proxy}"))
+    }
+
     pub fn tally_up(&mut self, up: &Up) {
         let is_about = |said: &Said| matches!(said, Said::Want(_) | Said::Return { .. });
         self.oracle.tally.messages += u64::from(up.items.iter().any(is_about));
         for said in &up.items {
             if let Said::Census { epoch, uses, knows, .. } = said {
-                let (from, spent): (_, u64) = (up.from.instance, uses.iter().map(|used| used.tokens).sum());
-                self.note(|| format!("{from} counts {spent} for epoch {epoch}, knows {knows:?}"));
+                let from = self.name(up.from.instance);
+                let uses: Vec<String> = uses
+                    .iter()
+                    .map(|used| format!("{} of {}", used.tokens, short(&used.account)))
+                    .collect();
+                self.note(|| format!("{from} counts {uses:?} for epoch {epoch}, knows {knows:?}"));
             }
         }
         if up.items.iter().any(|said| matches!(said, Said::Behind { .. })) {
@@ -252,12 +268,31 @@ impl World {
             match told {
                 Told::Grant { tokens, account, .. } => {
                     self.count.add("grants");
-                    let (to, key) = (down.to.instance, account.key);
-                    self.note(|| format!("{} grants {tokens} of {key:?} to {to}", down.from));
+                    let (to, key) = (self.name(down.to.instance), short(account));
+                    self.note(|| format!("{:.4} grants {tokens} of {key} to {to}", down.from.to_string()));
                 }
                 Told::Recall { .. } => self.count.add("recalls"),
-                Told::Exhausted { .. } => self.count.add("exhausted"),
-                Told::Standby(_) => self.count.add("standbys"),
+                Told::Exhausted { account, retry_in, .. } => {
+                    self.count.add("exhausted");
+                    let (to, key) = (self.name(down.to.instance), short(account));
+                    self.note(|| {
+                        format!(
+                            "{:.4} has nothing of {key} for {to}, {retry_in:?}",
+                            down.from.to_string()
+                        )
+                    });
+                }
+                Told::Standby(standby) => {
+                    self.count.add("standbys");
+                    let (to, parts) = (self.name(down.to.instance), standby.weight * 100 / shared::quota::WHOLE);
+                    self.note(|| {
+                        format!(
+                            "{:.4} assigns {parts} % of {} to {to}",
+                            down.from.to_string(),
+                            standby.shard
+                        )
+                    });
+                }
                 Told::Beat { .. } | Told::Census { .. } => {}
             }
         }

@@ -5,7 +5,10 @@ use crate::quota::OnUnreachable;
 
 use super::*;
 
-const NOW: Label = Label::from_nanos(1_000_000_000_000_000);
+const NOW: Moment = Moment {
+    label: Label::from_nanos(1_000_000_000_000_000),
+    skipped: Duration::ZERO,
+};
 
 fn rule(threshold: u64) -> Rule {
     Rule {

@@ -117,7 +117,10 @@ impl Owner {
             return;
         };
         let shard = grant.account.shard();
-        let Some(held) = self.held.get_mut(&shard) else { return };
+        let held = self.held.get_mut(&shard);
+        let Some(held) = held.filter(|held| held.epoch() == Some(grant.epoch)) else {
+            return;
+        };
         let Some(account) = held.accounts.get_mut(&grant.account) else {
             return;
         };
@@ -142,17 +145,13 @@ impl Owner {
     pub(super) fn replace_rules(&mut self, rules: Rules) {
         let (now, ledger_above) = (self.now, self.settings.ledger_above);
         let former = self.history.current().clone();
-        if !self.history.replace(rules) {
+        if !self.history.replace(rules, now) {
             return;
         }
         let current = self.history.current();
         let recounted = |rule: &&Rule| current.of(&rule.limit).is_some_and(|now| !now.counts_like(rule));
-        for rule in former
-            .rules
-            .values()
-            .filter(recounted)
-            .filter(|rule| rule.period > ledger_above)
-        {
+        let recounted = self.history.former(&former).filter(recounted);
+        for rule in recounted.filter(|rule| rule.period > ledger_above) {
             for held in self.held.values_mut() {
                 held.blind_limits.insert(rule.limit, now.after(rule.validity()));
             }
@@ -179,7 +178,8 @@ impl Owner {
                 peer.grants.retain(|_, grant| grant.account != *id);
             }
         }
-        if let Some(oldest) = self.peers.values().map(|peer| peer.revision).min() {
+        self.import_strays();
+        if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);
         }
     }
@@ -206,6 +206,8 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let latest = now.before(self.settings.ledger_above * 2);
         held.blind_limits.retain(|_, until| *until > latest);
+        held.tidy_strays(now);
+        let moment = held.moment(now);
         let mut leftovers = Vec::new();
         held.accounts.retain(|id, account| {
             account.window.prune(&account.rule, now);
@@ -214,7 +216,7 @@ impl Owner {
                 if idle {
                     ledger.close();
                 }
-                if ledger.has_leftovers(&account.rule, now) || ledger.carry() > 0 {
+                if moment.is_some_and(|now| ledger.has_leftovers(&account.rule, now)) || ledger.carry() > 0 {
                     leftovers.push(*id);
                     return true;
                 }
@@ -230,7 +232,9 @@ impl Owner {
     /// Asks the store for what the account's ledger lacks.
     pub(super) fn reserve(&mut self, shard: Shard, id: AccountId) {
         let (now, op) = (self.now, self.next_operation());
-        let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let Some(now) = held.moment(now) else { return };
+        let Some(account) = held.accounts.get_mut(&id) else {
             return;
         };
         let (demand, rule) = (account.demand(), account.rule);
@@ -266,7 +270,7 @@ impl Owner {
 
     /// A shard that is given up takes nothing along; nobody waits for the outcome.
     pub(super) fn put_back_rows(&mut self, held: &mut Held) {
-        let now = self.now;
+        let Some(now) = held.moment(self.now) else { return };
         for (id, account) in &mut held.accounts {
             let Some(ledger) = &mut account.ledger else { continue };
             ledger.close();

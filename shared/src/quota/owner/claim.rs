@@ -6,14 +6,17 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::account::Account;
+use super::skip::Skip;
 use super::standby::{Ghost, Holder};
-use super::{Output, Owner, Roster};
+use super::{Departure, Output, Owner, Roster};
 use crate::quota::cell::{CellKey, CellValue, Claim, Outcome};
 use crate::quota::message::{AccountId, Charge, Handover, ProxyId, SHARDS, Shard, Told, Use};
 use crate::quota::{Algorithm, DELTA, Label, shrink, stretch};
 
 /// Between two tries for a claim that was lost or not to be had.
 const RETRY: Duration = Duration::from_millis(100);
+/// The longest period of a limit.
+const STRAYS_COUNT: Duration = Duration::from_secs(31 * 86_400);
 /// Between two questions to a proxy that does not answer the census.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
@@ -27,12 +30,13 @@ pub struct Held {
     predecessor: Option<Claim>,
     /// What was granted or admitted before this is not known, and counts as all that there was.
     pub blind: Label,
-    /// Fixed windows that begin before this are spent: label time may have jumped ahead into them.
-    pub fixed_from: Label,
+    pub skip: Skip,
     /// Of single limits, which were counted otherwise before.
     pub blind_limits: BTreeMap<Uuid, Label>,
     census: Option<Census>,
     handed: bool,
+    /// What was spent of limits that are deleted, as far as they may be made again before it counts no more.
+    strays: Vec<Spent>,
     pub accounts: BTreeMap<AccountId, Account>,
     /// Those of them that someone wants tokens of.
     pub waiting: BTreeSet<AccountId>,
@@ -57,11 +61,25 @@ struct Census {
     waiting: Option<BTreeSet<Uuid>>,
     /// Of what was spent before this, those who answered know nothing.
     unknown_before: Label,
+    /// Who left not long ago, and knows what it spent.
+    left: Vec<Departure>,
+}
+
+/// What another owner granted.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    account: AccountId,
+    tokens: u64,
+    /// The bucket, and its length in nanoseconds.
+    bucket: (u64, u64),
+    /// The last of it.
+    until: Label,
 }
 
 pub struct Answer {
     pub knows: Option<Label>,
-    pub latest: Option<Label>,
+    pub earliest: Option<Label>,
+    pub oldest: Option<Label>,
     pub uses: Vec<Use>,
     pub weight: u64,
 }
@@ -69,6 +87,10 @@ pub struct Answer {
 impl Held {
     pub fn epoch(&self) -> Option<u64> {
         self.claim.map(|claim| claim.epoch)
+    }
+
+    pub fn tidy_strays(&mut self, now: Label) {
+        self.strays.retain(|spent| now < spent.until.after(STRAYS_COUNT));
     }
 
     /// Whether what can be granted now is all that there is to be granted.
@@ -106,9 +128,15 @@ impl Owner {
                 }
                 Some(claim) if now.after(self.settings.claim / 2) > claim.to => {
                     let to = now.after(self.settings.claim);
-                    self.swap_claim(shard, Some(claim), Claim { to, ..claim });
+                    let from = now.before(held.skip.all());
+                    self.swap_claim(shard, Some(claim), Claim { from, to, ..claim });
                 }
-                Some(_) => self.ask_census(shard),
+                Some(_) => {
+                    if held.is_skip_overdue(now) {
+                        held.settle_skip();
+                    }
+                    self.ask_census(shard);
+                }
             }
         }
     }
@@ -180,15 +208,17 @@ impl Owner {
         if self.is_astray() {
             return;
         }
+        // Not before the predecessor's: what that one granted may be valid so long, and whoever comes next may hear of this
+        // claim only.
+        let to = found
+            .map_or(Label::ZERO, |claim| claim.to)
+            .max(self.now.after(self.settings.claim));
+        let skip = Skip::since(found.as_ref(), self.now, self.settings.claim);
         let new = Claim {
             epoch: found.map_or(0, |claim| claim.epoch) + 1,
             owner: self.incarnation,
-            from: self.now,
-            // Not before the predecessor's: what that one granted may be valid so long, and whoever comes next may hear
-            // of this claim only.
-            to: found
-                .map_or(Label::ZERO, |claim| claim.to)
-                .max(self.now.after(self.settings.claim)),
+            from: to.before(self.settings.claim).before(skip.all()),
+            to,
         };
         self.swap_claim(shard, found, new);
     }
@@ -205,12 +235,12 @@ impl Owner {
         for peer in self.peers.values_mut() {
             peer.beat_at = Label::ZERO;
         }
+        held.skip = Skip::since(flight.expected.as_ref(), now, self.settings.claim);
         let Some(predecessor) = flight.expected else { return };
         held.predecessor = Some(predecessor);
         // The clocks of proxies and of both owners may each have been a little off since they were last compared.
         let margin = 2 * DELTA + (stretch(self.settings.claim) - self.settings.claim) * 2;
-        held.blind = predecessor.to.after(margin);
-        held.fixed_from = now;
+        held.blind = predecessor.to.after(margin).after(held.skip.by());
         held.census = Some(Census::default());
         self.outputs.push(Output::ReadRoster(shard));
         if let Some(handover) = self.handovers.remove(&shard) {
@@ -267,28 +297,30 @@ impl Owner {
         held.blind = Label::ZERO;
         for charge in handover.charges {
             let end = now.before(shrink(charge.age)).after(stretch(charge.ahead));
-            self.import(charge.account, charge.tokens, charge.bucket, end);
+            self.import(Spent {
+                account: charge.account,
+                tokens: charge.tokens,
+                bucket: charge.bucket,
+                until: end,
+            });
         }
     }
 
     pub(super) fn roster(&mut self, shard: Shard, roster: &Roster) {
         let now = self.now;
-        let forget = stretch(self.settings.forget_after);
+        let forget = stretch(self.settings.forget_after) + self.history.standby_counts();
         let Some(held) = self.held.get_mut(&shard) else { return };
         let Some(census) = held.census.as_mut().filter(|census| census.waiting.is_none()) else {
             return;
         };
-        let counts = stretch(self.settings.ledger_above) + 2 * self.settings.claim;
+        let counts = stretch(self.settings.ledger_above) + 2 * self.settings.claim + held.skip.by();
         for departure in &roster.left {
             if now.since(departure.at) < counts {
-                let until = match departure.goodbye {
-                    true => departure.at.after(2 * DELTA),
-                    false => held.blind,
-                };
-                census.unknown_before = census.unknown_before.max(until);
+                census.left.push(departure.clone());
             }
             if !departure.goodbye {
-                held.silent.insert(departure.instance, departure.at.after(forget));
+                let until = departure.at.after(forget).after(held.skip.by());
+                held.silent.insert(departure.instance, until);
             }
         }
         for member in &roster.members {
@@ -330,16 +362,19 @@ impl Owner {
             return;
         }
         census.unknown_before = census.unknown_before.max(answer.knows.unwrap_or(Label::ZERO));
-        if answer.latest.is_some_and(|latest| now <= latest.after(2 * DELTA)) {
-            held.fixed_from = Label::ZERO;
-        }
+        held.hear_skip(answer.earliest, answer.oldest, now);
         // Standby is charged by nobody, so no hand-over tells of it.
         for used in answer
             .uses
             .into_iter()
             .filter(|used| !handed || used.bucket == Use::STANDBY)
         {
-            self.import(used.account, used.tokens, used.bucket, now.before(shrink(used.age)));
+            self.import(Spent {
+                account: used.account,
+                tokens: used.tokens,
+                bucket: used.bucket,
+                until: now.before(shrink(used.age)),
+            });
         }
         self.settle(shard);
     }
@@ -347,23 +382,49 @@ impl Owner {
     /// Once all have answered, what they spent is all that was spent.
     fn settle(&mut self, shard: Shard) {
         let Some(held) = self.held.get_mut(&shard) else { return };
-        let is_over = |census: &&Census| census.waiting.as_ref().is_some_and(BTreeSet::is_empty);
-        if let Some(census) = held.census.as_ref().filter(is_over) {
-            held.blind = held.blind.min(census.unknown_before);
-            held.census = None;
-        }
+        let is_over = |census: &&mut Census| census.waiting.as_ref().is_some_and(BTreeSet::is_empty);
+        let Some(census) = held.census.take_if(|census| is_over(&census)) else {
+            return;
+        };
+        held.settle_skip();
+        let skipped = held.skip.by();
+        let left = census.left.iter().map(|departure| match departure.goodbye {
+            true => departure.at.after(2 * DELTA).after(skipped),
+            false => held.blind,
+        });
+        let unknown = left.fold(census.unknown_before, Label::max);
+        held.blind = held.blind.min(unknown);
+    }
+
+    /// Limits that were deleted when it was heard what was spent of them may be there again.
+    pub(super) fn import_strays(&mut self) {
+        let strays: Vec<Spent> = self
+            .held
+            .values_mut()
+            .flat_map(|held| std::mem::take(&mut held.strays))
+            .collect();
+        strays.into_iter().for_each(|spent| self.import(spent));
     }
 
     /// Charges what was admitted at `until` or before, for another owner's bucket of some length.
-    fn import(&mut self, account: AccountId, tokens: u64, bucket: (u64, u64), until: Label) {
+    fn import(&mut self, spent: Spent) {
         let now = self.now;
-        let ledger_above = self.settings.ledger_above;
+        let Spent {
+            account,
+            tokens,
+            bucket,
+            until,
+        } = spent;
+        let (ledger_above, accounts_max) = (self.settings.ledger_above, self.settings.accounts_max);
         let rule = self.history.current().of(&account.limit).copied();
         let Some(held) = self.held.get_mut(&account.shard()) else {
             return;
         };
         let Some(rule) = rule else {
-            held.blind_limits.insert(account.limit, now.max(until));
+            match held.strays.len() < accounts_max {
+                true => held.strays.push(spent),
+                false => drop(held.blind_limits.insert(account.limit, now.max(until))),
+            }
             return;
         };
         let of = held

@@ -1,20 +1,26 @@
 //! The limits as they were: a proxy that is cut off goes by the table that it saw last.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::change::Revision;
-use crate::quota::{OnUnreachable, Rule, Rules};
+use crate::quota::{Label, OnUnreachable, Rule, Rules};
 
 /// Forms of one limit that are told apart; older ones are merged into the one that permits most.
 const FORMS_MAX: usize = 8;
+/// Deleted limits whose charges may count if they are made again.
+const DELETED_MAX: usize = 100_000;
 
 #[derive(Debug, Default)]
 pub struct History {
     current: Rules,
     /// Of each limit that there was, ascending by revision; the last may be what was deleted.
     forms: BTreeMap<Uuid, Vec<Rule>>,
+    /// What was deleted, until what it charged counts no more.
+    deleted: BTreeMap<Uuid, (Rule, Label)>,
+    standby_counts: Duration,
 }
 
 impl History {
@@ -23,9 +29,22 @@ impl History {
     }
 
     /// False when these are not newer.
-    pub fn replace(&mut self, rules: Rules) -> bool {
+    pub fn replace(&mut self, rules: Rules, now: Label) -> bool {
         if rules.revision <= self.current.revision {
             return false;
+        }
+        self.deleted.retain(|_, (_, until)| *until > now);
+        for rule in self
+            .current
+            .rules
+            .values()
+            .filter(|rule| rules.of(&rule.limit).is_none())
+        {
+            let until = now.after(rule.span()).after(rule.validity());
+            self.deleted.insert(rule.limit, (*rule, until));
+        }
+        while self.deleted.len() > DELETED_MAX {
+            self.deleted.pop_first();
         }
         for rule in rules.rules.values() {
             let forms = self.forms.entry(rule.limit).or_default();
@@ -43,7 +62,25 @@ impl History {
             }
         }
         self.current = rules;
+        self.recall();
         true
+    }
+
+    /// What these limits charged by a moment ago may count yet.
+    pub fn former<'a>(&'a self, rules: &'a Rules) -> impl Iterator<Item = &'a Rule> {
+        rules.rules.values().chain(self.deleted.values().map(|(rule, _)| rule))
+    }
+
+    /// How long what was spent of a standby counts, for whichever limit.
+    pub fn standby_counts(&self) -> Duration {
+        self.standby_counts
+    }
+
+    fn recall(&mut self) {
+        let is_shared = |form: &Rule| form.on_unreachable == OnUnreachable::Share;
+        let shared = self.forms.values().filter(|forms| forms.iter().any(is_shared));
+        let spans = shared.flatten().map(Rule::span);
+        self.standby_counts = spans.max().unwrap_or_default();
     }
 
     /// Forgets what every proxy is past.
@@ -55,6 +92,7 @@ impl History {
             }
             current.rules.contains_key(limit) || forms.last().is_some_and(|last| last.revision > revision)
         });
+        self.recall();
     }
 
     /// The forms of a limit that may be in use at a proxy that was seen at `revision` last.

@@ -9,9 +9,6 @@ use crate::quota::{Label, Settings, shrink};
 /// Own messages whose send is remembered; an answer to an older one proves nothing.
 const SENDS_MAX: usize = 256;
 
-/// No proxy is sent more than one message or grant in so long, on average.
-const MESSAGE_NANOS: u64 = 1_000;
-
 #[derive(Debug)]
 pub struct Peer {
     pub id: ProxyId,
@@ -36,10 +33,28 @@ pub struct Peer {
     pub beat_at: Label,
 }
 
+/// The last that were used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Numbers {
+    message: u64,
+    grant: GrantId,
+}
+
+impl Numbers {
+    pub fn max(self, other: Numbers) -> Numbers {
+        Numbers {
+            message: self.message.max(other.message),
+            grant: self.grant.max(other.grant),
+        }
+    }
+}
+
 /// Handed out, and not heard of again.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
     pub account: AccountId,
+    /// Of the claim that it was charged under; another's charges are not its.
+    pub epoch: u64,
     /// Of the limit.
     pub revision: Revision,
     /// Where it is charged.
@@ -51,13 +66,12 @@ pub struct Grant {
 }
 
 impl Peer {
-    pub fn new(id: ProxyId, now: Label) -> Peer {
-        // One that was forgotten, and joined again, knows the numbers from before.
-        let first = now.as_nanos() / MESSAGE_NANOS;
+    /// `after`: a proxy that was forgotten may know numbers up to there.
+    pub fn new(id: ProxyId, after: Numbers) -> Peer {
         Peer {
             id,
             outbox: Vec::new(),
-            number: first,
+            number: after.message,
             sends: VecDeque::new(),
             heard: 0,
             heard_at: Label::ZERO,
@@ -66,8 +80,15 @@ impl Peer {
             used_until: Label::ZERO,
             used_revision: Revision::ZERO,
             grants: BTreeMap::new(),
-            last_grant: first,
+            last_grant: after.grant,
             beat_at: Label::ZERO,
+        }
+    }
+
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            message: self.number,
+            grant: self.last_grant,
         }
     }
 

@@ -8,6 +8,7 @@ use super::Owner;
 use super::account::{Account, Wanted};
 use super::claim::Held;
 use super::peer::Grant;
+use crate::quota::label::Moment;
 use crate::quota::message::{AccountId, Shard, Told, UNMET};
 use crate::quota::{Algorithm, Label, Rule};
 
@@ -54,9 +55,9 @@ impl Owner {
 
     /// Of an account that is counted in the store.
     fn refill(&mut self, shard: Shard, id: AccountId, rule: &Rule) {
-        let now = self.now;
-        let account = self.held.get(&shard).and_then(|held| held.accounts.get(&id));
-        let Some(account) = account else { return };
+        let Some(held) = self.held.get(&shard) else { return };
+        let Some(now) = held.moment(self.now) else { return };
+        let Some(account) = held.accounts.get(&id) else { return };
         let Some(ledger) = &account.ledger else { return };
         let demand = account.demand();
         let soon = u128::from(demand.rate) * rule.validity().as_millis() / 1_000_000;
@@ -75,7 +76,9 @@ impl Owner {
         let (bucket, end) = match (&account.ledger, rule.algorithm) {
             (Some(ledger), _) => (
                 ledger.bucket(),
-                ledger.usable_until(rule).min(now.after(rule.validity())),
+                ledger
+                    .usable_until(rule, held.moment(now)?)
+                    .min(now.after(rule.validity())),
             ),
             (None, Algorithm::Sliding) => {
                 let bucket = rule.bucket_of(now) + u64::from(Rule::VALID_BUCKETS) - 1;
@@ -90,7 +93,8 @@ impl Owner {
             }
         };
         let expires = end.min(claim.to);
-        if account.ledger.is_none() && is_blind(held, rule, now) {
+        let is_unknown = account.ledger.is_none() && is_blind(held, rule, now);
+        if is_unknown || held.closed_until(rule, now).is_some() {
             let none = Offer {
                 tokens: 0,
                 bucket,
@@ -102,7 +106,7 @@ impl Owner {
             return None;
         }
         let left = match &account.ledger {
-            Some(ledger) => ledger.available(rule, now),
+            Some(ledger) => ledger.available(rule, held.moment(now)?),
             None => rule.threshold.saturating_sub(account.window.charged(rule, now)),
         };
         let tokens = left.saturating_sub(self.kept_back(held, rule, expires));
@@ -157,6 +161,7 @@ impl Owner {
             }
             let grant = peer.next_grant(Grant {
                 account: id,
+                epoch,
                 revision: rule.revision,
                 bucket: offer.bucket,
                 tokens,
@@ -213,10 +218,12 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let is_exact = held.is_exact(now);
         let Some(epoch) = held.epoch() else { return };
+        let closed_until = held.closed_until(rule, now);
+        let Some(moment) = held.moment(now) else { return };
         let Some(account) = held.accounts.get_mut(&id) else {
             return;
         };
-        let retry = next_chance(account, rule, now);
+        let retry = closed_until.unwrap_or_else(|| next_chance(account, rule, moment));
         if !is_exact || account.ledger.as_ref().is_some_and(|ledger| !ledger.is_idle()) {
             return;
         }
@@ -245,15 +252,18 @@ fn is_blind(held: &Held, rule: &Rule, now: Label) -> bool {
     let blind = held.blind.max(limit);
     match rule.algorithm {
         Algorithm::Sliding => blind > now.before(rule.span()),
-        Algorithm::Fixed => blind.max(held.fixed_from) > rule.begin(rule.bucket_of(now)),
+        Algorithm::Fixed => blind > rule.begin(rule.bucket_of(now)),
     }
 }
 
 /// When there may be something again: at the next moment at which a charge counts no more.
-fn next_chance(account: &Account, rule: &Rule, now: Label) -> Label {
+fn next_chance(account: &Account, rule: &Rule, now: Moment) -> Label {
     let free = match &account.ledger {
         Some(ledger) => ledger.frees_at(rule, now),
-        None => account.window.frees_at(rule, now),
+        None => account.window.frees_at(rule, now.label),
     };
-    free.max(now.after((rule.validity() / Rule::VALID_BUCKETS).min(Duration::from_secs(1))))
+    free.max(
+        now.label
+            .after((rule.validity() / Rule::VALID_BUCKETS).min(Duration::from_secs(1))),
+    )
 }

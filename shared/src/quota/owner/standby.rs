@@ -26,6 +26,7 @@ pub struct Holder {
 /// The standby of a proxy that is not there any more.
 #[derive(Clone, Copy, Debug)]
 pub struct Ghost {
+    id: ProxyId,
     weight: u64,
     revision: Revision,
     quiet_until: Label,
@@ -62,20 +63,19 @@ impl Owner {
         &mut self,
         from: ProxyId,
         heard: u64,
-        former: Revision,
         promised: bool,
-        idle: Option<std::time::Duration>,
+        used: Option<(Label, Revision)>,
         standby: &[Standby],
     ) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from.instance) else {
             return;
         };
-        let used_until = idle.map_or(Label::ZERO, |idle| now.before(shrink(idle)));
+        let (used_until, by) = used.unwrap_or_default();
         if used_until > peer.used_until {
             // By what it had then: it may have been told less, and know lower limits, since.
-            let counts = peer.used_until > now.before(stretch(self.settings.ledger_above) * 2);
-            peer.used_revision = if counts { peer.used_revision.min(former) } else { former };
+            let counts = peer.used_until > now.before(self.history.standby_counts());
+            peer.used_revision = if counts { peer.used_revision.min(by) } else { by };
             peer.used_until = used_until;
             for holder in self
                 .held
@@ -97,8 +97,15 @@ impl Owner {
                 continue;
             }
             held.silent.remove(&from.instance);
-            let holder = held.holders.entry(from.instance);
-            let holder = holder.or_insert_with(|| Holder::found(told.weight));
+            let ghosts = &mut held.ghosts;
+            let holder = held.holders.entry(from.instance).or_insert_with(|| {
+                // It is back: what it has is known again, but not with how much it used any of it.
+                let former = ghosts.extract_if(.., |ghost| ghost.id == from);
+                let used = former.map(|ghost| ghost.weight).max();
+                let mut found = Holder::found(told.weight);
+                found.used = found.used.max(used.unwrap_or(0));
+                found
+            });
             if holder.sent.is_some_and(|(number, ..)| number == told.number) {
                 holder.acknowledged = told.weight;
                 holder.sent = None;
@@ -110,7 +117,8 @@ impl Owner {
     pub(super) fn bury(&mut self, instance: Uuid, ended: bool) {
         let now = self.now;
         let Some(peer) = self.peers.get(&instance) else { return };
-        let counts = now.after(stretch(self.settings.ledger_above) * 2);
+        let counts = now.after(self.history.standby_counts());
+        let forgotten = peer.heard_at.after(stretch(self.settings.forget_after));
         for held in self.held.values_mut() {
             if ended {
                 held.silent.remove(&instance);
@@ -122,11 +130,12 @@ impl Owner {
                 continue;
             };
             let ghost = Ghost {
+                id: peer.id,
                 weight: holder.weight().max(holder.used),
                 revision: peer.revision.min(peer.used_revision),
                 quiet_until: peer.quiet_until,
                 used_until: peer.used_until,
-                until: peer.heard_at.after(stretch(self.settings.forget_after)).max(counts),
+                until: forgotten.max(now).after(self.history.standby_counts()),
             };
             held.ghosts.push(match ended {
                 false => ghost,
@@ -180,10 +189,22 @@ impl Owner {
         kept
     }
 
+    /// Of the tables that someone goes by, or went by with a standby that was used and counts yet.
+    pub(super) fn oldest_revision(&self) -> Option<Revision> {
+        let since = self.now.before(self.history.standby_counts());
+        let peers = self.peers.values().map(|peer| match peer.used_until > since {
+            true => peer.revision.min(peer.used_revision),
+            false => peer.revision,
+        });
+        let ghosts = self.held.values().flat_map(|held| &held.ghosts);
+        peers.chain(ghosts.map(|ghost| ghost.revision)).min()
+    }
+
     pub(super) fn tick_standbys(&mut self) {
         let now = self.now;
         let shards: Vec<Shard> = self.held.keys().copied().collect();
-        let forget = stretch(self.settings.forget_after);
+        // Its last use counts beyond the time from which on it uses none.
+        let forget = stretch(self.settings.forget_after) + self.history.standby_counts();
         for shard in shards {
             let Some(held) = self.held.get_mut(&shard) else {
                 continue;
@@ -216,7 +237,10 @@ impl Owner {
             if peer.id.boot == UNMET || now.since(peer.heard_at) > self.settings.promise {
                 continue;
             }
-            let holder = held.holders.entry(*instance).or_insert_with(|| Holder::found(0));
+            // What it has already it says with its first beat.
+            let Some(holder) = held.holders.get_mut(instance) else {
+                continue;
+            };
             let (number, weight) = match holder.sent {
                 Some((_, _, at)) if now.since(at) < self.settings.beat => continue,
                 Some((number, weight, _)) => (number, weight),

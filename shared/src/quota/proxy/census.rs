@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::Proxy;
 use crate::quota::message::{KeyHash, Said, Shard, Use};
-use crate::quota::stretch;
+use crate::quota::{shrink, stretch};
 use crate::time::Time;
 
 impl Proxy {
@@ -34,7 +34,13 @@ impl Proxy {
             shard,
             epoch,
             knows: self.knows.map(|knows| now.since(knows)),
-            latest: view.latest.map(|(label, at)| label.after(stretch(now.since(at)))),
+            earliest: view
+                .before
+                .filter(|before| before.epoch + 1 == epoch)
+                .map(|before| before.label.after(shrink(now.since(before.at)))),
+            oldest: view
+                .oldest
+                .map(|oldest| oldest.label.after(stretch(now.since(oldest.at)))),
             uses,
             weight: view.standby.weight,
         };

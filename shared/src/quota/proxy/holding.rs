@@ -233,7 +233,7 @@ impl Proxy {
                 }
                 self.give_back(&allowance, used, last, now);
             }
-            Source::Standby { bucket } => self.standby_closed(key, bucket, u64::from(used), u64::from(rest), last),
+            Source::Standby { bucket } => self.standby_closed(key, bucket, u64::from(used), u64::from(rest), last, now),
         }
     }
 

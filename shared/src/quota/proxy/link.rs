@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::quota::Label;
 use crate::quota::message::{GrantId, Said};
+use crate::quota::{Label, shrink};
 use crate::time::Time;
 
 /// Own messages whose send is remembered: a grant that names an older one is refused.
@@ -13,18 +13,14 @@ const BATCH_MAX: usize = 4_096;
 /// Grants that are told apart; what is overtaken by so many is refused.
 const SEEN_MAX: u64 = 1_024;
 
-/// No link has more than one message in so long, on average.
-const MESSAGE_NANOS: u64 = 1_000;
-
 #[derive(Debug)]
 pub struct Link {
-    number: u64,
     sends: VecDeque<(u64, Time)>,
     /// The newest message of the owner.
     pub heard: u64,
     pub heard_when: Time,
-    /// Label time when a message of this proxy was sent was at most that.
-    pub latest: Option<(Label, Time)>,
+    /// The owner's label time at that time, at the least.
+    pub earliest: Option<(Label, Time)>,
     pub outbox: Vec<Said>,
     pub beat_at: Time,
     pub beat_due: bool,
@@ -36,12 +32,10 @@ pub struct Link {
 impl Link {
     pub fn new(now: Time) -> Link {
         Link {
-            // An owner that was forgotten, and is heard again, knows the numbers of the link before.
-            number: now.as_nanos() / MESSAGE_NANOS,
             sends: VecDeque::new(),
             heard: 0,
             heard_when: now,
-            latest: None,
+            earliest: None,
             outbox: Vec::new(),
             beat_at: now,
             beat_due: true,
@@ -50,13 +44,25 @@ impl Link {
         }
     }
 
-    pub fn next_number(&mut self, now: Time) -> u64 {
-        self.number += 1;
-        self.sends.push_back((self.number, now));
+    /// A message of that number, greater than any before, is sent.
+    pub fn sent(&mut self, number: u64, now: Time) {
+        self.sends.push_back((number, now));
         if self.sends.len() > SENDS_MAX {
             self.sends.pop_front();
         }
-        self.number
+    }
+
+    /// A message that was sent at `label` came in.
+    pub fn prove(&mut self, label: Label, now: Time) {
+        let known = self.earliest.map(|(label, at)| label.after(shrink(now.since(at))));
+        if known.is_none_or(|known| known < label) {
+            self.earliest = Some((label, now));
+        }
+    }
+
+    /// Nothing that answers what was sent until now is good for anything.
+    pub fn forget_sends(&mut self) {
+        self.sends.clear();
     }
 
     /// The next of what is to be said, as much as one message takes. None: nothing is.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::holding::{Allowance, Source, Spent};
 use super::{Proxy, View};
+use crate::change::Revision;
 use crate::quota::message::{KeyHash, Said, Shard, Standby, Use};
 use crate::quota::{Algorithm, Label, Rule, stretch};
 use crate::time::Time;
@@ -43,9 +44,10 @@ impl Proxy {
                 continue;
             }
             let promised = now.since(link.heard_when) < self.settings.promise;
+            // So that it is known how far they are used.
+            shards.iter().for_each(|shard| self.close_standbys(*shard, now));
             if promised {
                 for shard in &shards {
-                    self.close_standbys(*shard, now);
                     let view = &mut self.views[usize::from(*shard)];
                     view.quiet_until = view.quiet_until.max(now + self.settings.promise);
                 }
@@ -57,7 +59,8 @@ impl Proxy {
             let said = Said::Beat {
                 promised,
                 standby: standby.collect(),
-                idle: self.standby_used.map(|at| now.since(at)),
+                idle: self.standby_used.map(|(at, _)| now.since(at)),
+                by: self.standby_used.map_or(Revision::ZERO, |(_, by)| by),
             };
             self.say(owner, said);
         }
@@ -81,11 +84,8 @@ impl Proxy {
     }
 
     fn close_standbys(&mut self, shard: Shard, now: Time) {
-        let open = self.of_shard(shard).filter(|(_, holding)| {
-            let source = holding.open.as_ref().map(|open| open.allowance.source);
-            matches!(source, Some(Source::Standby { .. }))
-        });
-        for key in open.map(|(key, _)| *key).collect::<Vec<_>>() {
+        let of_shard = self.standbys.iter().filter(|key| key.shard() == shard);
+        for key in of_shard.copied().collect::<Vec<_>>() {
             self.close(key, now);
         }
     }
@@ -119,10 +119,12 @@ impl Proxy {
             bucket: Use::STANDBY,
         };
         self.open(key, allowance, now);
+        self.standbys.insert(key);
         true
     }
 
-    pub(super) fn standby_closed(&mut self, key: KeyHash, bucket: u64, used: u64, unspent: u64, last: Time) {
+    pub(super) fn standby_closed(&mut self, key: KeyHash, bucket: u64, used: u64, unspent: u64, last: Time, now: Time) {
+        self.standbys.remove(&key);
         let Some(holding) = self.holdings.get_mut(&key) else {
             return;
         };
@@ -133,14 +135,19 @@ impl Proxy {
                 tokens: used,
                 at: last,
             });
-            self.standby_used = self.standby_used.max(Some(last));
+            let by = self.rules.revision;
+            let spans = self.rules.rules.values().map(Rule::span);
+            let counts = spans.fold(self.settings.ledger_above * 2, Duration::max);
+            let former = self.standby_used.filter(|(at, _)| now.since(*at) < counts);
+            self.standby_used = Some(former.map_or((last, by), |(at, former)| (at.max(last), former.min(by))));
         }
     }
 }
 
 fn may_use(view: &View, rule: &Rule, forget_after: Duration, now: Time) -> bool {
     let from = view.quiet_until + stretch(rule.validity() + rule.period);
-    view.standby.weight > 0 && now >= from && now.since(view.reached) < forget_after
+    let is_remembered = view.reached.is_some_and(|reached| now.since(reached) < forget_after);
+    view.standby.weight > 0 && now >= from && is_remembered
 }
 
 /// Whatever the algorithm, no period by this proxy's clock has more than its standby.

@@ -1,0 +1,142 @@
+//! What of label time there never was.
+//!
+//! A predecessor's label time is not known to its successor, whose wall clock may have run away meanwhile, or whose own
+//! may have. What the predecessor charged by its time would leave the window too early by as much. The claim that is found
+//! says how far label time had come when it was written, and so how much may have been skipped since, at most; proxies
+//! that heard the predecessor know better.
+
+use std::time::Duration;
+
+use super::claim::Held;
+use crate::quota::cell::Claim;
+use crate::quota::label::Moment;
+use crate::quota::{Algorithm, DELTA, Label, Rule};
+
+/// For so long after a claim proxies are waited for that may know better.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Skip {
+    /// Label time at the claim.
+    at: Label,
+    /// At most so much may have been skipped since the predecessor wrote its claim.
+    most: Duration,
+    /// By what proxies told.
+    told: Option<Duration>,
+    /// Since an owner before the predecessor, by what proxies told.
+    longer: Duration,
+    /// Before that, all in all.
+    before: Duration,
+    is_settled: bool,
+}
+
+impl Skip {
+    pub fn since(found: Option<&Claim>, now: Label, claim: Duration) -> Skip {
+        let Some(found) = found else {
+            return Skip {
+                at: now,
+                is_settled: true,
+                ..Skip::default()
+            };
+        };
+        let written = found.to.before(claim);
+        Skip {
+            at: now,
+            most: now.since(written),
+            told: None,
+            longer: Duration::ZERO,
+            before: written.since(found.from),
+            is_settled: false,
+        }
+    }
+
+    /// By a proxy that knows what the predecessor's label time would be now, at the least. Of several the one that knows
+    /// least: a predecessor whose machine slept was behind what others had heard of it.
+    fn hear(&mut self, earliest: Option<Label>, oldest: Option<Label>, now: Label) {
+        self.told = self.told.max(earliest.map(|earliest| now.since(earliest)));
+        self.longer = self
+            .longer
+            .max(oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)));
+    }
+
+    /// What is charged from now on is charged by this; it may only become more.
+    fn settle(&mut self) {
+        self.told = self.told.or(Some(self.most));
+        self.is_settled = true;
+    }
+
+    /// Since the predecessor.
+    pub fn by(&self) -> Duration {
+        match self.told {
+            Some(told) if self.is_settled => told.min(self.most),
+            _ => self.most,
+        }
+    }
+
+    pub fn all(&self) -> Duration {
+        self.before + self.by()
+    }
+}
+
+impl Held {
+    /// None while it may turn out that less was skipped than may have been.
+    pub fn moment(&self, now: Label) -> Option<Moment> {
+        self.skip.is_settled.then(|| Moment {
+            label: now,
+            skipped: self.skip.all(),
+        })
+    }
+
+    pub fn hear_skip(&mut self, earliest: Option<Label>, oldest: Option<Label>, now: Label) {
+        self.follow_skip(|skip| skip.hear(earliest, oldest, now));
+    }
+
+    /// No other proxy is waited for.
+    pub fn settle_skip(&mut self) {
+        self.follow_skip(Skip::settle);
+    }
+
+    pub fn is_skip_overdue(&self, now: Label) -> bool {
+        !self.skip.is_settled && now > self.skip.at.after(PATIENCE)
+    }
+
+    /// What the predecessor granted is valid so much longer by this label time.
+    fn follow_skip(&mut self, learn: impl FnOnce(&mut Skip)) {
+        let before = self.skip.by();
+        learn(&mut self.skip);
+        if self.blind > Label::ZERO {
+            self.blind = self.blind.before(before).after(self.skip.by());
+        }
+    }
+
+    /// A label time that jumps makes the window shorter in which it lands. So that no three windows share one period, the
+    /// next one opens later, and so does the one after if the jump may have left a window.
+    pub fn closed_until(&self, rule: &Rule, now: Label) -> Option<Label> {
+        if rule.algorithm == Algorithm::Sliding {
+            return None;
+        }
+        let by = self.skip.by();
+        if self.skip.longer > by + 2 * DELTA {
+            // It jumped under the predecessor, too, and it is not known when.
+            let until = self.skip.at.after(rule.span());
+            return (until > now).then_some(until);
+        }
+        if by <= 2 * DELTA {
+            return None;
+        }
+        let (at, from) = (self.skip.at, self.skip.at.before(by));
+        let (former, current) = (rule.bucket_of(from), rule.bucket_of(at));
+        let first = (rule.end(former), rule.end(former).after(by));
+        let second = match former == current {
+            true => first,
+            false => (rule.end(current), at.after(rule.span())),
+        };
+        let until = [first, second].into_iter().fold(
+            now,
+            |until, (begin, end)| {
+                if begin <= until { until.max(end) } else { until }
+            },
+        );
+        (until > now).then_some(until)
+    }
+}

@@ -127,7 +127,8 @@ mod tests {
             shard: 0,
             epoch: 1,
             knows: None,
-            latest: None,
+            earliest: None,
+            oldest: None,
             uses: vec![USE; uses],
             weight: 0,
         };
@@ -152,19 +153,6 @@ mod tests {
         age: std::time::Duration::ZERO,
         bucket: Use::STANDBY,
     };
-
-    #[test]
-    fn one_that_is_made_anew_goes_on_behind_the_one_before() {
-        let mut now = Time::from_nanos(1_000_000_000);
-        let mut link = Link::new(now);
-        for _ in 0..10_000 {
-            now = now + std::time::Duration::from_micros(20);
-            link.next_number(now);
-        }
-        let last = link.next_number(now);
-        let mut anew = Link::new(now);
-        assert!(anew.next_number(now) > last && anew.sent_at(last).is_none());
-    }
 
     #[test]
     fn each_grant_is_seen_once_and_one_overtaken_by_too_many_never() {

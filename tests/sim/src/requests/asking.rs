@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::authorizer::{Answer, Asked, Grant, Joining, Known, Landing, Memory, Outcome, Stamp, Understood};
 use dataplane::pipeline::{
-    Admitted, Authorizers, Credentials, Given, Protocol, RequestMeta, Routed, Verdict, authorize, limit, route,
+    Admitted, Authorizers, Counted, Credentials, Given, Protocol, RequestMeta, Routed, Verdict, authorize, limit, route,
 };
 use dataplane::view::View;
 use futures_util::future::LocalBoxFuture;
@@ -121,7 +121,7 @@ impl Desk {
 async fn admit(routed: Routed, host: String, desk: Desk) -> Result<Admitted, Verdict> {
     let meta = meta(&host, desk.user);
     let authorized = authorize(routed, &meta, &desk).await?;
-    limit(authorized, &meta).await
+    limit(authorized, &meta, &(), Counted::default()).await
 }
 
 impl World {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::io::Write;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -260,16 +260,16 @@ impl Due<'_> {
 
 /// Limits that only observe are not counted: nobody would know when they were exceeded.
 fn due<'v>(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> SmallVec<[Due<'v>; 4]> {
-    let mut address = Address::default();
+    let mut address = Address([0; ADDRESS_MAX]);
     let matching = view.table().limits(&request.asked);
     let enforced = matching.into_iter().filter(|of| of.limit.mode == Mode::Enforce);
     let due = enforced.map(|in_force| {
         let key = match in_force.limit.key {
-            CountedUnder::AuthToken => request.asked.auth_token,
-            CountedUnder::LimitKey => request.limit_key.unwrap_or(request.asked.auth_token),
+            CountedUnder::AuthToken => request.asked.auth_token.as_bytes(),
+            CountedUnder::LimitKey => request.limit_key.unwrap_or(request.asked.auth_token).as_bytes(),
             CountedUnder::ClientIp => address.of(request.client),
         };
-        let account = AccountId::of(in_force.limit.id.0, key.as_bytes());
+        let account = AccountId::of(in_force.limit.id.0, key);
         Due { in_force, account }
     });
     due.filter(|due| {
@@ -279,16 +279,31 @@ fn due<'v>(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &
     .collect()
 }
 
-/// As a text, made once if at all.
-#[derive(Default)]
-struct Address(String);
+/// As a text.
+struct Address([u8; ADDRESS_MAX]);
+
+/// The longest is eight groups of four digits, and what stands between them.
+const ADDRESS_MAX: usize = 39;
 
 impl Address {
-    fn of(&mut self, client: IpAddr) -> &str {
-        if self.0.is_empty() {
-            // Writing to a string does not fail.
-            let _ = write!(self.0, "{client}");
+    fn of(&mut self, client: IpAddr) -> &[u8] {
+        let mut rest = &mut self.0[..];
+        // There is room.
+        let _ = write!(rest, "{client}");
+        let left = rest.len();
+        &self.0[..ADDRESS_MAX - left]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_fits() {
+        for text in ["1.2.3.4", "2001:db8::7", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"] {
+            let mut address = Address([0; ADDRESS_MAX]);
+            assert_eq!(address.of(text.parse().unwrap()), text.as_bytes());
         }
-        &self.0
     }
 }

@@ -153,7 +153,7 @@ async fn what_is_no_limit_is_refused_with_its_field() {
     }
     assert_eq!(plane.head().await, 0, "nothing was stored");
     plane
-        .get(&format!("{one}/usage"))
+        .get(&format!("{one}/usage?key="))
         .await
         .expect_problem(404, "not-found");
 }
@@ -186,4 +186,48 @@ async fn a_plane_that_starts_again_has_its_limits() {
         whole.await.expect(200).json["limits"],
         json!({ID: {"threshold": 5, "data_size": "10MB"}})
     );
+}
+
+#[tokio::test]
+async fn a_count_is_shown_and_set_back() {
+    let plane = Plane::start().await;
+    let one = path(ID);
+    let usage = |query: &str| format!("{one}/usage{query}");
+    for algorithm in ["sliding", "fixed"] {
+        for period in [60, 3_600] {
+            let body = format!(r#"{{"threshold": 5, "period": {period}, "algorithm": "{algorithm}"}}"#);
+            plane.put(&one, &body).await.expect(200);
+            // The first limit is counted by somebody in a moment.
+            let shown = loop {
+                let reply = plane.get(&usage("?key=alice%40example.com")).await;
+                if reply.status != 503 {
+                    break reply.expect(200).json;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            };
+            assert_eq!(
+                (&shown["limit"], &shown["key"]),
+                (&json!(ID), &json!("alice@example.com"))
+            );
+            let window = &shown["window"];
+            assert_eq!((&window["admitted"], &window["refused"]), (&json!(0), &json!(null)));
+            assert!(window["from"].as_str() < window["to"].as_str(), "{window}");
+            assert_eq!(shown["previous"].is_null(), algorithm == "sliding", "{shown}");
+            let reset = plane.delete(&usage("?key=")).await.expect(200).json;
+            assert_eq!(reset, json!({"limit": ID, "key": "", "reset": true}));
+        }
+    }
+    let keyless = plane.get(&usage("")).await.expect_problem(422, "invalid");
+    assert_eq!(keyless.fields(), ["key"]);
+    plane.get(&usage("?key=a&k=b")).await.expect_problem(400, "malformed");
+    plane
+        .put(&one, r#"{"threshold": 5, "mode": "observe"}"#)
+        .await
+        .expect(200);
+    for reply in [plane.get(&usage("?key=")).await, plane.delete(&usage("?key=")).await] {
+        reply.expect_problem(422, "not-supported");
+    }
+    plane.delete(&one).await.expect(200);
+    plane.delete(&usage("?key=")).await.expect_problem(404, "not-found");
+    assert_eq!(plane.head().await, 6, "no count is in the log");
 }

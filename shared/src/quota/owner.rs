@@ -28,6 +28,7 @@ mod standby;
 use claim::Held;
 use history::History;
 use peer::{Numbers, Peer};
+use standby::Restless;
 
 /// What happens to an owner.
 #[derive(Clone, Debug)]
@@ -112,6 +113,7 @@ pub struct Owner {
     peers: BTreeMap<Uuid, Peer>,
     /// Of proxies that were forgotten. One that is back goes on behind them: no number means two things.
     numbers: Numbers,
+    restless: Restless,
     held: BTreeMap<Shard, Held>,
     /// What was heard of other owners' label time: how far it was ahead of this one's, and when, nanoseconds.
     others: BTreeMap<Uuid, (i64, Time)>,
@@ -141,6 +143,7 @@ impl Owner {
             members: BTreeSet::new(),
             peers: BTreeMap::new(),
             numbers: Numbers::default(),
+            restless: Restless::default(),
             held: BTreeMap::new(),
             others: BTreeMap::new(),
             resigned: false,
@@ -324,6 +327,7 @@ impl Owner {
                     self.forget(id.instance);
                 }
                 self.peers.insert(id.instance, Peer::new(id, self.numbers));
+                self.restless.add(id.instance);
             }
         }
         true
@@ -347,6 +351,7 @@ impl Owner {
                 boot: UNMET,
             };
             let numbers = self.numbers;
+            self.restless.add(*instance);
             self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet, numbers));
         }
     }

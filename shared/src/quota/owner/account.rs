@@ -171,6 +171,7 @@ impl Owner {
                 peer.grants.retain(|_, grant| grant.account != *id);
             }
         }
+        self.look_for_restless();
         self.import_strays();
         if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);

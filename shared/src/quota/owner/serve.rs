@@ -42,6 +42,9 @@ impl Owner {
         if self.is_astray() {
             return;
         }
+        if self.restless.is_stale(now) {
+            self.look_for_restless();
+        }
         self.refill(shard, id, &rule);
         let Some(offer) = self.offer(shard, &id, &rule) else {
             return;

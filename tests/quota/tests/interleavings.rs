@@ -103,7 +103,12 @@ fn play(schedule: &[usize]) {
     let slots = Slots::new(8);
     let keys = [1, 2].map(|key: u8| KeyHash::of(Uuid::nil(), &[key]));
     let orders = [[0, 1], [1, 0]];
-    let needs = orders.map(|order| order.map(|account| Need { key: keys[account], cost: 1 }));
+    let needs = orders.map(|order| {
+        order.map(|account| Need {
+            key: keys[account],
+            cost: 1,
+        })
+    });
     let mut world = World {
         slots: &slots,
         keys,

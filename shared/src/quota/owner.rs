@@ -272,8 +272,17 @@ impl Owner {
             match said {
                 Said::Want(want) if newest => self.wanted(up.from.instance, want),
                 Said::Want(_) => {}
-                Said::Return { id, used, unspent, age } => {
-                    self.returned(up.from.instance, id, used, unspent, now.before(shrink(age)));
+                Said::Return {
+                    id,
+                    used,
+                    unspent,
+                    age,
+                    earlier,
+                } => {
+                    let until = |age| now.before(shrink(age));
+                    let earlier = earlier.into_iter().map(|(tokens, age)| (tokens, until(age)));
+                    let spent = earlier.chain([(used, until(age))]);
+                    self.returned(up.from.instance, id, unspent, spent);
                 }
                 Said::Beat {
                     promised,

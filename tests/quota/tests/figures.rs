@@ -7,9 +7,14 @@ use std::time::Duration;
 use quota_sim::{Cost, measure};
 
 fn row(proxies: usize, threshold: u64, seconds: u64, fixed: bool) -> Cost {
-    let cost = measure(7, proxies, threshold, Duration::from_secs(seconds), 1.5, fixed);
+    loaded(proxies, threshold, seconds, fixed, 1.5)
+}
+
+/// `load`: how many times as much is asked for as is permitted.
+fn loaded(proxies: usize, threshold: u64, seconds: u64, fixed: bool, load: f64) -> Cost {
+    let cost = measure(7, proxies, threshold, Duration::from_secs(seconds), load, fixed);
     println!(
-        "{:>7}, {proxies:>3} proxies, {threshold:>6} per {seconds:>3} s ({:>7.1} each): admitted {:6.2} %, waited {:6.2} %, \
+        "{:>7}, {proxies:>3} proxies, {threshold:>6} per {seconds:>3} s ({:>7.1} each), load {load:>4.1}: admitted {:6.2} %, waited {:6.2} %, \
          messages per admitted {:.4}",
         if fixed { "fixed" } else { "sliding" },
         threshold as f64 / proxies as f64,
@@ -37,5 +42,6 @@ fn the_table() {
             }
         }
         row(3, 1_000, 120, fixed);
+        loaded(3, 100, 10, fixed, 30.0);
     }
 }

@@ -18,6 +18,7 @@ use super::{DELTA, Label, LabelClock, Reading, Rules, Settings, shrink};
 use crate::time::Time;
 
 mod account;
+mod census;
 mod claim;
 mod history;
 mod peer;
@@ -302,7 +303,7 @@ impl Owner {
                     uses,
                     weight,
                 } => {
-                    let answer = claim::Answer {
+                    let answer = census::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
                         earliest,
                         oldest,

@@ -102,6 +102,8 @@ pub enum Said {
         used: u64,
         unspent: u64,
         age: Duration,
+        /// Of the used: so many were spent so long ago or before, oldest first.
+        earlier: Vec<(u64, Duration)>,
     },
     Beat {
         /// No standby will be used for [`super::Settings::promise`] from the send of this, and the validity of an

@@ -18,6 +18,7 @@ use super::{DELTA, Label, LabelClock, Reading, Rules, Settings, shrink};
 use crate::time::Time;
 
 mod account;
+mod census;
 mod claim;
 mod history;
 mod peer;
@@ -29,6 +30,7 @@ mod usage;
 use claim::Held;
 use history::History;
 use peer::{Numbers, Peer};
+use standby::Restless;
 
 pub use usage::{Span, Usage};
 
@@ -115,6 +117,7 @@ pub struct Owner {
     peers: BTreeMap<Uuid, Peer>,
     /// Of proxies that were forgotten. One that is back goes on behind them: no number means two things.
     numbers: Numbers,
+    restless: Restless,
     held: BTreeMap<Shard, Held>,
     /// What was heard of other owners' label time: how far it was ahead of this one's, and when, nanoseconds.
     others: BTreeMap<Uuid, (i64, Time)>,
@@ -144,6 +147,7 @@ impl Owner {
             members: BTreeSet::new(),
             peers: BTreeMap::new(),
             numbers: Numbers::default(),
+            restless: Restless::default(),
             held: BTreeMap::new(),
             others: BTreeMap::new(),
             resigned: false,
@@ -277,8 +281,17 @@ impl Owner {
             match said {
                 Said::Want(want) if newest => self.wanted(up.from.instance, want),
                 Said::Want(_) => {}
-                Said::Return { id, used, unspent, age } => {
-                    self.returned(up.from.instance, id, used, unspent, now.before(shrink(age)));
+                Said::Return {
+                    id,
+                    used,
+                    unspent,
+                    age,
+                    earlier,
+                } => {
+                    let until = |age| now.before(shrink(age));
+                    let earlier = earlier.into_iter().map(|(tokens, age)| (tokens, until(age)));
+                    let spent = earlier.chain([(used, until(age))]);
+                    self.returned(up.from.instance, id, unspent, spent);
                 }
                 Said::Beat {
                     promised,
@@ -298,7 +311,7 @@ impl Owner {
                     uses,
                     weight,
                 } => {
-                    let answer = claim::Answer {
+                    let answer = census::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
                         earliest,
                         oldest,
@@ -332,6 +345,7 @@ impl Owner {
                     self.forget(id.instance);
                 }
                 self.peers.insert(id.instance, Peer::new(id, self.numbers));
+                self.restless.add(id.instance);
             }
         }
         true
@@ -355,6 +369,7 @@ impl Owner {
                 boot: UNMET,
             };
             let numbers = self.numbers;
+            self.restless.add(*instance);
             self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet, numbers));
         }
     }

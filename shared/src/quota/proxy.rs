@@ -248,7 +248,7 @@ impl Proxy {
             .get_mut(&key)
             .map(|holding| std::mem::take(&mut holding.next));
         for allowance in next.into_iter().flatten() {
-            self.give_back(&allowance, 0, now, now);
+            self.give_back(&allowance, now);
         }
     }
 
@@ -317,7 +317,7 @@ impl Proxy {
                     .filter(|rule| rule.revision == revision);
                 match rule.filter(|_| is_current && !behind && !self.leaving && now < allowance.expiry) {
                     Some(rule) => self.granted(account, rule, allowance, now),
-                    None => self.give_back(&allowance, 0, now, now),
+                    None => self.give_back(&allowance, now),
                 }
             }
             Told::Recall { id, tokens } => self.recalled(owner, id, tokens, now),
@@ -403,6 +403,7 @@ impl Proxy {
                     used: 0,
                     unspent: tokens,
                     age: Duration::ZERO,
+                    earlier: Vec::new(),
                 },
             );
             return;
@@ -422,7 +423,7 @@ impl Proxy {
         } else if let Some(index) = holding.next.iter().position(|allowance| allowance.source == source)
             && let Some(allowance) = holding.next.remove(index)
         {
-            self.give_back(&allowance, 0, now, now);
+            self.give_back(&allowance, now);
         }
     }
 

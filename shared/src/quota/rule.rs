@@ -43,13 +43,12 @@ pub struct Rule {
 }
 
 /// Buckets of a sliding window.
-const BUCKETS: u32 = 30;
-/// However long the period, an allowance that is lost is not lost for longer.
-const VALIDITY_MAX: Duration = Duration::from_secs(60);
-
+const BUCKETS: u32 = 60;
 impl Rule {
+    /// However long the period, an allowance that is lost is not lost for longer.
+    pub const VALIDITY_MAX: Duration = Duration::from_secs(60);
     /// In how many buckets an allowance is valid.
-    pub const VALID_BUCKETS: u32 = 3;
+    pub const VALID_BUCKETS: u32 = 6;
 
     pub fn bucket(&self) -> Duration {
         match self.algorithm {
@@ -65,7 +64,12 @@ impl Rule {
 
     /// The longest that an allowance is valid.
     pub fn validity(&self) -> Duration {
-        (self.bucket_sliding() * Self::VALID_BUCKETS).min(VALIDITY_MAX)
+        (self.bucket_sliding() * Self::VALID_BUCKETS).min(Self::VALIDITY_MAX)
+    }
+
+    /// After so long an allowance may be recalled, and an account that has nothing is asked for again.
+    pub fn patience(&self) -> Duration {
+        self.validity() / 3
     }
 
     fn bucket_sliding(&self) -> Duration {

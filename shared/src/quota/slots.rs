@@ -59,6 +59,8 @@ struct Slot {
     refused: AtomicU64,
     /// At how many tokens more should be asked for.
     low: AtomicU64,
+    /// Tokens of the allowance that were taken, and put back.
+    put_back: AtomicU64,
 }
 
 fn word(epoch: u64, tokens: u32) -> u64 {
@@ -153,6 +155,12 @@ impl Slots {
         self.find(key).map_or(0, Slot::close)
     }
 
+    /// How many tokens of the allowance that was closed last had been taken and put back: that many may have seemed to be
+    /// spent before they were.
+    pub fn put_back(&self, key: KeyHash) -> u64 {
+        self.find(key).map_or(0, |slot| slot.put_back.load(Ordering::Acquire))
+    }
+
     /// Puts in an allowance, for an account that has none open. Only one thread at a time may call this, and the other
     /// functions that change what is not taken.
     pub fn open(&self, key: KeyHash, tokens: u32, expiry: Time, low: u32) -> Option<Evicted> {
@@ -162,6 +170,7 @@ impl Slots {
         slot.expiry.store(expiry.as_nanos(), Ordering::Release);
         slot.low.store(u64::from(low), Ordering::Release);
         slot.retry.store(0, Ordering::Release);
+        slot.put_back.store(0, Ordering::Release);
         slot.word.store(word(closed, tokens), Ordering::Release);
         evicted
     }
@@ -313,6 +322,8 @@ impl<'a> Attempt<'a> {
     pub fn put_back(&mut self) {
         for (need, seen) in self.needs.iter().zip(&self.seen).take(self.taken) {
             let Some(slot) = seen.slot else { continue };
+            // Before the word, so that who finds the token there finds this, too.
+            slot.put_back.fetch_add(u64::from(need.cost), Ordering::AcqRel);
             let mut now = slot.word.load(Ordering::Acquire);
             while epoch_of(now) == epoch_of(seen.word) {
                 let more = now + u64::from(need.cost);

@@ -36,11 +36,13 @@ impl Limits {
                 Focus::Edits => &[600, 1_000, 2_000, 2_500, 4_000],
                 Focus::Members => &[600, 1_000, 2_000, 3_000],
                 Focus::Share => &[600, 1_000],
+                Focus::Crossing => &[2_000, 3_000],
                 Focus::Chaos | Focus::Clocks => &[600, 1_000, 2_000, 3_000],
                 _ => &[600, 1_000, 2_000],
             },
             thresholds: match focus {
                 Focus::Share => &[4, 8, 20, 60],
+                Focus::Crossing => &[8, 20],
                 _ => &[1, 3, 8, 20, 60],
             },
             fixed: 35,
@@ -53,6 +55,7 @@ impl Limits {
         let (ids, tokens) = match focus {
             Focus::Chaos | Focus::Delays => (1 + dice.below(3), 1 + dice.below(4)),
             Focus::Edits => (2, 1),
+            Focus::Crossing => (1, 1),
             _ => (1 + dice.below(2), 1 + dice.below(2)),
         };
         let mut limits = Limits {

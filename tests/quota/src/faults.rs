@@ -24,7 +24,11 @@ enum Fault {
     Join,
     /// Someone joins, and then everyone is cut off.
     JoinAndCut,
+    /// The same while one does not hear that it is to have less.
+    JoinUnheard,
     Leave,
+    /// One that knows what it spent leaves, and so does the owner.
+    LeaveBoth,
     Forget,
     Edit,
 }
@@ -52,13 +56,26 @@ fn faults(focus: Focus) -> &'static [Fault] {
         ],
         Focus::Sleeper => &[SleepPlane, PausePlane, Takeover],
         Focus::Share => &[
-            CutOff, CutOff, CutOff, KillPlane, KillProxy, Join, JoinAndCut, JoinAndCut, Forget, StoreDown,
+            CutOff,
+            CutOff,
+            CutOff,
+            KillPlane,
+            KillProxy,
+            Join,
+            JoinAndCut,
+            JoinAndCut,
+            JoinUnheard,
+            JoinUnheard,
+            Forget,
+            StoreDown,
         ],
         Focus::Edits => &[Edit, Edit, Edit, KillPlane, PauseProxy],
         Focus::Ledger => &[Takeover, Takeover, KillPlane, StoreDown, PausePlane],
         Focus::Members => &[
             Join,
             Leave,
+            LeaveBoth,
+            LeaveBoth,
             Forget,
             KillProxy,
             RestartBoth,
@@ -74,6 +91,7 @@ fn faults(focus: Focus) -> &'static [Fault] {
             KillPlane,
             Takeover,
         ],
+        Focus::Crossing => &[PauseProxy],
         Focus::Delays => &[PauseProxy, PausePlane, CutOne, Takeover],
         Focus::Succession => &[Takeover, Takeover, KillPlane, KillPlane, PausePlane, CutOne],
     }
@@ -128,10 +146,7 @@ impl World {
             Fault::KillProxy => self.restart_proxy(proxy, 800 * MILLI),
             Fault::RestartBoth => {
                 self.restart_proxy(proxy, 60 * MILLI);
-                self.kill_plane(plane);
-                self.share_out();
-                let later = self.dice.between(5 * MILLI, 150 * MILLI);
-                self.after(later, move |world| world.revive(plane));
+                self.restart_plane(plane);
             }
             Fault::PauseProxy => {
                 self.count.add("proxies paused");
@@ -146,10 +161,23 @@ impl World {
                     (0..world.proxies.len()).for_each(|proxy| world.cut_off(proxy))
                 });
             }
+            Fault::JoinUnheard => self.join_unheard(proxy),
             Fault::Leave => self.leave_and_return(proxy),
+            Fault::LeaveBoth => {
+                self.leave_and_return(proxy);
+                self.restart_plane(plane);
+            }
             Fault::Forget => self.forget(proxy),
             Fault::Edit => self.edit(),
         }
+    }
+
+    /// So soon that windows are not over meanwhile.
+    fn restart_plane(&mut self, plane: usize) {
+        self.kill_plane(plane);
+        self.share_out();
+        let later = self.dice.between(5 * MILLI, 150 * MILLI);
+        self.after(later, move |world| world.revive(plane));
     }
 
     fn revive(&mut self, plane: usize) {
@@ -240,12 +268,16 @@ impl World {
 
     /// From everyone, long enough for it to begin with its standby; sometimes so long that it is given up.
     fn cut_off(&mut self, proxy: usize) {
-        self.count.add("proxies cut off");
         let length = if self.dice.percent(15) {
             9 * SECOND
         } else {
             self.dice.between(SECOND, 5 * SECOND)
         };
+        self.cut_off_for(proxy, length);
+    }
+
+    fn cut_off_for(&mut self, proxy: usize, length: u64) {
+        self.count.add("proxies cut off");
         self.network.last_cut.entry(proxy).or_insert(self.now);
         for plane in 0..self.planes.len() {
             self.network.up_cut.insert((proxy, plane));
@@ -312,6 +344,16 @@ impl World {
         let last = self.proxies.len() - 1;
         self.join(last);
         self.ask_for_ever(last);
+    }
+
+    fn join_unheard(&mut self, proxy: usize) {
+        self.cut_off_for(proxy, 6 * SECOND);
+        let soon = self.dice.between(20 * MILLI, 200 * MILLI);
+        self.after(soon, World::join_another);
+        let later = soon + self.dice.between(400 * MILLI, 900 * MILLI);
+        self.after(later, |world| {
+            (0..world.proxies.len()).for_each(|proxy| world.cut_off_for(proxy, 5 * SECOND))
+        });
     }
 
     fn leave_and_return(&mut self, proxy: usize) {

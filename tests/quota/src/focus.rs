@@ -1,7 +1,7 @@
 //! What a run looks for.
 
 /// Seeds take turns over these.
-pub const FOCI: [Focus; 9] = [
+pub const FOCI: [Focus; 10] = [
     Focus::Chaos,
     Focus::Sleeper,
     Focus::Share,
@@ -11,6 +11,7 @@ pub const FOCI: [Focus; 9] = [
     Focus::Clocks,
     Focus::Delays,
     Focus::Succession,
+    Focus::Crossing,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Focus {
     Delays,
     /// Owners are killed and followed, hastily.
     Succession,
+    /// What is asked for moves from proxy to proxy, and what is said overtakes what was said before.
+    Crossing,
     /// Nothing happens.
     Peace,
 }

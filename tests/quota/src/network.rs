@@ -24,6 +24,7 @@ impl Network {
     pub fn new(focus: Focus, dice: &mut Dice) -> Network {
         let (drop, double, late, late_max) = match focus {
             Focus::Peace => (0, 0, 0, 1),
+            Focus::Crossing => (0, 0, 30, 150 * MILLI),
             // Late, but not always too late to do harm.
             Focus::Delays => (3, 8, 20, dice.one(&[100, 200, 900]) * MILLI),
             _ => (dice.one(&[0, 1, 3]), dice.one(&[0, 2]), dice.one(&[0, 2]), SECOND / 2),

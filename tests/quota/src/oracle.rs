@@ -77,9 +77,10 @@ impl Form {
         let own = state.active.last().map_or(0, |rule| rule.threshold);
         let first = self.0[..number]
             .iter()
-            .rposition(|state| state.from <= begin)
+            .rposition(|state| state.from <= begin && state.active.len() == 1)
             .unwrap_or(0);
-        let before = self.0[first..number].iter().map(State::most).max().unwrap_or(0);
+        let settled = self.0[first..number].iter().filter(|state| state.active.len() == 1);
+        let before: u64 = settled.map(State::most).sum();
         most.max(before + own)
     }
 

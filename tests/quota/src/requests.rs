@@ -15,6 +15,8 @@ pub struct Load {
     /// Requests per second and proxy, at the least and at the most.
     rates: (u64, u64),
     uniform: Option<f64>,
+    /// One proxy after another is asked for so long.
+    turns: Option<u64>,
     interrupted: u64,
     next: u64,
 }
@@ -40,6 +42,7 @@ impl Load {
         Load {
             rates: (5, dice.one(&[40, 120])),
             uniform: None,
+            turns: (focus == Focus::Crossing).then_some(100 * MILLI),
             interrupted: if focus == Focus::Peace { 0 } else { 6 },
             next: 0,
         }
@@ -74,7 +77,13 @@ impl World {
     pub fn ask_for_ever(&mut self, proxy: usize) {
         let pause = self.load.pause(&mut self.dice);
         self.after(pause, move |world| {
-            world.request(proxy);
+            let turn = world
+                .load
+                .turns
+                .map(|turn| (world.now / turn) as usize % world.proxies.len());
+            if turn.is_none_or(|turn| turn == proxy) {
+                world.request(proxy);
+            }
             world.ask_for_ever(proxy);
         });
     }

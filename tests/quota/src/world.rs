@@ -76,12 +76,15 @@ pub struct World {
 }
 
 /// As the binary's, but shorter, so that a short run sees all of it.
-fn settings() -> Settings {
+fn settings(focus: Focus) -> Settings {
     Settings {
         claim: Duration::from_secs(2),
         beat: Duration::from_millis(200),
         promise: Duration::from_millis(500),
-        ledger_above: Duration::from_millis(2_000),
+        ledger_above: match focus {
+            Focus::Crossing => Duration::from_secs(4),
+            _ => Duration::from_secs(2),
+        },
         forget_after: Duration::from_secs(8),
         accounts_max: 6,
     }
@@ -91,7 +94,7 @@ impl World {
     pub fn new(seed: u64, focus: Focus, traced: bool) -> World {
         let mut dice = Dice::new(seed);
         let planes = match focus {
-            Focus::Peace | Focus::Share | Focus::Edits => 1,
+            Focus::Peace | Focus::Share | Focus::Edits | Focus::Crossing => 1,
             Focus::Clocks | Focus::Members | Focus::Delays => dice.one(&[1, 2]),
             Focus::Chaos => dice.one(&[1, 2, 3]),
             _ => 2,
@@ -100,7 +103,7 @@ impl World {
         let mut world = World {
             now: SECOND,
             focus,
-            settings: settings(),
+            settings: settings(focus),
             events: BinaryHeap::new(),
             number: 0,
             planes: (0..planes).map(|_| Plane::new(&mut dice)).collect(),

@@ -112,7 +112,15 @@ impl Owner {
     }
 
     /// What a grant was not used for goes back, once; what it was used for is charged where that was.
-    pub(super) fn returned(&mut self, instance: Uuid, id: GrantId, used: u64, unspent: u64, until: Label) {
+    ///
+    /// `spent`: of those that were spent, how many until when at the latest; the last may be all of them.
+    pub(super) fn returned(
+        &mut self,
+        instance: Uuid,
+        id: GrantId,
+        unspent: u64,
+        spent: impl Iterator<Item = (u64, Label)>,
+    ) {
         let Some(grant) = self.peers.get_mut(&instance).and_then(|peer| peer.grants.remove(&id)) else {
             return;
         };
@@ -125,15 +133,16 @@ impl Owner {
             return;
         };
         let unspent = unspent.min(grant.tokens);
-        let used = used.min(grant.tokens - unspent);
+        let mut used = grant.tokens - unspent;
         match &mut account.ledger {
             Some(ledger) => ledger.refund(grant.bucket, unspent, grant.revision == account.rule.revision),
             None => {
                 account.window.discharge(grant.bucket, unspent);
-                let bucket = account.rule.bucket_of(until).min(grant.bucket);
-                if account.rule.algorithm == Algorithm::Sliding {
-                    let moved = account.window.discharge(grant.bucket, used);
+                for (tokens, until) in spent.filter(|_| account.rule.algorithm == Algorithm::Sliding) {
+                    let bucket = account.rule.bucket_of(until).min(grant.bucket);
+                    let moved = account.window.discharge(grant.bucket, tokens.min(used));
                     account.window.charge(bucket, moved);
+                    used -= moved;
                 }
             }
         }
@@ -178,6 +187,7 @@ impl Owner {
                 peer.grants.retain(|_, grant| grant.account != *id);
             }
         }
+        self.look_for_restless();
         self.import_strays();
         if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);

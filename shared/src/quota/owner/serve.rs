@@ -42,6 +42,9 @@ impl Owner {
         if self.is_astray() {
             return;
         }
+        if self.restless.is_stale(now) {
+            self.look_for_restless();
+        }
         self.refill(shard, id, &rule);
         let Some(offer) = self.offer(shard, &id, &rule) else {
             return;
@@ -191,7 +194,7 @@ impl Owner {
         let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
             return;
         };
-        let old = rule.validity() / Rule::VALID_BUCKETS;
+        let old = rule.patience();
         if now.since(account.recalled_at) < old {
             return;
         }
@@ -262,8 +265,5 @@ fn next_chance(account: &Account, rule: &Rule, now: Moment) -> Label {
         Some(ledger) => ledger.frees_at(rule, now),
         None => account.window.frees_at(rule, now.label),
     };
-    free.max(
-        now.label
-            .after((rule.validity() / Rule::VALID_BUCKETS).min(Duration::from_secs(1))),
-    )
+    free.max(now.label.after(rule.patience().min(Duration::from_secs(1))))
 }

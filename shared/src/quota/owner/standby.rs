@@ -4,6 +4,9 @@
 //! have less have said so. A standby belongs to one life of a proxy: it ends with that life, with a goodbye, or after
 //! the time that the proxy itself stops at.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::Owner;
@@ -21,6 +24,26 @@ pub struct Holder {
     number: u64,
     /// The most that it had when it used any of it, as far as that still counts.
     used: u64,
+}
+
+/// Who may spend standby soon, or did not long ago. When something is granted, nobody else is looked at.
+#[derive(Debug, Default)]
+pub struct Restless {
+    instances: BTreeSet<Uuid>,
+    until: Label,
+}
+
+/// For so long it holds.
+const RESTLESS_FOR: Duration = Duration::from_millis(200);
+
+impl Restless {
+    pub fn add(&mut self, instance: Uuid) {
+        self.instances.insert(instance);
+    }
+
+    pub fn is_stale(&self, now: Label) -> bool {
+        now >= self.until
+    }
 }
 
 /// The standby of a proxy that is not there any more.
@@ -77,6 +100,7 @@ impl Owner {
             let counts = peer.used_until > now.before(self.history.standby_counts());
             peer.used_revision = if counts { peer.used_revision.min(by) } else { by };
             peer.used_until = used_until;
+            self.restless.add(from.instance);
             for holder in self
                 .held
                 .values_mut()
@@ -163,8 +187,8 @@ impl Owner {
         let since = self.now.before(rule.span());
         let may_use = |quiet_until: Label| quiet_until.after(shrink(rule.validity())) < expires;
         let mut kept: u64 = 0;
-        for (instance, holder) in &held.holders {
-            let Some(peer) = self.peers.get(instance) else { continue };
+        let restless = self.restless.instances.iter();
+        for (peer, holder) in restless.filter_map(|id| Some((self.peers.get(id)?, held.holders.get(id)?))) {
             let of_use = if peer.used_until > since {
                 self.history.standby(rule, peer.used_revision, holder.used)
             } else {
@@ -200,7 +224,23 @@ impl Owner {
         peers.chain(ghosts.map(|ghost| ghost.revision)).min()
     }
 
+    /// An allowance ends at most its validity from now, and so no later than who promises for longer than the clocks may
+    /// differ meanwhile.
+    pub(super) fn look_for_restless(&mut self) {
+        let until = self.now.after(RESTLESS_FOR);
+        let validity = Rule::VALIDITY_MAX;
+        let quiet = until.after(validity - shrink(validity));
+        let since = self.now.before(self.history.standby_counts());
+        let restless = self.peers.iter();
+        let restless = restless.filter(|(_, peer)| peer.quiet_until <= quiet || peer.used_until > since);
+        self.restless = Restless {
+            instances: restless.map(|(instance, _)| *instance).collect(),
+            until,
+        };
+    }
+
     pub(super) fn tick_standbys(&mut self) {
+        self.look_for_restless();
         let now = self.now;
         let shards: Vec<Shard> = self.held.keys().copied().collect();
         // Its last use counts beyond the time from which on it uses none.

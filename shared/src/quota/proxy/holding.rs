@@ -14,6 +14,8 @@ use crate::time::Time;
 
 /// Allowances of one account that wait behind the open one.
 const NEXT_MAX: usize = 4;
+/// Times at which an open allowance is looked at, and what was spent until then told from the rest.
+const EARLIER_MAX: usize = 8;
 /// Below this part of an allowance more is asked for, if it had enough tokens for that.
 const LOW: u32 = 4;
 
@@ -44,6 +46,8 @@ pub struct Open {
     /// What was left when it was looked at last, and since when that is so, at the latest.
     rest: u32,
     moved: Time,
+    /// How many had been spent when it was looked at before, since the time before that.
+    earlier: Vec<(u64, Time)>,
 }
 
 /// Tokens that were spent.
@@ -139,16 +143,26 @@ impl Holding {
     }
 }
 
+/// What was certainly spent by then: not so many as were put back, which may have been taken for it.
+fn certain(earlier: &[(u64, Time)], mut put_back: u64) -> Vec<(u64, Time)> {
+    let certain = earlier.iter().map(|(tokens, at)| {
+        let doubtful = put_back.min(*tokens);
+        put_back -= doubtful;
+        (tokens - doubtful, *at)
+    });
+    certain.filter(|(tokens, _)| *tokens > 0).collect()
+}
+
 impl Proxy {
     pub(super) fn granted(&mut self, account: AccountId, rule: Rule, allowance: Allowance, now: Time) {
         let Some(holding) = self.hold(account, rule, now) else {
-            self.give_back(&allowance, 0, now, now);
+            self.give_back(&allowance, now);
             return;
         };
         holding.wanted_at = None;
         holding.retry = Time::ZERO;
         if holding.next.len() == NEXT_MAX {
-            self.give_back(&allowance, 0, now, now);
+            self.give_back(&allowance, now);
             return;
         }
         let queued = holding.queued > 0;
@@ -175,7 +189,7 @@ impl Proxy {
             };
             match now < allowance.expiry {
                 true => self.open(key, allowance, now),
-                false => self.give_back(&allowance, 0, now, now),
+                false => self.give_back(&allowance, now),
             }
         }
     }
@@ -188,6 +202,7 @@ impl Proxy {
             allowance,
             rest: allowance.tokens,
             moved: now,
+            earlier: Vec::new(),
         });
         let low = if allowance.tokens >= 2 * LOW {
             allowance.tokens / LOW
@@ -205,16 +220,19 @@ impl Proxy {
             Some(holding) if holding.open.is_some() => self.slots.close(key),
             _ => return,
         };
-        self.closed(key, rest, now);
+        let put_back = self.slots.put_back(key);
+        self.closed(key, rest, Some(put_back), now);
     }
 
-    fn closed(&mut self, key: KeyHash, rest: u32, now: Time) {
+    /// `put_back`: tokens that may have seemed to be spent before they were; none: nobody knows how many.
+    fn closed(&mut self, key: KeyHash, rest: u32, put_back: Option<u64>, now: Time) {
         let Some(holding) = self.holdings.get_mut(&key) else {
             return;
         };
         let Some(open) = holding.open.take() else { return };
         let allowance = open.allowance;
-        let last = if rest == open.rest {
+        let earlier = put_back.map_or(Vec::new(), |put_back| certain(&open.earlier, put_back));
+        let last = if rest == open.rest && put_back == Some(0) {
             open.moved
         } else {
             now.min(allowance.expiry)
@@ -231,14 +249,19 @@ impl Proxy {
                         at: last,
                     });
                 }
-                self.give_back(&allowance, used, last, now);
+                self.give_back_used(&allowance, used, last, &earlier, now);
             }
             Source::Standby { bucket } => self.standby_closed(key, bucket, u64::from(used), u64::from(rest), last, now),
         }
     }
 
+    /// Nothing of it was used.
+    pub(super) fn give_back(&mut self, allowance: &Allowance, now: Time) {
+        self.give_back_used(allowance, 0, now, &[], now);
+    }
+
     /// `last`: when it was used last.
-    pub(super) fn give_back(&mut self, allowance: &Allowance, used: u32, last: Time, now: Time) {
+    fn give_back_used(&mut self, allowance: &Allowance, used: u32, last: Time, earlier: &[(u64, Time)], now: Time) {
         let unspent = allowance.tokens.saturating_sub(used);
         if let Source::Grant { owner, id } = allowance.source {
             self.say(
@@ -248,6 +271,7 @@ impl Proxy {
                     used: u64::from(used),
                     unspent: u64::from(unspent),
                     age: now.since(last),
+                    earlier: earlier.iter().map(|(tokens, at)| (*tokens, now.since(*at))).collect(),
                 },
             );
         }
@@ -256,7 +280,7 @@ impl Proxy {
     /// Another account took the slot.
     pub(super) fn make_room(&mut self, evicted: Option<Evicted>, now: Time) {
         if let Some(evicted) = evicted {
-            self.closed(evicted.key, evicted.rest, now);
+            self.closed(evicted.key, evicted.rest, None, now);
         }
     }
 
@@ -282,6 +306,9 @@ impl Proxy {
         if let Some(open) = &mut holding.open {
             let rest = self.slots.rest(key);
             if rest != open.rest {
+                if open.earlier.len() < EARLIER_MAX {
+                    open.earlier.push((u64::from(open.rest - rest.min(open.rest)), now));
+                }
                 (open.rest, open.moved) = (rest, now);
             }
         }

@@ -1,0 +1,218 @@
+//! What a successor has to know before it may grant: a hand-over, or what every proxy spent.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::account::Account;
+use super::claim::{Held, nanos};
+use super::standby::Holder;
+use super::{Departure, Owner, Roster};
+use crate::quota::message::{AccountId, Handover, ProxyId, Shard, Told, Use};
+use crate::quota::{Algorithm, DELTA, Label, shrink, stretch};
+
+/// The longest period of a limit.
+const STRAYS_COUNT: Duration = Duration::from_secs(31 * 86_400);
+/// Between two questions to a proxy that does not answer the census.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Default)]
+pub struct Census {
+    asked: Option<Label>,
+    /// None: the roster is not read yet.
+    waiting: Option<BTreeSet<Uuid>>,
+    /// Of what was spent before this, those who answered know nothing.
+    unknown_before: Label,
+    /// Who left not long ago, and knows what it spent.
+    left: Vec<Departure>,
+}
+
+/// What another owner granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    account: AccountId,
+    tokens: u64,
+    /// The bucket, and its length in nanoseconds.
+    bucket: (u64, u64),
+    /// The last of it.
+    until: Label,
+}
+
+pub struct Answer {
+    pub knows: Option<Label>,
+    pub earliest: Option<Label>,
+    pub oldest: Option<Label>,
+    pub uses: Vec<Use>,
+    pub weight: u64,
+}
+
+impl Held {
+    pub fn tidy_strays(&mut self, now: Label) {
+        self.strays.retain(|spent| now < spent.until.after(STRAYS_COUNT));
+    }
+}
+
+impl Owner {
+    /// What the predecessor charged is all that was ever granted.
+    pub(super) fn handed_over(&mut self, handover: Handover) {
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&handover.shard).filter(|held| held.claim.is_some()) else {
+            self.handovers.insert(handover.shard, handover);
+            return;
+        };
+        let is_predecessor = held.predecessor.is_some_and(|claim| claim.epoch == handover.epoch);
+        if held.handed || !is_predecessor || held.blind == Label::ZERO {
+            return;
+        }
+        held.handed = true;
+        held.blind = Label::ZERO;
+        for charge in handover.charges {
+            let end = now.before(shrink(charge.age)).after(stretch(charge.ahead));
+            self.import(Spent {
+                account: charge.account,
+                tokens: charge.tokens,
+                bucket: charge.bucket,
+                until: end,
+            });
+        }
+    }
+
+    pub(super) fn roster(&mut self, shard: Shard, roster: &Roster) {
+        let now = self.now;
+        let forget = stretch(self.settings.forget_after) + self.history.standby_counts();
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let Some(census) = held.census.as_mut().filter(|census| census.waiting.is_none()) else {
+            return;
+        };
+        let counts = stretch(self.settings.ledger_above) + 2 * self.settings.claim + held.skip.by();
+        for departure in &roster.left {
+            if now.since(departure.at) < counts {
+                census.left.push(departure.clone());
+            }
+            if !departure.goodbye {
+                let until = departure.at.after(forget).after(held.skip.by());
+                held.silent.insert(departure.instance, until);
+            }
+        }
+        for member in &roster.members {
+            held.silent.insert(*member, now.after(forget));
+        }
+        census.waiting = Some(roster.members.clone());
+        self.replace_members(&roster.members | &self.members);
+        self.settle(shard);
+        self.ask_census(shard);
+    }
+
+    pub(super) fn ask_census(&mut self, shard: Shard) {
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let Some(epoch) = held.epoch() else { return };
+        let Some(census) = &mut held.census else { return };
+        let Some(waiting) = &census.waiting else { return };
+        if census.asked.is_some_and(|asked| now.since(asked) < ASK_EVERY) {
+            return;
+        }
+        census.asked = Some(now);
+        for instance in waiting.clone() {
+            self.tell(instance, Told::Census { shard, epoch });
+        }
+    }
+
+    pub(super) fn counted(&mut self, from: ProxyId, shard: Shard, epoch: u64, answer: Answer) {
+        let now = self.now;
+        let Some(held) = self.held.get_mut(&shard).filter(|held| held.epoch() == Some(epoch)) else {
+            return;
+        };
+        if held.silent.remove(&from.instance).is_some() {
+            held.holders.insert(from.instance, Holder::found(answer.weight));
+        }
+        let handed = held.handed;
+        let Some(census) = &mut held.census else { return };
+        let Some(waiting) = &mut census.waiting else { return };
+        if !waiting.remove(&from.instance) {
+            return;
+        }
+        census.unknown_before = census.unknown_before.max(answer.knows.unwrap_or(Label::ZERO));
+        held.hear_skip(answer.earliest, answer.oldest, now);
+        // Standby is charged by nobody, so no hand-over tells of it.
+        for used in answer
+            .uses
+            .into_iter()
+            .filter(|used| !handed || used.bucket == Use::STANDBY)
+        {
+            self.import(Spent {
+                account: used.account,
+                tokens: used.tokens,
+                bucket: used.bucket,
+                until: now.before(shrink(used.age)),
+            });
+        }
+        self.settle(shard);
+    }
+
+    /// Once all have answered, what they spent is all that was spent.
+    fn settle(&mut self, shard: Shard) {
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let is_over = |census: &&mut Census| census.waiting.as_ref().is_some_and(BTreeSet::is_empty);
+        let Some(census) = held.census.take_if(|census| is_over(&census)) else {
+            return;
+        };
+        held.settle_skip();
+        let skipped = held.skip.by();
+        let left = census.left.iter().map(|departure| match departure.goodbye {
+            true => departure.at.after(2 * DELTA).after(skipped),
+            false => held.blind,
+        });
+        let unknown = left.fold(census.unknown_before, Label::max);
+        held.blind = held.blind.min(unknown);
+    }
+
+    /// Limits that were deleted when it was heard what was spent of them may be there again.
+    pub(super) fn import_strays(&mut self) {
+        let strays: Vec<Spent> = self
+            .held
+            .values_mut()
+            .flat_map(|held| std::mem::take(&mut held.strays))
+            .collect();
+        strays.into_iter().for_each(|spent| self.import(spent));
+    }
+
+    /// Charges what was admitted at `until` or before, for another owner's bucket of some length.
+    fn import(&mut self, spent: Spent) {
+        let now = self.now;
+        let Spent {
+            account,
+            tokens,
+            bucket,
+            until,
+        } = spent;
+        let (ledger_above, accounts_max) = (self.settings.ledger_above, self.settings.accounts_max);
+        let rule = self.history.current().of(&account.limit).copied();
+        let Some(held) = self.held.get_mut(&account.shard()) else {
+            return;
+        };
+        let Some(rule) = rule else {
+            match held.strays.len() < accounts_max {
+                true => held.strays.push(spent),
+                false => drop(held.blind_limits.insert(account.limit, now.max(until))),
+            }
+            return;
+        };
+        let of = held
+            .accounts
+            .entry(account)
+            .or_insert_with(|| Account::new(rule, ledger_above));
+        let alike = bucket.1 == nanos(rule.bucket());
+        match (&mut of.ledger, rule.algorithm) {
+            (Some(ledger), _) if !alike => ledger.add_carry(tokens),
+            (Some(_), _) => {}
+            (None, Algorithm::Fixed) if alike => of.window.charge(bucket.0, tokens),
+            (None, Algorithm::Fixed) => {
+                let (first, last) = (rule.bucket_of(until), rule.bucket_of(until.max(now)));
+                (first..=last).for_each(|bucket| of.window.charge(bucket, tokens));
+            }
+            (None, Algorithm::Sliding) => of.window.charge(rule.bucket_of(until), tokens),
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! Requests under limits: offered at a steady rate, and noted by their origin with the time of each.
+//!
+//! A request is admitted after it was sent and before it came to the origin, and on a busy machine that can be long. So what
+//! is counted is how many were admitted *for certain* in an interval: sent after its begin, and come before its end.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -11,9 +14,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::wire::{Connection, Request};
 
-/// An origin in the test's own process that notes when each request came, by its path.
+/// When a client says that it sent a request, in nanoseconds since `BEGIN`.
+const SENT: &str = "x-sent";
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// An admitted request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    came: Instant,
+    /// As it came, where the client does not say.
+    sent: Instant,
+}
+
+/// An origin in the test's own process that notes when each request was sent and came, by its path.
 #[derive(Clone, Default)]
-pub struct Witness(Arc<Mutex<BTreeMap<String, Vec<Instant>>>>);
+pub struct Witness(Arc<Mutex<BTreeMap<String, Vec<Seen>>>>);
 
 impl Witness {
     /// Serves for as long as the test runs; told by its address.
@@ -34,9 +49,17 @@ impl Witness {
 
     async fn connection(&self, mut connection: Connection) {
         connection.reader.patience = Duration::from_secs(600);
-        while let Ok(Some((line, _))) = connection.reader.request().await {
-            let now = Instant::now();
-            self.lock().entry(line.path().to_owned()).or_default().push(now);
+        while let Ok(Some((line, fields))) = connection.reader.request().await {
+            let came = Instant::now();
+            let sent = fields
+                .one(SENT)
+                .and_then(|nanos| nanos.parse().ok())
+                .map(Duration::from_nanos);
+            let sent = sent.map_or(came, |sent| *BEGIN + sent);
+            self.lock()
+                .entry(line.path().to_owned())
+                .or_default()
+                .push(Seen { came, sent });
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
             if connection.writer.send(answer).await.is_err() {
                 return;
@@ -46,36 +69,37 @@ impl Witness {
 
     /// When requests of a path came.
     pub fn times(&self, path: &str) -> Vec<Instant> {
-        let mut times = self.lock().get(path).cloned().unwrap_or_default();
-        times.sort();
-        times
+        self.seen(path).into_iter().map(|seen| seen.came).collect()
     }
 
-    /// The most in any interval as long as `period`.
+    fn seen(&self, path: &str) -> Vec<Seen> {
+        let mut seen = self.lock().get(path).cloned().unwrap_or_default();
+        seen.sort();
+        seen
+    }
+
+    /// The most that were admitted for certain in any interval as long as `period`.
     pub fn most(&self, path: &str, period: Duration) -> usize {
-        most(&self.times(path), period)
+        most(&self.seen(path), period)
     }
 
     pub fn since(&self, path: &str, begin: Instant) -> usize {
         self.times(path).into_iter().filter(|at| *at >= begin).count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Instant>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Seen>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Of moments in order.
-fn most(times: &[Instant], period: Duration) -> usize {
-    let mut first = 0;
-    let mut most = 0;
-    for (last, at) in times.iter().enumerate() {
-        while at.duration_since(times[first]) >= period {
-            first += 1;
-        }
-        most = most.max(last + 1 - first);
-    }
-    most
+/// Of requests in the order in which they came. An interval that has the most begins as one of them is sent.
+fn most(seen: &[Seen], period: Duration) -> usize {
+    let within = |begin: Instant| {
+        let first = seen.partition_point(|one| one.came < begin);
+        let last = seen.partition_point(|one| one.came < begin + period);
+        seen[first..last].iter().filter(|one| one.sent >= begin).count()
+    };
+    seen.iter().map(|one| within(one.sent)).max().unwrap_or(0)
 }
 
 /// What clients heard.
@@ -139,12 +163,13 @@ impl Offer {
 }
 
 async fn ask(proxy: SocketAddr, offset: Duration, every: Duration, path: String, heard: Arc<Mutex<Heard>>) {
-    let request = Request::new("GET", &path, "web");
     let mut kept = None;
     let mut next = tokio::time::Instant::now() + offset;
     loop {
         tokio::time::sleep_until(next).await;
         next += every;
+        let sent = BEGIN.elapsed().as_nanos().to_string();
+        let request = Request::new("GET", &path, "web").with(SENT, &sent);
         let connection = match kept.take() {
             Some(connection) => Ok(connection),
             None => Connection::connect(proxy).await,
@@ -173,11 +198,17 @@ mod tests {
     #[test]
     fn intervals_end_before_they_are_as_long_as_the_period() {
         let begin = Instant::now();
-        let at =
-            |millis: &[u64]| -> Vec<Instant> { millis.iter().map(|n| begin + Duration::from_millis(*n)).collect() };
-        let period = Duration::from_millis(10);
-        assert_eq!(most(&at(&[]), period), 0);
-        assert_eq!(most(&at(&[0, 9, 10, 11, 25]), period), 3);
-        assert_eq!(most(&at(&[0, 10, 20]), period), 1);
+        let at = |millis: u64| begin + Duration::from_millis(millis);
+        let way = |(sent, came): &(u64, u64)| Seen {
+            came: at(*came),
+            sent: at(*sent),
+        };
+        let most =
+            |ways: &[(u64, u64)]| super::most(&ways.iter().map(way).collect::<Vec<_>>(), Duration::from_millis(10));
+        assert_eq!(most(&[]), 0);
+        assert_eq!(most(&[(0, 0), (9, 9), (10, 10), (11, 11), (25, 25)]), 3);
+        assert_eq!(most(&[(0, 0), (10, 10), (20, 20)]), 1);
+        // The first may have been admitted long before it came.
+        assert_eq!(most(&[(0, 8), (9, 9), (10, 11)]), 2);
     }
 }

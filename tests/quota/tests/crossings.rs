@@ -83,10 +83,14 @@ impl World {
     }
 
     fn tell(&mut self, told: Told) -> Vec<Said> {
+        self.tell_from(OWNER, told)
+    }
+
+    fn tell_from(&mut self, from: Uuid, told: Told) -> Vec<Said> {
         self.told += 1;
         let label = Label::from_nanos(1_700_000_000_000_000_000);
         self.hand(Input::Message(Down {
-            from: OWNER,
+            from,
             to: PROXY,
             number: self.told,
             heard: self.heard,
@@ -140,6 +144,24 @@ fn the_rules_of_recalls_hold_when_they_overtake_the_grant() {
         rest, 0,
         "VULCAN_SIM_ORDER=a recall before its grant: {rest} can be spent"
     );
+}
+
+#[test]
+fn the_rules_of_numbers_hold_when_an_owner_is_back() {
+    let (mut world, account) = waiting();
+    let before = world.heard;
+    let shard = account.shard();
+    let beat = |epoch| Told::Beat {
+        shards: vec![(shard, epoch)],
+    };
+    world.tell_from(Uuid::from_u128(70), beat(2));
+    world.now = world.now + Settings::default().promise * 5;
+    world.hand(Input::Tick);
+    world.heard = 0;
+    world.tell(beat(3));
+    world.hand(Input::Tick);
+    let after = world.heard;
+    assert!(after > before, "VULCAN_SIM_ORDER=message {after} after {before}");
 }
 
 /// The control: in order, the grant is there to be spent.

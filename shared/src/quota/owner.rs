@@ -276,7 +276,6 @@ impl Owner {
         if newest {
             (peer.heard, peer.heard_at) = (up.number, now);
         }
-        peer.revision = peer.revision.max(up.revision);
         for said in up.items {
             match said {
                 Said::Want(want) if newest => self.wanted(up.from.instance, want),
@@ -300,7 +299,8 @@ impl Owner {
                     standby,
                 } => {
                     let used = idle.map(|idle| (now.before(shrink(idle)), by));
-                    self.heard_beat(up.from, up.heard, promised, used, &standby);
+                    let heard = (up.heard, up.revision);
+                    self.heard_beat(up.from, heard, promised, used, &standby);
                 }
                 Said::Census {
                     shard,

@@ -20,7 +20,7 @@ pub struct Peer {
     /// The newest message from it, and when it was read. Its send was no later.
     pub heard: u64,
     pub heard_at: Label,
-    /// Of the table that it was seen with last.
+    /// Of the table that its last beat was sent with.
     pub revision: Revision,
     /// Until when it uses no standby, for a limit whose allowances and whose period take no time.
     pub quiet_until: Label,

@@ -140,3 +140,6 @@ impl Held {
         (until > now).then_some(until)
     }
 }
+
+#[cfg(test)]
+mod tests;

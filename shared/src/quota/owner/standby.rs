@@ -85,7 +85,7 @@ impl Owner {
     pub(super) fn heard_beat(
         &mut self,
         from: ProxyId,
-        heard: u64,
+        (heard, revision): (u64, Revision),
         promised: bool,
         used: Option<(Label, Revision)>,
         standby: &[Standby],
@@ -110,6 +110,8 @@ impl Owner {
                 holder.used = holder.weight().max(before);
             }
         }
+        // Only now: what it used by the table before stands in its beat, and nowhere else.
+        peer.revision = peer.revision.max(revision);
         if promised {
             peer.promised(heard, &self.settings);
         }

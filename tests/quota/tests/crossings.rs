@@ -1,0 +1,177 @@
+//! What is said may be overtaken by what is said later: orders that chance brings about too rarely.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::change::Revision;
+use shared::quota::proxy::{Input, Output, Verdict};
+use shared::quota::{
+    AccountId, Algorithm, Down, Label, OnUnreachable, Proxy, ProxyId, Rule, Rules, Said, Settings, Slots, Told,
+};
+use shared::time::Time;
+use uuid::Uuid;
+
+const OWNER: Uuid = Uuid::from_u128(7);
+const PROXY: ProxyId = ProxyId {
+    instance: Uuid::from_u128(8),
+    boot: 1,
+};
+const TOKENS: u64 = 8;
+
+fn rule() -> Rule {
+    Rule {
+        limit: Uuid::from_u128(9),
+        revision: Revision(1),
+        algorithm: Algorithm::Sliding,
+        period: Duration::from_secs(10),
+        threshold: TOKENS,
+        on_unreachable: OnUnreachable::Closed,
+    }
+}
+
+struct World {
+    proxy: Proxy,
+    slots: Arc<Slots>,
+    now: Time,
+    told: u64,
+    /// The newest message of the proxy.
+    heard: u64,
+}
+
+impl World {
+    fn new(account: AccountId) -> World {
+        let slots = Arc::new(Slots::new(8));
+        let now = Time::from_nanos(1_000_000_000);
+        let mut world = World {
+            proxy: Proxy::new(PROXY, Settings::default(), slots.clone(), now),
+            slots,
+            now,
+            told: 0,
+            heard: 0,
+        };
+        let rules = Rules {
+            revision: Revision(1),
+            rules: [(rule().limit, rule())].into(),
+        };
+        world.hand(Input::Rules(rules));
+        world.hand(Input::Welcome(vec![(account.shard(), 1)]));
+        world.tell(Told::Beat {
+            shards: vec![(account.shard(), 1)],
+        });
+        world.hand(Input::Tick);
+        world
+    }
+
+    fn note(&mut self, outputs: Vec<Output>) -> Vec<Said> {
+        let sent = outputs.into_iter().filter_map(|output| match output {
+            Output::Send(up) => Some(up),
+            Output::Wake(_) => None,
+        });
+        let mut said = Vec::new();
+        for up in sent {
+            self.heard = up.number;
+            said.extend(up.items);
+        }
+        said
+    }
+
+    fn hand(&mut self, input: Input) -> Vec<Said> {
+        let outputs = self.proxy.handle(input, self.now);
+        self.note(outputs)
+    }
+
+    fn tell(&mut self, told: Told) -> Vec<Said> {
+        self.tell_from(OWNER, told)
+    }
+
+    fn tell_from(&mut self, from: Uuid, told: Told) -> Vec<Said> {
+        self.told += 1;
+        let label = Label::from_nanos(1_700_000_000_000_000_000);
+        self.hand(Input::Message(Down {
+            from,
+            to: PROXY,
+            number: self.told,
+            heard: self.heard,
+            heard_at: label,
+            now: label,
+            items: vec![told],
+        }))
+    }
+
+    fn grant(&mut self, account: AccountId) -> Vec<Said> {
+        self.tell(Told::Grant {
+            id: 1,
+            account,
+            epoch: 1,
+            revision: Revision(1),
+            tokens: TOKENS,
+            bucket: (1, 1),
+            expires_in: Duration::from_secs(1),
+        })
+    }
+}
+
+fn waiting() -> (World, AccountId) {
+    let account = AccountId::of(rule().limit, b"token");
+    let mut world = World::new(account);
+    assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Wait);
+    let outputs = world.proxy.take_outputs(world.now);
+    assert!(world.note(outputs).iter().any(|said| matches!(said, Said::Want(_))));
+    (world, account)
+}
+
+#[test]
+fn the_rules_of_recalls_hold_when_they_overtake_the_grant() {
+    let (mut world, account) = waiting();
+    let returned = world.tell(Told::Recall { id: 1, tokens: TOKENS });
+    let all = |said: &Said| {
+        matches!(
+            said,
+            Said::Return {
+                id: 1,
+                used: 0,
+                unspent: TOKENS,
+                ..
+            }
+        )
+    };
+    assert!(returned.iter().any(all), "{returned:?}");
+    world.grant(account);
+    let rest = world.slots.rest(account.key);
+    assert_eq!(
+        rest, 0,
+        "VULCAN_SIM_ORDER=a recall before its grant: {rest} can be spent"
+    );
+}
+
+#[test]
+fn the_rules_of_numbers_hold_when_an_owner_is_back() {
+    let (mut world, account) = waiting();
+    let before = world.heard;
+    let shard = account.shard();
+    let beat = |epoch| Told::Beat {
+        shards: vec![(shard, epoch)],
+    };
+    world.tell_from(Uuid::from_u128(70), beat(2));
+    world.now = world.now + Settings::default().promise * 5;
+    world.hand(Input::Tick);
+    world.heard = 0;
+    world.tell(beat(3));
+    world.hand(Input::Tick);
+    let after = world.heard;
+    assert!(after > before, "VULCAN_SIM_ORDER=message {after} after {before}");
+}
+
+/// The control: in order, the grant is there to be spent.
+#[test]
+fn a_grant_can_be_spent_once_however_often_it_comes() {
+    let (mut world, account) = waiting();
+    world.grant(account);
+    assert_eq!(u64::from(world.slots.rest(account.key)), TOKENS);
+    let returned = world.tell(Told::Recall { id: 1, tokens: TOKENS });
+    assert!(returned.iter().any(|said| matches!(said, Said::Return { id: 1, .. })));
+    world.grant(account);
+    assert_eq!(world.slots.rest(account.key), 0);
+}

@@ -448,3 +448,5 @@ impl Peer {
 pub const GET: &str = "GET /path?query HTTP/1.1\r\nHost: example.com\r\n\r\n";
 pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 pub const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+/// It may not be repeated, so that its answer goes on as it comes.
+pub const EMPTY_POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";

@@ -53,7 +53,6 @@ pub async fn forward(
         // The table of now, at every attempt.
         let is_next = std::mem::take(&mut has_turn);
         let may_repeat = tried.len() < admitted.service().retries.attempts as usize;
-        tried.set_last(!may_repeat || !outgoing.is_repeatable());
         let picked = match pick_in_turn(&client.context.views, &admitted, &tried, is_next).await {
             Ok(picked) => picked,
             Err(Verdict::Stale) if stale < STALE_MAX => {

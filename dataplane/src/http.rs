@@ -28,6 +28,7 @@ mod session;
 pub mod target;
 mod tunnel;
 mod upload;
+mod whole;
 
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;

@@ -364,7 +364,10 @@ impl Views {
     }
 
     fn pool(&self, entry: &Entry, old: Option<&Pool>, formers_max: usize) -> Pool {
-        let care = old.map_or_else(|| Arc::new(Care::new(self.workers)), |old| old.care().clone());
+        let care = old.map_or_else(
+            || Arc::new(Care::probed(self.workers, self.checks.probes().clone())),
+            |old| old.care().clone(),
+        );
         let pool = Pool::new(entry, old, care.clone(), formers_max, |identity| {
             let targets = self.names.targets(&identity.address);
             let drained = self.drained.clone();

@@ -30,8 +30,10 @@ pub async fn inside(id: &str) -> SocketAddr {
 /// What an origin has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// Requests whose head was read.
+    /// Requests of clients whose head was read.
     pub received: u64,
+    /// `OPTIONS *`: a proxy's own, which asks whether it is well again.
+    pub probes: u64,
     /// Those not answered whole yet, tunnels included.
     pub in_flight: u64,
     /// The most that there were at a time.

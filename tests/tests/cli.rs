@@ -385,6 +385,13 @@ async fn people_hold_and_resume_by_command() {
     assert_eq!(late.status.code(), Some(1), "{}", text(&late.stdout));
     assert!(said.contains("edge drains web/a: 1 in flight"), "{said}");
     assert!(said.contains("web is held, for 30s at most"), "{said}");
+    let over = vulcan(&["hold", "web", "--max", "1s"]);
+    assert_eq!(over.status.code(), Some(1));
+    let told = text(&over.stderr);
+    assert!(
+        told.contains("the hold is over: it lasted 1s") && !told.contains("is held"),
+        "{told}"
+    );
     drop((client, server));
 
     let held = vulcan(&["hold", "web", "--max", "90s"]);

@@ -1,6 +1,6 @@
 //! `hold` and `resume`: what stands between them is a service whose new requests wait.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -22,8 +22,12 @@ pub fn run(args: Hold) -> Result<(), Failure> {
     let path = path(&args.service, "hold", args.timeout);
     let body = json!({ "max": format_duration(args.max) });
     let patience = args.timeout.unwrap_or(args.max) + BESIDE_WAIT;
+    let began = Instant::now();
     let answer = client.call_with(Method::POST, &path, Some(&body), patience);
-    let answer = answer.map_err(|failure| still_held(&client, &args.service, failure))?;
+    let answer = answer.map_err(|failure| match began.elapsed() < args.max {
+        true => still_held(&client, &args.service, failure),
+        false => over(args.max, failure),
+    })?;
     report(
         &args.service,
         "held, and nothing in flight",
@@ -68,6 +72,17 @@ fn still_held(client: &Client, service: &str, failure: Failure) -> Failure {
     }
 }
 
+/// Its time began with the call, and the wait was no shorter.
+fn over(max: Duration, failure: Failure) -> Failure {
+    let Failure::Refused(detail) = failure else {
+        return failure;
+    };
+    let max = format_duration(max);
+    Failure::Refused(format!(
+        "{detail}\nthe hold is over: it lasted {max}, and requests were still in flight"
+    ))
+}
+
 fn report(service: &str, what: &str, output: Output, answer: &Answer) -> Result<(), Failure> {
     match output {
         Output::Json => print(&answer.text),
@@ -93,6 +108,13 @@ fn table(service: &str, what: &str, body: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hold_whose_time_is_over_is_not_said_to_stand() {
+        let failure = over(Duration::from_secs(2), Failure::refused("Not yet true on every proxy"));
+        let told = "Not yet true on every proxy\nthe hold is over: it lasted 2s, and requests were still in flight";
+        assert_eq!(failure, Failure::refused(told));
+    }
 
     #[test]
     fn the_report_says_what_came_about_and_who_was_not_asked() {

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::fields;
 use super::session::Session;
 use super::upload::Upload;
+use super::whole::Rest;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::health::Doubt;
 use crate::upstream::pool::Connection;
@@ -35,9 +35,9 @@ impl Drop for End {
     }
 }
 
-/// What an upstream sends, as it comes.
+/// What an upstream sends.
 pub struct Relay {
-    incoming: Incoming,
+    rest: Rest,
     lease: Option<Lease>,
     end: End,
 }
@@ -99,10 +99,10 @@ impl Answer {
         }
     }
 
-    pub fn relayed(incoming: Incoming, lease: Lease, session: Rc<Session>) -> Answer {
+    pub fn relayed(rest: Rest, lease: Lease, session: Rc<Session>) -> Answer {
         session.answer_began();
         let mut relay = Relay {
-            incoming,
+            rest,
             lease: Some(lease),
             end: End(session),
         };
@@ -113,7 +113,7 @@ impl Answer {
 
 impl Relay {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+        let frame = match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => {
                 // It may be for the client's body that was not complete.
@@ -140,7 +140,7 @@ impl Relay {
     }
 
     fn end_if_over(&mut self) {
-        if self.incoming.is_end_stream() {
+        if self.rest.is_end_stream() {
             self.end();
         }
     }
@@ -166,14 +166,14 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match self {
             Answer::Own { data, .. } => data.is_none(),
-            Answer::Relayed(relay) => relay.incoming.is_end_stream(),
+            Answer::Relayed(relay) => relay.rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Answer::Own { data, .. } => SizeHint::with_exact(data.as_ref().map_or(0, Bytes::len) as u64),
-            Answer::Relayed(relay) => relay.incoming.size_hint(),
+            Answer::Relayed(relay) => relay.rest.size_hint(),
         }
     }
 }

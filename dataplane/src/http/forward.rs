@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use shared::model::Service;
 
@@ -19,6 +18,7 @@ use super::quota;
 use super::refusal::{self, Refusal};
 use super::tunnel::Tunnel;
 use super::upload::Upload;
+use super::whole::{Rest, Short};
 use crate::pipeline::{Admitted, Counted, Picked, Tried, Verdict, pick_in_turn};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::{Endpoint, InFlight};
@@ -54,7 +54,6 @@ pub async fn forward(
         // The table of now, at every attempt.
         let is_next = std::mem::take(&mut has_turn);
         let may_repeat = tried.len() < admitted.service().retries.attempts as usize;
-        tried.set_last(!may_repeat || !outgoing.is_repeatable());
         let picked = match pick_in_turn(&client.context.views, &admitted, &tried, is_next).await {
             Ok(picked) => picked,
             Err(Verdict::Stale) if stale < STALE_MAX => {
@@ -157,11 +156,17 @@ async fn attempt(
         let sent = client.session.attempt(pin!(connection.send(request))).await;
         has_waited = true;
         let mut error = match sent {
-            Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, expired.into())),
+            Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, Doubt::Answers, expired.into())),
             Ok(Ok(answer)) => {
-                is_sound(answer.headers()).map_err(|refusal| Failure::of_answer(endpoint, outgoing, refusal))?;
+                is_sound(answer.headers())
+                    .map_err(|refusal| Failure::of_answer(endpoint, outgoing, Doubt::Answers, refusal))?;
                 endpoint.health().answers();
                 endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
+                let mut answer = answer.map(Rest::from);
+                if may_repeat && outgoing.is_repeatable() && answer.body().is_short() {
+                    let gathered = answer.body_mut().gather(&client.session, &service.timeouts).await;
+                    gathered.map_err(|short| cut_short(client, service, endpoint, outgoing, short))?;
+                }
                 let tunnel = upgrade.map(|upstream| Tunnel {
                     upstream,
                     in_flight: in_flight.clone(),
@@ -232,8 +237,8 @@ impl Failure {
     }
 
     /// The upstream took the request, and what it made of it is no answer.
-    fn of_answer(endpoint: &Arc<Endpoint>, outgoing: &Outgoing, refusal: Refusal) -> Failure {
-        endpoint.care().suspend(endpoint, Doubt::Answers, Instant::now());
+    fn of_answer(endpoint: &Arc<Endpoint>, outgoing: &Outgoing, doubt: Doubt, refusal: Refusal) -> Failure {
+        endpoint.care().suspend(endpoint, doubt, Instant::now());
         Failure {
             refusal,
             is_harmless: outgoing.is_repeatable(),
@@ -267,21 +272,16 @@ fn broken(
 ) -> Failure {
     let endpoint = in_flight.endpoint();
     tracing::debug!(upstream = %endpoint.identity().address, %error, "no answer");
-    if let Some(fault) = client.session.fault() {
-        return Failure::for_good(refusal::of_fault(fault, service.max_body));
-    }
-    if endpoint.cut_token().is_cancelled() {
-        return Failure::for_good(Refusal::upstream_failed(
-            "the upstream was unregistered, and its time is over",
-        ));
+    if let Some(refusal) = blameless(client, service, endpoint) {
+        return Failure::for_good(refusal);
     }
     if error.is_parse() {
         let refusal = Refusal::upstream_failed("the upstream's answer is not valid HTTP");
-        return Failure::of_answer(endpoint, outgoing, refusal);
+        return Failure::of_answer(endpoint, outgoing, Doubt::Answers, refusal);
     }
     if connection.is_heard() {
         let refusal = Refusal::upstream_failed("the upstream's answer ended within its head");
-        return Failure::of_answer(endpoint, outgoing, refusal);
+        return Failure::of_answer(endpoint, outgoing, Doubt::Answers, refusal);
     }
     // A kept connection's end says nothing of the server but that it keeps them for a shorter time.
     if !connection.is_kept() {
@@ -296,10 +296,37 @@ fn broken(
     }
 }
 
+/// The answer ended, or was ended, within a body that nothing of has gone on yet.
+fn cut_short(
+    client: &Client,
+    service: &Service,
+    endpoint: &Arc<Endpoint>,
+    outgoing: &Outgoing,
+    short: Short,
+) -> Failure {
+    if let Some(refusal) = blameless(client, service, endpoint) {
+        return Failure::for_good(refusal);
+    }
+    let refusal = match short {
+        Short::Expired(expired) => expired.into(),
+        Short::Ended => Refusal::upstream_failed("the upstream's answer ended within its body"),
+    };
+    Failure::of_answer(endpoint, outgoing, Doubt::Completes, refusal)
+}
+
+/// What ended an exchange, if that was not the upstream.
+fn blameless(client: &Client, service: &Service, endpoint: &Endpoint) -> Option<Refusal> {
+    if let Some(fault) = client.session.fault() {
+        return Some(refusal::of_fault(fault, service.max_body));
+    }
+    let is_cut = endpoint.cut_token().is_cancelled();
+    is_cut.then(|| Refusal::upstream_failed("the upstream was unregistered, and its time is over"))
+}
+
 /// The answer as the client is to see it.
 fn relay(
     client: &Client,
-    answer: Response<Incoming>,
+    answer: Response<Rest>,
     lease: Lease,
     tunnel: Option<Tunnel>,
 ) -> Result<Response<Answer>, Refusal> {

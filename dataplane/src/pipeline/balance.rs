@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use shared::model::{Balance, Service};
 
 use super::dice::roll;
-use super::tier::Tier;
+use super::tier::{TIERS, Tier};
 use super::{Tried, Verdict, affinity};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::SHARE_WHOLE;
@@ -16,17 +16,10 @@ use crate::view::{Candidate, Pool};
 /// Told to clients when nothing is known of when it would help to come again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Who is to take the request.
-pub(super) struct Choice {
-    pub endpoint: Arc<Endpoint>,
-    /// There is nobody better.
-    pub is_last_resort: bool,
-}
-
 /// One that was tried is chosen again only while no other is left, and one that took no connection never; one of a worse
 /// tier only while there is nobody in a better one. Weight 0 takes nothing. While the service is held nothing is chosen,
 /// however they are.
-pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Choice, Verdict> {
+pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
     if pool.care().is_held() {
         return Err(Verdict::Held);
     }
@@ -35,8 +28,8 @@ pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Cho
     // Read once at most, however many upstreams are looked at.
     let clock = OnceCell::new();
     let now = || *clock.get_or_init(Instant::now);
-    let tier_of = |one: &Candidate| Tier::of(one.endpoint.health(), tried.is_last(), now);
-    for &tier in Tier::all(tried.is_last()) {
+    let tier_of = |one: &Candidate| Tier::of(&one.endpoint, service, now);
+    for tier in TIERS {
         let fits = |one: &Candidate| tier_of(one) == Some(tier) && one.endpoint.has_room(most);
         let is_new = |one: &Candidate| !tried.contains(&one.endpoint);
         let mut chosen = select(service, all, key, now, |one| fits(one) && is_new(one));
@@ -44,14 +37,11 @@ pub(super) fn choose(pool: &Pool, key: Option<u64>, tried: &Tried) -> Result<Cho
             chosen = chosen.or_else(|| select(service, all, key, now, fits));
         }
         if let Some(chosen) = chosen {
-            return Ok(Choice {
-                endpoint: chosen.clone(),
-                is_last_resort: tier.is_last_resort(),
-            });
+            return Ok(chosen.clone());
         }
         // What one upstream may not have is not for a worse one.
         let is_full = |one: &Candidate| tier_of(one).is_some_and(|of| of <= tier) && !one.endpoint.has_room(most);
-        if most.is_some() && tier >= Tier::Usual && all.iter().any(|one| one.weight > 0 && is_full(one)) {
+        if most.is_some() && all.iter().any(|one| one.weight > 0 && is_full(one)) {
             return Err(Verdict::Busy);
         }
     }

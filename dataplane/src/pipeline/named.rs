@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use shared::model::{Address, Service};
 
-use super::balance::{self, Choice};
+use super::balance;
 use super::dice::roll;
 use super::tier::Tier;
 use super::{Admitted, Tried, Verdict};
@@ -16,7 +16,12 @@ use crate::view::{Candidate, Pool, View};
 
 /// Whoever is registered: a name without a registration takes nothing, an address without one only where its authorizer
 /// may name such.
-pub(super) fn choose(view: &View, target: &Target, admitted: &Admitted, tried: &Tried) -> Result<Choice, Verdict> {
+pub(super) fn choose(
+    view: &View,
+    target: &Target,
+    admitted: &Admitted,
+    tried: &Tried,
+) -> Result<Arc<Endpoint>, Verdict> {
     let service = admitted.service();
     match target {
         Target::Service(name) => balance::choose(view.pool(name).ok_or(NOBODY)?, admitted.key(), tried),
@@ -26,7 +31,7 @@ pub(super) fn choose(view: &View, target: &Target, admitted: &Admitted, tried: &
 }
 
 /// A registered one before any other, unless it is one that takes no connections.
-fn any(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -> Result<Choice, Verdict> {
+fn any(view: &View, addresses: &[Address], service: &Service, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
     for worst in [Tier::Ejected, Tier::Paused] {
         match among(view, addresses, service, tried, worst) {
             Err(Verdict::NoUpstream { .. }) => {}
@@ -46,13 +51,25 @@ const NOBODY: Verdict = Verdict::NoUpstream {
 
 /// The least loaded of those that stand best, by chance where several are; one that was tried only while no other is left,
 /// and one of a service that is held never.
-fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried, worst: Tier) -> Result<Choice, Verdict> {
+fn among(
+    view: &View,
+    addresses: &[Address],
+    service: &Service,
+    tried: &Tried,
+    worst: Tier,
+) -> Result<Arc<Endpoint>, Verdict> {
     let registered = addresses.iter().filter_map(|address| at(view, address, service));
     let (held, free): (Vec<_>, Vec<_>) = registered.partition(|(pool, _)| pool.care().is_held());
     let usable: Vec<(&Pool, &Candidate, Tier)> = free
         .into_iter()
         .filter(|(_, candidate)| candidate.weight > 0)
-        .filter_map(|(pool, candidate)| Some((pool, candidate, tier(&candidate.endpoint, tried, worst)?)))
+        .filter_map(|(pool, candidate)| {
+            Some((
+                pool,
+                candidate,
+                tier(&candidate.endpoint, pool.service(), tried, worst)?,
+            ))
+        })
         .collect();
     if usable.is_empty() {
         return Err(if held.is_empty() { NOBODY } else { Verdict::Held });
@@ -65,11 +82,8 @@ fn among(view: &View, addresses: &[Address], service: &Service, tried: &Tried, w
         let endpoint = &candidate.endpoint;
         (tried.contains(endpoint), *tier, endpoint.in_flight())
     });
-    let (_, candidate, tier) = best.ok_or(Verdict::Busy)?;
-    Ok(Choice {
-        endpoint: candidate.endpoint.clone(),
-        is_last_resort: tier.is_last_resort(),
-    })
+    let (_, candidate, _) = best.ok_or(Verdict::Busy)?;
+    Ok(candidate.endpoint.clone())
 }
 
 /// As `among`, of those that nobody has registered; none if there is none. An endpoint is made for the chosen one alone.
@@ -79,7 +93,7 @@ fn astray(
     service: &Service,
     tried: &Tried,
     worst: Tier,
-) -> Result<Option<Choice>, Verdict> {
+) -> Result<Option<Arc<Endpoint>>, Verdict> {
     let strays = view.strays();
     let most = service.upstream_care.max_in_flight;
     // A registration that takes nothing now, as one that drains, is one.
@@ -91,7 +105,7 @@ fn astray(
             let known = strays.known(&service.name, address);
             let tier = known
                 .as_ref()
-                .map_or(Some(Tier::Usual), |one| tier(one, tried, worst))?;
+                .map_or(Some(Tier::Usual), |one| tier(one, service, tried, worst))?;
             Some((address, known, tier))
         })
         .collect();
@@ -103,18 +117,14 @@ fn astray(
         None => (false, *tier, 0),
         Some(one) => (tried.contains(one), *tier, one.in_flight()),
     });
-    let (address, _, tier) = best.ok_or(Verdict::Busy)?;
+    let (address, _, _) = best.ok_or(Verdict::Busy)?;
     let pool = view.pool(&service.name).ok_or(Verdict::Stale)?;
-    let endpoint = strays.endpoint(&service.name, address, pool.care());
-    Ok(endpoint.map(|endpoint| Choice {
-        endpoint,
-        is_last_resort: tier.is_last_resort(),
-    }))
+    Ok(strays.endpoint(&service.name, address, pool.care()))
 }
 
 /// None if it is not to be used, not even where nobody better than `worst` is.
-fn tier(endpoint: &Arc<Endpoint>, tried: &Tried, worst: Tier) -> Option<Tier> {
-    let tier = Tier::of(endpoint.health(), tried.is_last(), Instant::now)?;
+fn tier(endpoint: &Arc<Endpoint>, service: &Service, tried: &Tried, worst: Tier) -> Option<Tier> {
+    let tier = Tier::of(endpoint, service, Instant::now)?;
     let is_new = tier < Tier::Paused || !tried.contains(endpoint);
     (tier <= worst && is_new).then_some(tier)
 }

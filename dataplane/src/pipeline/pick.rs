@@ -4,8 +4,7 @@ use std::sync::Arc;
 use shared::model::{Hold, Service, ServiceName};
 use tokio::time::timeout_at;
 
-use super::balance::{self, Choice};
-use super::{Admitted, Verdict, named};
+use super::{Admitted, Verdict, balance, named};
 use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::upstream::trial::Trial;
 use crate::view::{Reader, View};
@@ -13,11 +12,10 @@ use crate::view::{Reader, View};
 /// Looks at the table before giving up. Each further one needs another swap between two instructions.
 const LOOKS_MAX: usize = 16;
 
-/// Endpoints that this request has been sent to already, and whether it may be sent to yet another.
+/// Endpoints that this request has been sent to already.
 #[derive(Default)]
 pub struct Tried {
     endpoints: Vec<Arc<Endpoint>>,
-    is_last: bool,
 }
 
 impl Tried {
@@ -31,15 +29,6 @@ impl Tried {
 
     pub fn is_empty(&self) -> bool {
         self.endpoints.is_empty()
-    }
-
-    /// After the attempt that is next: if it fails, so does the request.
-    pub fn set_last(&mut self, is_last: bool) {
-        self.is_last = is_last;
-    }
-
-    pub fn is_last(&self) -> bool {
-        self.is_last
     }
 
     pub fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
@@ -80,10 +69,7 @@ pub fn pick(views: &Reader, admitted: &Admitted, tried: &Tried) -> Result<Picked
         // An authorizer may have named one of another service: its own limits are what counts there.
         let service = match admitted.grant().and_then(|grant| grant.target.as_ref()) {
             None => admitted.service(),
-            Some(_) => view
-                .pool(&chosen.endpoint.identity().service)
-                .ok_or(Verdict::Stale)?
-                .service(),
+            Some(_) => view.pool(&chosen.identity().service).ok_or(Verdict::Stale)?.service(),
         };
         Ok((chosen, service.clone()))
     })
@@ -100,18 +86,18 @@ pub fn pick_internal(views: &Reader, service: &ServiceName, tried: &Tried) -> Re
 fn enter(
     views: &Reader,
     is_first: bool,
-    choose: impl Fn(&View) -> Result<(Choice, Arc<Service>), Verdict>,
+    choose: impl Fn(&View) -> Result<(Arc<Endpoint>, Arc<Service>), Verdict>,
 ) -> Result<Picked, Verdict> {
     for _ in 0..LOOKS_MAX {
         if !views.may_send() {
             break;
         }
         let (chosen, service) = views.with(&choose)?;
-        // Of two that would try the same the other one chooses again.
-        let Ok(trial) = Trial::begin(&chosen.endpoint, !chosen.is_last_resort) else {
+        // One that is in doubt is nobody's choice but of those who have nothing else.
+        let Ok(trial) = Trial::begin(&chosen) else {
             continue;
         };
-        let Ok(in_flight) = chosen.endpoint.enter().confirm() else {
+        let Ok(in_flight) = chosen.enter().confirm() else {
             continue;
         };
         if let Ok(in_flight) = in_flight.take_place(service.upstream_care.max_in_flight) {
@@ -213,10 +199,10 @@ async fn in_queue(
 
 /// The first step of the hand-over. Without the other two the endpoint may be retired before anything is sent to it.
 pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    Ok(choice(view, admitted, tried)?.endpoint)
+    choice(view, admitted, tried)
 }
 
-fn choice(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Choice, Verdict> {
+fn choice(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
     if !admitted.is_of(view) {
         return Err(Verdict::Stale);
     }

@@ -11,12 +11,14 @@ use super::budget::Budget;
 use super::endpoint::Endpoint;
 use super::health::{Doubt, Health};
 use super::queue::Queue;
+use super::trial::Probes;
 
 pub struct Care {
     budget: Budget,
     ejections: Mutex<Ejections>,
     queue: Queue,
     is_held: AtomicBool,
+    probes: Arc<Probes>,
 }
 
 #[derive(Default)]
@@ -27,13 +29,24 @@ struct Ejections {
 }
 
 impl Care {
+    #[cfg(test)]
     pub(crate) fn new(workers: usize) -> Care {
+        Care::probed(workers, Arc::default())
+    }
+
+    pub(crate) fn probed(workers: usize, probes: Arc<Probes>) -> Care {
         Care {
             budget: Budget::new(workers),
             ejections: Mutex::default(),
             queue: Queue::default(),
             is_held: AtomicBool::new(false),
+            probes,
         }
+    }
+
+    /// By whom those of its upstreams are tried that are in doubt.
+    pub fn probes(&self) -> &Probes {
+        &self.probes
     }
 
     /// Whether new requests of the service wait. Sequentially consistent, as `Entered::confirm` needs it.

@@ -1,4 +1,5 @@
-//! Health checks: every proxy asks every upstream of a service that has them, beside the workers.
+//! Health checks: every proxy asks every upstream of a service that has them, beside the workers; and whether an upstream
+//! that has failed a request is well again.
 //!
 //! ```text
 //!   in the table at the start ─▶ passed ── unhealthy_after failures ─▶ failed
@@ -6,6 +7,7 @@
 //! ```
 
 mod probe;
+mod proof;
 #[cfg(test)]
 mod tests;
 mod warming;
@@ -23,10 +25,13 @@ use tokio_util::sync::CancellationToken;
 use self::warming::WarmingSet;
 use super::endpoint::Endpoint;
 use super::health;
+use super::trial::Probes;
 use crate::pipeline::dice;
 
 /// Checks under way at a time, of all upstreams.
 const CHECKS_MAX: usize = 256;
+/// The same of proofs, which are no part of those: what stands still keeps nobody from being checked.
+const PROOFS_MAX: usize = 256;
 /// Whoever waits for an upstream to be well is told soon: until it is, it is asked at least so often.
 const WARMING_INTERVAL_MAX: Duration = Duration::from_millis(500);
 
@@ -51,6 +56,7 @@ pub struct Checks {
     added: Notify,
     warming: WarmingSet,
     places: Places,
+    probes: Arc<Probes>,
 }
 
 struct Places(Arc<Semaphore>);
@@ -109,9 +115,18 @@ impl Checks {
         self.warming.passed()
     }
 
-    /// Checks until `stop`.
+    /// Where those are called for that are in doubt.
+    pub(crate) fn probes(&self) -> &Arc<Probes> {
+        &self.probes
+    }
+
+    /// Checks until `stop`. For one caller.
     pub async fn keep(self: Arc<Checks>, stop: CancellationToken) {
+        let Some(mut called_for) = self.probes.take() else {
+            return;
+        };
         let mut watches = JoinSet::new();
+        let mut proofs = JoinSet::new();
         loop {
             let fresh = std::mem::take(&mut *self.fresh());
             for endpoint in fresh {
@@ -128,6 +143,10 @@ impl Checks {
                 () = stop.cancelled() => return,
                 () = self.added.notified() => {}
                 Some(_) = watches.join_next() => {}
+                Some(_) = proofs.join_next() => {}
+                Some(probe) = called_for.recv(), if proofs.len() < PROOFS_MAX => {
+                    proofs.spawn(proof::make(probe));
+                }
             }
         }
     }

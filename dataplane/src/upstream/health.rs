@@ -5,14 +5,12 @@
 mod tests;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Where no request comes that may be repeated, one that may not tries an upstream so long after its pause.
-const UNTRIED_MAX: Duration = Duration::from_secs(30);
-/// Requests that try one upstream at a time, of those that have nothing else.
+/// Requests that try one upstream at a time; they have nothing else.
 const TRIALS_MAX: u32 = 512;
 
 pub const SHARE_WHOLE: u64 = 1_000;
@@ -25,12 +23,10 @@ pub enum Standing {
     /// It took no connection, or reset it, and is left alone.
     Paused,
     Ejected,
-    /// It was set aside, and is being tried by a request.
-    Tried(Doubt),
+    /// It was set aside for a time that is over, and has not proven itself yet.
+    Doubted(Doubt),
     /// It came live, and has not passed its health check yet.
     Warming,
-    /// It was set aside for a time that is over, and nobody has tried it yet.
-    Doubted(Doubt),
     Up,
 }
 
@@ -39,8 +35,8 @@ impl Standing {
     pub fn as_str(self) -> &'static str {
         match self {
             Standing::Failed | Standing::Paused => "down",
-            Standing::Tried(Doubt::Connects) | Standing::Doubted(Doubt::Connects) => "down",
-            Standing::Ejected | Standing::Tried(_) | Standing::Doubted(_) => "ejected",
+            Standing::Doubted(Doubt::Connects) => "down",
+            Standing::Ejected | Standing::Doubted(_) => "ejected",
             Standing::Warming => "warming",
             Standing::Up => "up",
         }
@@ -65,9 +61,9 @@ pub enum Checked {
 }
 
 /// ```text
-/// up ── failure ─▶ left alone for a pause ── it is over ─▶ in doubt ── a request tries it ─▶ up
-///                       ▲                                                     │
-///                       └───────────── a failure: twice as long ──────────────┘
+/// up ── failure ─▶ left alone for a pause ── it is over ─▶ in doubt ── it is probed ─▶ up
+///                       ▲                                                   │
+///                       └──────────── a failure: twice as long ─────────────┘
 /// ```
 ///
 /// Every field is for itself: two that are read together may be of two moments, which costs one request its best choice.
@@ -78,8 +74,6 @@ pub struct Health {
     /// In nanoseconds of `since_start`, like the others; 0: it takes connections, as far as is known.
     down_until: AtomicU64,
     ejected_until: AtomicU64,
-    /// The end of the last pause, of either kind.
-    rests_until: AtomicU64,
     /// 5xx answers in a row.
     errors: AtomicU32,
     /// A `Checked`.
@@ -88,6 +82,7 @@ pub struct Health {
     doubt: AtomicU8,
     /// Requests that are trying it, in doubt as it is.
     trials: AtomicU32,
+    is_probed: AtomicBool,
     /// Since when it is in use, as far as it has begun slowly; 0: for long.
     fresh_since: AtomicU64,
 }
@@ -106,7 +101,6 @@ impl Health {
             return Standing::Ejected;
         }
         match self.doubt() {
-            Some(doubt) if self.is_tried() => Standing::Tried(doubt),
             _ if checked == Checked::Warming => Standing::Warming,
             Some(doubt) => Standing::Doubted(doubt),
             None => Standing::Up,
@@ -154,9 +148,8 @@ impl Health {
     }
 
     /// As bad as that, or as it was if that was worse.
-    fn put_in_doubt(&self, doubt: Doubt, rests_until: Instant) {
+    fn put_in_doubt(&self, doubt: Doubt) {
         self.doubt.fetch_max(doubt as u8, Ordering::Relaxed);
-        self.rests_until.store(since_start(rests_until), Ordering::Relaxed);
     }
 
     /// It has proven so much. What it is to prove beyond that stays in doubt.
@@ -169,20 +162,9 @@ impl Health {
         }
     }
 
-    /// No request that may be repeated has come for so long that another one is to try it.
-    pub fn is_overdue(&self, now: impl Fn() -> Instant) -> bool {
-        let rests_until = self.rests_until.load(Ordering::Relaxed);
-        since_start(now()).saturating_sub(rests_until) >= nanos(UNTRIED_MAX)
-    }
-
-    fn is_tried(&self) -> bool {
-        self.trials.load(Ordering::Relaxed) > 0
-    }
-
-    /// Whether the caller's request may try it: alone, or beside as many others as may have nothing else.
-    pub(super) fn begin_trial(&self, is_alone: bool) -> bool {
-        let most = if is_alone { 1 } else { TRIALS_MAX };
-        let one_more = |trials| (trials < most).then_some(trials + 1);
+    /// Whether the caller's request may try it beside as many others as may.
+    pub(super) fn begin_trial(&self) -> bool {
+        let one_more = |trials| (trials < TRIALS_MAX).then_some(trials + 1);
         self.trials
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .is_ok()
@@ -190,6 +172,16 @@ impl Health {
 
     pub(super) fn end_trial(&self) {
         self.trials.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether nobody else probes it.
+    pub(crate) fn begin_probe(&self) -> bool {
+        // Nearly always it is so, and looking costs less than writing.
+        !self.is_probed.load(Ordering::Relaxed) && !self.is_probed.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_probe(&self) {
+        self.is_probed.store(false, Ordering::Release);
     }
 
     /// It takes connections. Whether it answers is another matter, so that the next pause is no shorter for it.
@@ -239,7 +231,7 @@ impl Health {
     fn rest(&self, doubt: Doubt, now: Instant) {
         let pause = self.pause(|| now);
         let until = now + pause.unwrap_or_else(|| self.next_pause());
-        self.put_in_doubt(doubt, until);
+        self.put_in_doubt(doubt);
         if pause.is_none() {
             self.down_until.store(since_start(until), Ordering::Relaxed);
         }
@@ -256,14 +248,19 @@ impl Health {
         self.failures.load(Ordering::Relaxed) > 0
     }
 
+    /// It has answered a probe. Whether it answers requests is another matter, as above.
+    pub(super) fn proven(&self) {
+        self.connected();
+        self.trust(Doubt::Completes);
+    }
+
     /// An answer was whole.
     pub fn succeeded(&self) {
         // Written only when there is something to forget: the line is shared by all workers.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
-        self.connected();
-        self.trust(Doubt::Completes);
+        self.proven();
     }
 
     /// An answer that is a 5xx, or none. Says how many have come in a row.
@@ -282,10 +279,10 @@ impl Health {
         self.ejected_until.store(since_start(until), Ordering::Relaxed);
     }
 
-    /// As `eject`, and after that time one request at a time until it has proven itself.
+    /// As `eject`, and after that time in doubt until it has proven itself.
     pub(super) fn suspend(&self, doubt: Doubt, until: Instant) {
         self.eject(until);
-        self.put_in_doubt(doubt, until);
+        self.put_in_doubt(doubt);
     }
 
     /// The service cannot spare it, whatever its answers are like.

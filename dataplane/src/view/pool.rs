@@ -11,7 +11,6 @@ use shared::table::{Entry, Registered};
 use crate::pipeline::affinity;
 use crate::upstream::care::Care;
 use crate::upstream::endpoint::{Endpoint, Identity};
-use crate::upstream::health::Checked;
 
 #[derive(Clone)]
 pub struct Candidate {
@@ -98,16 +97,16 @@ impl Pool {
         }
     }
 
-    /// Who goes on for a registration at `endpoint` while that warms: whoever takes requests now for one whose place it
-    /// took, directly or through others that never were well.
+    /// Who goes on for a registration at `endpoint` while that warms: whoever takes requests for one whose place it took,
+    /// directly or through others that never were well. One whose checks fail now may be well again before the new one is.
     fn serves_on_for(&self, registered: &Registered, endpoint: &Arc<Endpoint>) -> Option<&Arc<Endpoint>> {
         let current = self.candidate(&registered.upstream.id)?;
         let former = || self.find(&registered.upstream.id, true).map(|one| &one.endpoint);
         if Arc::ptr_eq(&current.endpoint, endpoint) {
             return former().filter(|_| endpoint.is_warming());
         }
-        let is_well = current.weight > 0 && current.endpoint.health().checked() == Checked::Passed;
-        let serving = if is_well { Some(&current.endpoint) } else { former() };
+        let has_served = current.weight > 0 && !current.endpoint.is_warming();
+        let serving = if has_served { Some(&current.endpoint) } else { former() };
         serving.filter(|one| one.identity().registration >= registered.unbroken_since && !Arc::ptr_eq(one, endpoint))
     }
 

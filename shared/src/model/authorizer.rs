@@ -112,24 +112,47 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const COPY_HEADERS_MAX: usize = 32;
 
-/// Fields that frame a message or are this proxy's own.
-const NEVER_COPIED: [&str; 15] = [
+/// Fields that frame a message or are this proxy's own. `X-Forwarded-User` and the like, which say who the client is, are an
+/// authorizer's to write.
+const NEVER_COPIED: [&str; 31] = [
     "connection",
     "content-length",
     "content-type",
     "date",
     "expect",
+    "forwarded",
     "host",
+    "http2-settings",
     "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
     "proxy-connection",
     "server",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "x-vulcan-auth-token",
     "www-authenticate",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-uri",
+    "x-real-ip",
+    "x-request-id",
 ];
+
+/// Also under the spelling that servers with CGI variables take for it.
+fn is_never_copied(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    NEVER_COPIED.contains(&&*name) || name.starts_with("x-vulcan-")
+}
 
 impl Authorizer {
     pub fn parse(name: &str, json: &str) -> Result<Authorizer, Invalid> {
@@ -322,8 +345,11 @@ fn read_timeout(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<D
 
 fn read_copied(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Arc<str>> {
     let name = vary::field_name(string(value, path, errors)?, path, errors)?;
-    if NEVER_COPIED.contains(&&*name) {
-        errors.invalid(path, "this field is never copied");
+    if is_never_copied(&name) {
+        errors.invalid(
+            path,
+            "this field is never copied: it frames the message, or the proxy writes it",
+        );
         return None;
     }
     Some(name)

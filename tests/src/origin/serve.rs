@@ -12,6 +12,7 @@ use crate::wire::Connection;
 #[derive(Default)]
 pub struct Tally {
     received: AtomicU64,
+    probes: AtomicU64,
     in_flight: AtomicU64,
     in_flight_most: AtomicU64,
     marked: AtomicBool,
@@ -38,6 +39,7 @@ impl Tally {
     pub fn count(&self) -> Count {
         Count {
             received: self.received.load(SeqCst),
+            probes: self.probes.load(SeqCst),
             in_flight: self.in_flight.load(SeqCst),
             in_flight_most: self.in_flight_most.load(SeqCst),
             after: self.after.load(SeqCst),
@@ -51,8 +53,9 @@ impl Tally {
         }
     }
 
-    fn received(&self) -> InFlight<'_> {
-        self.received.fetch_add(1, SeqCst);
+    fn received(&self, is_probe: bool) -> InFlight<'_> {
+        let kind = if is_probe { &self.probes } else { &self.received };
+        kind.fetch_add(1, SeqCst);
         let others = self.in_flight.fetch_add(1, SeqCst);
         self.in_flight_most.fetch_max(others + 1, SeqCst);
         if self.marked.load(SeqCst) {
@@ -91,7 +94,7 @@ async fn connection(mut connection: Connection, id: &str, tally: &Tally) -> io::
     // An idle connection is the proxy's to keep.
     connection.reader.patience = std::time::Duration::from_secs(600);
     while let Some((line, fields)) = connection.reader.request().await? {
-        let _in_flight = tally.received();
+        let _in_flight = tally.received(line.target == "*");
         let goes_on = match tally.fault() {
             None => answer::answer(&mut connection, id, &line, &fields).await?,
             Some(fault) => fault.answer(&mut connection, id, &fields).await?,

@@ -64,7 +64,6 @@ impl<'a> Round<'a> {
         self.owing.push(picked.endpoint().clone());
         let retries = picked.service().retries.attempts as usize;
         self.may_follow = self.tried.len() <= retries;
-        self.tried.set_last(self.tried.len() >= retries);
         Ok(Some(picked))
     }
 

@@ -13,7 +13,7 @@ fn an_answer_that_was_cut_never_looks_complete() {
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n";
         for half in [HALF, chunked] {
             let mut client = stage.client().await;
-            client.send(GET).await;
+            client.send(POST).await;
             let upstream = origin.answers(half).await;
             client.until("01234").await;
             drop(upstream);
@@ -45,7 +45,7 @@ fn a_client_that_goes_away_takes_its_request_with_it() {
 
         // Within its answer.
         let mut client = stage.client().await;
-        client.send(GET).await;
+        client.send(EMPTY_POST).await;
         let mut upstream = origin.answers(HALF).await;
         client.until("01234").await;
         drop(client);
@@ -124,7 +124,7 @@ fn what_drains_for_too_long_is_cut() {
         let stage = Stage::new().await;
         let origin = stage.origin("a").await;
         let (mut begun, mut pending) = (stage.client().await, stage.client().await);
-        begun.send(GET).await;
+        begun.send(EMPTY_POST).await;
         let mut one = origin.answers(HALF).await;
         begun.until("01234").await;
         pending.send(GET).await;

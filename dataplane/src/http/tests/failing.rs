@@ -1,7 +1,5 @@
 use super::stage::*;
-use crate::upstream::health::{Doubt, Standing};
-
-const PUT: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+use crate::upstream::health::Standing;
 
 /// Two origins, and the one of them that was chosen first has read a whole request and is gone.
 async fn one_of_two_dies(stage: &Stage, client: &mut Peer, request: &str) -> Origin {
@@ -89,41 +87,6 @@ fn what_failed_once_is_asked_where_nobody_else_is() {
 }
 
 #[test]
-fn a_connection_that_ends_before_an_answer_is_no_proof() {
-    story(async || {
-        let stage = Stage::new().await;
-        let (closing, _well) = (stage.origin("closing").await, stage.robot("well", OK).await);
-        let endpoint = stage.endpoint("closing");
-        let before = std::time::Instant::now().checked_sub(std::time::Duration::from_secs(10));
-        endpoint.health().reset(before.unwrap());
-        let standing = || endpoint.health().standing(std::time::Instant::now);
-        // What cannot be sent elsewhere is never sent there.
-        let mut client = stage.client().await;
-        for _ in 0..20 {
-            client.send(POST).await;
-            assert_eq!(client.message().await.body, "ok");
-        }
-        assert_eq!(standing(), Standing::Doubted(Doubt::Answers));
-        // A request that can be finds it out, and a connection is not enough.
-        let mut asking = async || {
-            for _ in 0..100 {
-                client.send(GET).await;
-                assert_eq!(client.message().await.body, "ok");
-            }
-        };
-        // After that it is gone.
-        let found_out = async move {
-            let mut upstream = closing.accept().await;
-            upstream.head().await;
-            drop(closing);
-            standing()
-        };
-        let ((), standing) = futures_util::future::join(asking(), found_out).await;
-        assert_eq!(standing, Standing::Tried(Doubt::Answers));
-    });
-}
-
-#[test]
 fn retries_end_with_their_budget() {
     story(async || {
         let stage = Stage::with(r#","retries":{"attempts":10}"#).await;
@@ -176,8 +139,6 @@ fn what_may_not_be_repeated_is_not() {
     });
 }
 
-const HALF_A_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-";
-const GARBAGE: &str = "nonsense\r\n\r\n";
 const NO_LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n";
 
 #[test]
@@ -229,23 +190,6 @@ fn an_upstream_that_stands_still_is_asked_once() {
             }
             assert_eq!(connections, asked, "{request}");
         }
-    });
-}
-
-#[test]
-fn half_a_body_is_cut_and_remembered() {
-    story(async || {
-        let stage = Stage::with(r#","balance":"round_robin""#).await;
-        let half = stage
-            .robot("1", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
-            .await;
-        half.closes.set(true);
-        let _other = stage.robot("2", OK).await;
-        let mut client = stage.client().await;
-        client.send(GET).await;
-        let (answer, _) = client.rest().await;
-        assert!(answer.ends_with("01234"), "{answer}");
-        assert!(stage.endpoint("1").health().has_failed());
     });
 }
 

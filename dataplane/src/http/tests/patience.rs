@@ -68,7 +68,7 @@ fn an_answer_is_waited_for_as_long_as_the_service_says() {
 fn an_answer_that_stands_still_is_cut() {
     story(async || {
         let (_stage, origin, mut client) = scene(r#","timeouts":{"idle":"50ms"}"#).await;
-        client.send(GET).await;
+        client.send(EMPTY_POST).await;
         let mut upstream = origin
             .answers("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
             .await;
@@ -149,7 +149,7 @@ fn a_slow_upstream_is_no_slow_reader() {
         let stage = Stage::set(slow()).await;
         let origin = stage.origin("a").await;
         let mut client = stage.client().await;
-        client.send(GET).await;
+        client.send(POST).await;
         let mut upstream = origin.answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
         client.head().await;
         tokio::time::sleep(3 * SOON).await;

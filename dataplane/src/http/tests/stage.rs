@@ -104,6 +104,8 @@ impl Stage {
         let (phase, receiver) = phase::channel();
         phase.set(Phase::Serving { stale: false });
         let upstreams = Pool::new();
+        // Until the runtime ends with the story.
+        tokio::spawn(views.checks().clone().keep(Default::default()));
         let context = Rc::new(WorkerContext {
             index: 0,
             views: views.reader(),
@@ -471,4 +473,20 @@ impl Peer {
 /// A request of the usual kind.
 pub const GET: &str = "GET /path?query HTTP/1.1\r\nHost: example.com\r\n\r\n";
 pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub const PUT: &str = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
 pub const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+/// It may not be repeated, so that its answer goes on as it comes.
+pub const EMPTY_POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+pub const HALF_A_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-";
+pub const GARBAGE: &str = "nonsense\r\n\r\n";
+
+/// Of a service.
+pub const IN_TURN: &str = r#","balance":"round_robin""#;
+
+/// The head of an answer of ten bytes and so many of them.
+pub fn part_of_ten(bytes: usize) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
+        &"0123456789"[..bytes]
+    )
+}

@@ -1,4 +1,4 @@
-//! One health check: a GET on a connection of its own, in flight like any request.
+//! One health check: a GET on a connection of its own, in flight like any request. And what it shares with a proof.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use shared::model::HealthCheck;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::upstream::connect::connect;
@@ -43,15 +44,12 @@ pub(super) async fn probe(endpoint: &Arc<Endpoint>, check: &HealthCheck) -> Outc
 async fn ask(endpoint: &Endpoint, check: &HealthCheck) -> Result<u16, String> {
     let deadline = Instant::now() + check.timeout;
     let late = |_| format!("no answer within {} ms", check.timeout.as_millis());
-    let request = request(endpoint, check).map_err(|error| error.to_string())?;
+    let uri = Uri::try_from(&*check.path).map_err(|error| error.to_string())?;
+    let request = request(endpoint, Method::GET, uri).map_err(|error| error.to_string())?;
     let stream = connect(endpoint, check.timeout)
         .await
         .map_err(|error| error.to_string())?;
-    let handshake = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(|error| error.to_string())?;
-    let exchange = async {
+    let exchange = async |mut sender: Sender| {
         let answer = timeout_at(deadline, sender.send_request(request)).await.map_err(late)?;
         let answer = answer.map_err(|error| format!("no answer: {error}"))?;
         let status = answer.status().as_u16();
@@ -59,17 +57,33 @@ async fn ask(endpoint: &Endpoint, check: &HealthCheck) -> Result<u16, String> {
         let _ = timeout(BODY_WITHIN, drain(answer.into_body())).await;
         Ok(status)
     };
-    let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));
+    converse(stream, exchange).await
+}
+
+pub(super) type Sender = http1::SendRequest<Empty<Bytes>>;
+
+/// Exchanges what is to be exchanged on this connection.
+pub(super) async fn converse<T>(
+    stream: TcpStream,
+    exchange: impl AsyncFnOnce(Sender) -> Result<T, String>,
+) -> Result<T, String> {
+    let handshake = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(|error| error.to_string())?;
+    let (mut connection, mut exchange) = (pin!(connection), pin!(exchange(sender)));
     tokio::select! {
-        status = &mut exchange => status,
+        outcome = &mut exchange => outcome,
         // What it has read is with the exchange.
         _ = &mut connection => exchange.await,
     }
 }
 
-fn request(endpoint: &Endpoint, check: &HealthCheck) -> Result<Request<Empty<Bytes>>, http::Error> {
+pub(super) fn request(endpoint: &Endpoint, method: Method, uri: Uri) -> Result<Request<Empty<Bytes>>, http::Error> {
     let host = HeaderValue::from_str(endpoint.identity().address.as_str())?;
-    Request::get(Uri::try_from(&*check.path)?)
+    Request::builder()
+        .method(method)
+        .uri(uri)
         .header(header::HOST, host)
         .header(header::USER_AGENT, "vulcan-health-check")
         .header(header::ACCEPT, "*/*")
@@ -77,12 +91,14 @@ fn request(endpoint: &Endpoint, check: &HealthCheck) -> Result<Request<Empty<Byt
         .body(Empty::new())
 }
 
-async fn drain(mut body: Incoming) {
+/// To its end, or as far as it is read at all.
+pub(super) async fn drain(mut body: Incoming) -> Result<(), hyper::Error> {
     let mut bytes = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        bytes += frame.data_ref().map_or(0, Bytes::len);
+    while let Some(frame) = body.frame().await {
+        bytes += frame?.data_ref().map_or(0, Bytes::len);
         if bytes > BODY_BYTES_MAX {
-            return;
+            break;
         }
     }
+    Ok(())
 }

@@ -38,21 +38,16 @@ fn after_a_pause_it_is_in_doubt_until_it_takes_a_connection() {
     assert_eq!(health.standing(|| now), Standing::Paused);
     let now = now + PAUSE_FIRST;
     assert_eq!(health.standing(|| now), Standing::Doubted(Doubt::Connects));
-    assert!(
-        health.begin_trial(true) && !health.begin_trial(true),
-        "one tries for all"
-    );
-    assert_eq!(health.standing(|| now), Standing::Tried(Doubt::Connects));
-    assert!(health.begin_trial(false), "for whoever has nothing else");
+    assert!(health.begin_probe() && !health.begin_probe(), "one finds out for all");
     let much_later = now + Duration::from_secs(3600);
     assert_eq!(
         health.standing(|| much_later),
-        Standing::Tried(Doubt::Connects),
-        "as long as the request lasts"
+        Standing::Doubted(Doubt::Connects),
+        "as long as that lasts"
     );
     health.failed(now);
-    health.end_trial();
-    health.end_trial();
+    health.end_probe();
+    assert!(health.begin_probe());
     assert_eq!(health.pause(|| now).unwrap(), 2 * PAUSE_FIRST);
     health.connected();
     assert_eq!(health.standing(|| now), Standing::Up);
@@ -112,22 +107,21 @@ fn the_worse_doubt_stays() {
 }
 
 #[test]
-fn somebody_has_to_find_out_in_the_end() {
+fn what_answers_probes_alone_has_answered_nothing() {
     let health = Health::default();
     let now = Instant::now();
     health.reset(now);
-    let over = now + PAUSE_FIRST;
-    assert!(!health.is_overdue(|| over));
-    assert!(health.is_overdue(|| over + UNTRIED_MAX));
-    health.reset(over + UNTRIED_MAX);
-    assert!(!health.is_overdue(|| over + UNTRIED_MAX), "it has been tried");
+    health.proven();
+    assert_eq!(health.standing(|| now + PAUSE_FIRST), Standing::Up);
+    health.reset(now);
+    assert_eq!(health.pause(|| now).unwrap(), 2 * PAUSE_FIRST);
 }
 
 #[test]
 fn those_who_have_nothing_else_are_no_crowd() {
     let health = Health::default();
     health.failed(Instant::now());
-    let trials = (0..2 * TRIALS_MAX).filter(|_| health.begin_trial(false));
+    let trials = (0..2 * TRIALS_MAX).filter(|_| health.begin_trial());
     assert_eq!(trials.count(), TRIALS_MAX as usize);
 }
 

@@ -134,7 +134,7 @@ fn whoever_ends_it_ends_both() {
 }
 
 #[test]
-fn only_a_service_that_checks_hands_over_and_only_what_is_well() {
+fn only_a_service_that_checks_hands_over() {
     let mut world = World::new();
     world.registry.service("web", r#"{"match":[{}]}"#);
     world.moves_to(2);
@@ -144,8 +144,13 @@ fn only_a_service_that_checks_hands_over_and_only_what_is_well() {
     let old = endpoint(&world.views, "a").unwrap();
     old.health().set_checked(Checked::Failed);
     world.moves_to(2);
-    assert!(old.is_retired());
     assert_eq!(world.chosen(), Some(2), "nothing else is left");
+    // It is unwell for a moment.
+    old.health().set_checked(Checked::Passed);
+    assert_eq!((world.chosen(), world.draining()), (Some(1), vec![(1, 0)]));
+    world.passes();
+    assert_eq!((world.chosen(), world.draining()), (Some(2), vec![]));
+    assert!(old.is_retired());
 
     // It dies while it serves on: what warms is better than nothing.
     let mut world = World::new();

@@ -88,6 +88,21 @@ fn refusals_name_the_field() {
             "copy_headers[1]",
         ),
     ];
+    for name in [
+        "Forwarded",
+        "x-forwarded-for",
+        "X_Forwarded_Host",
+        "x-real-ip",
+        "X-Request-Id",
+        "X-Vulcan-Auth-Token",
+        "x-vulcan-anything",
+        "Transfer-Encoding",
+        "proxy-authorization",
+    ] {
+        let text = format!(r#"{{"service":"a","style":"forward","copy_headers":["x-forwarded-user","{name}"]}}"#);
+        let invalid = Authorizer::parse("main", &text).expect_err(name);
+        assert_eq!(fields(&invalid), ["copy_headers[1]"], "{name}");
+    }
     for (text, kind, field) in cases {
         let invalid = Authorizer::parse("main", text).expect_err(text);
         assert_eq!(

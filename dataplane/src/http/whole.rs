@@ -1,0 +1,100 @@
+//! Short answers are there whole before anything of them goes on, as long as another upstream may still be asked: one that
+//! breaks off is then no worse than none.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use shared::model::Timeouts;
+
+use super::session::{Expired, Session};
+
+/// Bytes. The answers of most programs are shorter, and come in one read or two, so that nobody waits for them; a client
+/// begins sooner with a longer one if it gets what is there.
+const WHOLE_MAX: u64 = 16 * 1024;
+
+/// The body of an upstream's answer: what has come of it, and what comes.
+pub struct Rest {
+    held: Bytes,
+    incoming: Incoming,
+}
+
+/// Why the whole body has not come.
+pub enum Short {
+    /// The upstream has stood still for too long.
+    Expired(Expired),
+    Ended,
+}
+
+impl From<Incoming> for Rest {
+    fn from(incoming: Incoming) -> Rest {
+        Rest {
+            held: Bytes::new(),
+            incoming,
+        }
+    }
+}
+
+impl Rest {
+    /// Whether it is worth waiting for: of known length, and short.
+    pub fn is_short(&self) -> bool {
+        let length = self.incoming.size_hint().exact();
+        length.is_some_and(|length| length <= WHOLE_MAX)
+    }
+
+    /// Waits until all of it has come, for each part as long as for any of a body. One that has come in parts for longer than
+    /// a service allows for an answer goes on as it comes.
+    pub async fn gather(&mut self, session: &Session, timeouts: &Timeouts) -> Result<(), Short> {
+        let began = session.now();
+        let mut parts = BytesMut::new();
+        while !self.incoming.is_end_stream() && session.now().duration_since(began) < timeouts.response {
+            session.awaits_answer(timeouts.idle, timeouts.idle);
+            let frame = session.attempt(pin!(self.incoming.frame())).await;
+            let frame = match frame.map_err(Short::Expired)? {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) | None => return Err(Short::Ended),
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            if parts.is_empty() && self.held.is_empty() {
+                self.held = data;
+                continue;
+            }
+            parts.extend_from_slice(&std::mem::take(&mut self.held));
+            parts.extend_from_slice(&data);
+        }
+        if !parts.is_empty() {
+            self.held = parts.freeze();
+        }
+        Ok(())
+    }
+}
+
+impl Body for Rest {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let rest = self.get_mut();
+        if rest.held.is_empty() {
+            return Pin::new(&mut rest.incoming).poll_frame(cx);
+        }
+        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut rest.held)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_empty() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.held.len() as u64;
+        let mut hint = self.incoming.size_hint();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint.set_lower(hint.lower().saturating_add(held));
+        hint
+    }
+}

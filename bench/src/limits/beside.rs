@@ -1,0 +1,360 @@
+//! Vulcan's limits beside Redis asked by scripts: the same load on both, in one run.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use super::lane::{Algorithm, Lane, PERIOD, Shape};
+use super::load::{self, Answers, Outcome};
+use super::redis::{self, Callers, Redis, Script};
+use super::relay::Count;
+use super::times::{Times, admitted_of_permitted, gap, most};
+use super::world::{Used, World};
+use crate::report::{Table, millis};
+use crate::vulcan::Vulcan;
+
+/// When the owner or Redis is killed: in the second period, so that something is spent then.
+const KILL_AT: Duration = Duration::from_millis(13_500);
+/// Beside the limited requests through the same proxies, to compare with.
+const FREE: Lane = Lane {
+    limit: None,
+    tokens: 1,
+    rate: 60.0,
+    shape: Shape::Even,
+};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// How long each load lasts.
+    #[arg(long, default_value_t = 30.0)]
+    seconds: f64,
+    /// Also fifty tokens of 1,000 in 10 s: 7,500 requests a second.
+    #[arg(long)]
+    heavy: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    Vulcan(Algorithm),
+    /// `true`: with its file.
+    Redis(Script, bool),
+}
+
+impl System {
+    fn name(self) -> &'static str {
+        match self {
+            System::Vulcan(Algorithm::Sliding) => "Vulcan, sliding",
+            System::Vulcan(Algorithm::Fixed) => "Vulcan, fixed",
+            System::Redis(Script::Log, false) => "Redis, a log (sliding)",
+            System::Redis(Script::Window, false) => "Redis, INCR (fixed)",
+            System::Redis(Script::Log, true) => "Redis, a log, appendonly",
+            System::Redis(Script::Window, true) => "Redis, INCR, appendonly",
+        }
+    }
+}
+
+const SYSTEMS: [System; 4] = [
+    System::Vulcan(Algorithm::Sliding),
+    System::Redis(Script::Log, false),
+    System::Vulcan(Algorithm::Fixed),
+    System::Redis(Script::Window, false),
+];
+const KEEPING: [System; 2] = [System::Redis(Script::Log, true), System::Redis(Script::Window, true)];
+
+struct Case {
+    name: &'static str,
+    threshold: u64,
+    tokens: usize,
+    rate: f64,
+    shape: Shape,
+}
+
+const fn case(name: &'static str, threshold: u64, tokens: usize, rate: f64, shape: Shape) -> Case {
+    Case {
+        name,
+        threshold,
+        tokens,
+        rate,
+        shape,
+    }
+}
+
+const CASES: [Case; 4] = [
+    case("100, one token, 300/s", 100, 1, 300.0, Shape::Even),
+    case("100, fifty tokens, 750/s", 100, 50, 750.0, Shape::Even),
+    case("1,000, one token, 150/s", 1_000, 1, 150.0, Shape::Even),
+    case("1,000, one token, 500/s for 4 of 9 s", 1_000, 1, 500.0, Shape::Pulses),
+];
+const HEAVY: Case = case("1,000, fifty tokens, 7,500/s", 1_000, 50, 7_500.0, Shape::Even);
+const KILLED: [Case; 3] = [
+    case("100, one token, 300/s", 100, 1, 300.0, Shape::Even),
+    case("1,000, one token, 150/s", 1_000, 1, 150.0, Shape::Even),
+    case(
+        "1,000, one token, 75/s: fewer than permitted",
+        1_000,
+        1,
+        75.0,
+        Shape::Even,
+    ),
+];
+
+struct Figures {
+    /// Of the limited lane.
+    answers: Answers,
+    free: Answers,
+    /// By token.
+    admitted: Vec<Vec<Instant>>,
+    offered: Vec<Vec<Instant>>,
+    /// Both ways.
+    messages: f64,
+    server: Duration,
+    callers: Duration,
+    /// Vulcan's alone.
+    told: Option<(Count, Used)>,
+}
+
+pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
+    println!("\n{}", about(options));
+    let redis = redis::is_there();
+    if !redis {
+        println!("Redis: SKIPPED, there is no redis-server here (Debian's package redis-server).\n");
+    }
+    let measured = |system: &&System| redis || matches!(system, System::Vulcan(_));
+    let mut report = Table::new([
+        "in 10 s",
+        "",
+        "admitted of permitted %",
+        "most in 10 s",
+        "added p50 / p99 ms",
+        "messages per admitted",
+        "CPU µs per decision: server",
+        "callers",
+        "failed",
+    ]);
+    let mut store = Table::new(["in 10 s", "", "messages, of them beats", "KB", "store KB/s"]);
+    let mut turn = 0;
+    let mut measure = |case: &Case, system: System, kills: bool| {
+        turn += 1;
+        let scratch = scratch.join(format!("beside-{turn}"));
+        std::fs::create_dir_all(&scratch)?;
+        eprintln!("{}, {}", case.name, system.name());
+        figures(vulcan, &scratch, case, system, options, kills)
+    };
+    let idle = case("100, nothing asked", 100, 1, 0.0, Shape::Even);
+    for case in std::iter::once(&idle)
+        .chain(&CASES)
+        .chain(options.heavy.then_some(&HEAVY))
+    {
+        for system in SYSTEMS.iter().filter(measured) {
+            let is_idle = case.rate == 0.0;
+            if is_idle && *system != System::Vulcan(Algorithm::Sliding) {
+                continue;
+            }
+            let figures = measure(case, *system, false)?;
+            if !is_idle {
+                report.row(figures.row(case, *system));
+            }
+            if let Some((count, used)) = figures.told {
+                store.row([
+                    case.name.into(),
+                    system.name().into(),
+                    format!("{}, {}", count.messages, count.beats),
+                    format!("{:.0}", count.bytes as f64 / 1e3),
+                    format!("{:.1}", used.written as f64 / 1e3 / options.seconds),
+                ]);
+            }
+        }
+    }
+    println!(
+        "{report}\nWhat proxies and control plane said about limits, and what it wrote to its store, in all:\n\n{store}"
+    );
+    let mut killed = Table::new([
+        "in 10 s",
+        "",
+        "admitted of permitted %",
+        "most in 10 s",
+        "refused",
+        "failed",
+        "longest answer ms",
+        "longest pause ms",
+    ]);
+    for case in &KILLED {
+        for system in SYSTEMS.iter().chain(&KEEPING).filter(measured) {
+            killed.row(measure(case, *system, true)?.killed(case, *system));
+        }
+    }
+    println!(
+        "The owner, or Redis, is killed (SIGKILL) {:.1} s after the beginning and started again at once. `appendonly`: Redis \
+         keeps a file, synced every second.\n\n{killed}",
+        KILL_AT.as_secs_f64()
+    );
+    Ok(())
+}
+
+fn about(options: &Options) -> String {
+    format!(
+        "Vulcan (a control plane, three proxies, one origin, real HTTP) beside Redis asked by a script for each decision (three \
+         callers without any HTTP), each alone for {} s. *Admitted of permitted* is held against what one exact log admits of \
+         the same requests, and *most in 10 s* is counted at the origin, for Redis by the callers' clock. *Added* is what \
+         admitted requests take longer than others without a limit through the same proxies at that time; for Redis, from \
+         question to answer. *Callers* are the proxies with all their proxying, for Redis the load itself. Messages are \
+         counted by a relay that the proxies' streams pass.\n",
+        options.seconds
+    )
+}
+
+fn figures(
+    vulcan: &Vulcan,
+    scratch: &Path,
+    case: &Case,
+    system: System,
+    options: &Options,
+    kills: bool,
+) -> io::Result<Figures> {
+    let duration = Duration::from_secs_f64(options.seconds);
+    let lane = |algorithm| Lane {
+        limit: Some((case.threshold, algorithm)),
+        tokens: case.tokens,
+        rate: case.rate,
+        shape: case.shape,
+    };
+    match system {
+        System::Vulcan(algorithm) => {
+            let lanes = [lane(algorithm), FREE];
+            let lanes = if case.rate == 0.0 { &lanes[..1] } else { &lanes };
+            let world = World::start(vulcan, scratch, lanes)?;
+            let (before, said) = (world.used()?, world.relay.count());
+            let outcome = load::run(&world.edges(), lanes, duration, |begin| {
+                if kills {
+                    pause_until(begin + KILL_AT);
+                    world.kill_and_restart()?;
+                }
+                // Without any load, too, it takes as long.
+                pause_until(begin + duration);
+                Ok(())
+            })?;
+            let (after, count) = (world.used()?, world.relay.count() - said);
+            let used = Used {
+                plane: after.plane.saturating_sub(before.plane),
+                proxies: after.proxies.saturating_sub(before.proxies),
+                written: after.written.saturating_sub(before.written),
+            };
+            let admitted = world.witness.take();
+            let mut figures = Figures::of(outcome, admitted, case.tokens);
+            figures.messages = count.messages as f64;
+            (figures.server, figures.callers) = (used.plane, used.proxies);
+            figures.told = Some((count, used));
+            Ok(figures)
+        }
+        System::Redis(script, keeps) => {
+            let lanes = [lane(Algorithm::Sliding)];
+            let redis = Redis::start(scratch, keeps)?;
+            let callers = Callers {
+                redis: &redis,
+                script,
+                lanes: &lanes,
+                serial: AtomicU64::new(0),
+            };
+            let before = redis.cpu()?;
+            let mut outcome = load::run(&callers, &lanes, duration, |begin| {
+                if kills {
+                    pause_until(begin + KILL_AT);
+                    redis.kill_and_restart()?;
+                }
+                Ok(())
+            })?;
+            let admitted = std::mem::take(&mut outcome.admitted);
+            let cpu = outcome.cpu;
+            let mut figures = Figures::of(outcome, admitted, case.tokens);
+            figures.messages = 2.0 * figures.answers.count() as f64;
+            (figures.server, figures.callers) = (redis.cpu()?.saturating_sub(before), cpu);
+            Ok(figures)
+        }
+    }
+}
+
+fn pause_until(at: Instant) {
+    std::thread::sleep(at.saturating_duration_since(Instant::now()));
+}
+
+impl Figures {
+    fn of(mut outcome: Outcome, mut admitted: Times, tokens: usize) -> Figures {
+        let mut by_token = |times: &mut Times| {
+            (0..tokens)
+                .map(|token| times.remove(&(0, token)).unwrap_or_default())
+                .collect()
+        };
+        let mut answers = std::mem::take(&mut outcome.answers).into_iter();
+        Figures {
+            answers: answers.next().unwrap_or_default(),
+            free: answers.next().unwrap_or_default(),
+            admitted: by_token(&mut admitted),
+            offered: by_token(&mut outcome.offered),
+            messages: 0.0,
+            server: Duration::ZERO,
+            callers: Duration::ZERO,
+            told: None,
+        }
+    }
+
+    fn row(&self, case: &Case, system: System) -> [String; 9] {
+        let admitted: usize = self.admitted.iter().map(Vec::len).sum();
+        // What goes through the proxies is all that they did; it was decided about the limited ones alone.
+        let decisions = self.answers.count().max(1) as f64;
+        let asked = decisions + self.free.count() as f64;
+        let micros = |time: Duration, of: f64| format!("{:.0}", time.as_secs_f64() * 1e6 / of);
+        [
+            case.name.into(),
+            system.name().into(),
+            percent(self.admitted_of_permitted(case)),
+            self.most().to_string(),
+            self.added(),
+            format!("{:.3}", self.messages / admitted.max(1) as f64),
+            micros(self.server, decisions),
+            micros(self.callers, asked),
+            (self.answers.failed + self.free.failed).to_string(),
+        ]
+    }
+
+    fn killed(&self, case: &Case, system: System) -> [String; 8] {
+        let pauses = self.admitted.iter().map(|times| gap(times));
+        [
+            case.name.into(),
+            system.name().into(),
+            percent(self.admitted_of_permitted(case)),
+            self.most().to_string(),
+            self.answers.refused.count().to_string(),
+            (self.answers.failed + self.free.failed).to_string(),
+            millis(self.answers.longest()),
+            millis(pauses.max().unwrap_or_default()),
+        ]
+    }
+
+    /// Of any token.
+    fn most(&self) -> usize {
+        let most = self.admitted.iter().map(|times| most(times, PERIOD));
+        most.max().unwrap_or(0)
+    }
+
+    /// The mean of all tokens.
+    fn admitted_of_permitted(&self, case: &Case) -> f64 {
+        let of = self.admitted.iter().zip(&self.offered);
+        let sum: f64 = of
+            .map(|(admitted, offered)| admitted_of_permitted(admitted, offered, case.threshold, PERIOD))
+            .sum();
+        sum / self.admitted.len() as f64
+    }
+
+    fn added(&self) -> String {
+        let added = |quantile| {
+            let of = |answers: &Answers| answers.admitted.quantile(quantile).as_secs_f64() * 1e3;
+            of(&self.answers) - of(&self.free)
+        };
+        format!("{:.2} / {:.2}", added(0.5), added(0.99))
+    }
+}
+
+pub fn percent(part: f64) -> String {
+    format!("{:.1}", part * 100.0)
+}

@@ -1,0 +1,88 @@
+//! When requests were admitted, held against what their limit permits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// By lane and token.
+pub type Times = BTreeMap<(usize, usize), Vec<Instant>>;
+
+/// The most in any interval as long as `period`. `times` in order.
+pub fn most(times: &[Instant], period: Duration) -> usize {
+    let (mut first, mut most) = (0, 0);
+    for (last, at) in times.iter().enumerate() {
+        while at.duration_since(times[first]) >= period {
+            first += 1;
+        }
+        most = most.max(last + 1 - first);
+    }
+    most
+}
+
+/// The longest time in which none was admitted.
+pub fn gap(times: &[Instant]) -> Duration {
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.max().unwrap_or_default()
+}
+
+/// Which of the offered requests one log of all would admit: each before which the period had less than the threshold.
+fn permitted(offered: &[Instant], threshold: usize, period: Duration) -> Vec<Instant> {
+    let mut log = VecDeque::new();
+    let admits = |at: &&Instant| {
+        while log.front().is_some_and(|first| at.duration_since(*first) >= period) {
+            log.pop_front();
+        }
+        let admitted = log.len() < threshold;
+        if admitted {
+            log.push_back(**at);
+        }
+        admitted
+    };
+    offered.iter().filter(admits).copied().collect()
+}
+
+/// How much was admitted of what the limit permits of these requests. Where whole thresholds were: in how much time the
+/// same number could have been, so that it does not matter which part of a period was the last.
+pub fn admitted_of_permitted(admitted: &[Instant], offered: &[Instant], threshold: u64, period: Duration) -> f64 {
+    let threshold = threshold as usize;
+    let permitted = permitted(offered, threshold, period);
+    let whole = (admitted.len().min(permitted.len()).saturating_sub(1)) / threshold * threshold;
+    if whole == 0 {
+        return admitted.len() as f64 / permitted.len().max(1) as f64;
+    }
+    let until = |times: &[Instant]| (times[whole] - times[0]).as_secs_f64();
+    until(&permitted) / until(admitted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(begin: Instant, millis: impl IntoIterator<Item = u64>) -> Vec<Instant> {
+        let at = |ms| begin + Duration::from_millis(ms);
+        millis.into_iter().map(at).collect()
+    }
+
+    const PERIOD: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn intervals_end_before_they_are_as_long_as_the_period() {
+        let begin = Instant::now();
+        assert_eq!(most(&[], PERIOD), 0);
+        assert_eq!(most(&at(begin, [0, 9, 10, 11, 25]), PERIOD), 3);
+        assert_eq!(most(&at(begin, [0, 10, 20]), PERIOD), 1);
+        assert_eq!(gap(&at(begin, [0, 9, 10, 11, 25])), Duration::from_millis(14));
+    }
+
+    #[test]
+    fn one_log_admits_all_that_is_permitted() {
+        let begin = Instant::now();
+        let offered = at(begin, 0..40);
+        let permitted = permitted(&offered, 3, PERIOD);
+        assert_eq!(permitted, at(begin, [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32]));
+        assert_eq!(admitted_of_permitted(&permitted, &offered, 3, PERIOD), 1.0);
+        // One period as long as that, but for the wait of one more at each end.
+        let late = at(begin, [0, 1, 2, 11, 12, 13, 22, 23, 24, 33, 34, 35]);
+        assert_eq!(admitted_of_permitted(&late, &offered, 3, PERIOD), 30.0 / 33.0);
+        assert_eq!(admitted_of_permitted(&late[..1], &offered, 100, PERIOD), 1.0 / 40.0);
+    }
+}

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use vulcan_tests::eventually;
 use vulcan_tests::limited::{Offer, Witness};
 use vulcan_tests::node::Node;
+use vulcan_tests::wire::{Connection, Request};
 use vulcan_tests::world::World;
 
 const PERIOD: Duration = Duration::from_secs(10);
@@ -31,8 +32,12 @@ struct Fleet {
 impl Fleet {
     /// Three proxies before one origin.
     async fn new() -> Fleet {
+        Fleet::of(3, &[]).await
+    }
+
+    async fn of(proxies: usize, extra: &[&str]) -> Fleet {
         let world = World::new();
-        let (control, proxies) = world.fleet(3, &[]).await;
+        let (control, proxies) = world.fleet(proxies, extra).await;
         let witness = Witness::default();
         let origin = witness.serve().await;
         control.api().service("web", json!({})).await;
@@ -199,6 +204,10 @@ async fn every_threshold_is_kept_whatever_happens_to_control_plane_and_proxies()
         turn += 1;
         tokio::time::sleep(Duration::from_millis(700)).await;
     }
+    // What those knew who are gone counts as spent for a while.
+    for path in paths {
+        fleet.admits_again(path).await;
+    }
     println!("{turn} turns, {:?}", offer.stop().await);
     for (path, threshold) in paths.into_iter().zip(thresholds) {
         // Fixed periods follow one another: an interval may have the end of one and the beginning of the next.
@@ -227,4 +236,46 @@ async fn a_limit_that_is_lowered_holds_when_the_write_answers() {
     offer.stop().await;
     assert!(after <= 100, "{after} since it was lowered");
     assert!(fleet.witness.since("/", raised) > 50, "it is raised at once");
+}
+
+/// Asks once for each client, as a trusted proxy in front would, each at a path of its own.
+async fn ask_as(proxy: SocketAddr, clients: std::ops::Range<u32>) {
+    const AT_ONCE: u32 = 16;
+    let asking = (0..AT_ONCE).map(|first| {
+        let clients = clients.clone().skip(first as usize).step_by(AT_ONCE as usize);
+        tokio::spawn(async move {
+            let mut connection = Connection::connect(proxy).await.unwrap();
+            for client in clients {
+                let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 | client).to_string();
+                let request = Request::new("GET", &format!("/{client}"), "web").with("x-forwarded-for", &address);
+                let (head, _) = connection.exchange(&request).await.unwrap();
+                assert!(matches!(head.status, 200 | 429), "{}", head.status);
+            }
+        })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        asked.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_without_number_take_no_memory_without_end_and_no_token_too_many() {
+    const ACCOUNTS: u32 = 30_000;
+    let fleet = Fleet::of(1, &["--limit-accounts", "1024", "--trusted", "127.0.0.0/8"]).await;
+    fleet
+        .limit(1, json!({"threshold": 1, "period": 60, "key": "client_ip"}))
+        .await;
+    let proxy = fleet.proxies[0].http();
+    ask_as(proxy, 0..3_000).await;
+    ask_as(proxy, 0..3_000).await;
+    let before = fleet.proxies[0].memory();
+    ask_as(proxy, 3_000..ACCOUNTS).await;
+    let grown = fleet.proxies[0].memory().saturating_sub(before);
+    let most = (0..ACCOUNTS).map(|n| fleet.witness.most(&format!("/{n}"), Duration::from_secs(60)));
+    let (most, admitted) = most.fold((0, 0), |(most, admitted), n| (most.max(n), admitted + n));
+    println!("{admitted} of {ACCOUNTS}, grown by {grown} bytes");
+    assert_eq!(most, 1);
+    assert!(admitted as u32 > ACCOUNTS / 2);
+    // What is remembered of an account takes about a kilobyte.
+    assert!(grown < 12 << 20, "{grown} bytes");
 }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::authorizer::{Answer, Asked, Grant};
 use dataplane::limiter::{Desk, Limiter};
@@ -158,6 +158,8 @@ impl Scene {
             limiter.follow(&table, Revision(1), Epoch(owner));
             limiter.welcome(Vec::new());
             let granting = tokio::task::spawn_local(grant(limiter.clone(), owner, id));
+            // It introduces itself.
+            tokio::task::yield_now().await;
             let (reader, desk) = (views.reader(), Desk::new(&views));
             let users = Users::new((0..self.tokens).map(&self.token))?;
             for turn in 0..self.tokens {
@@ -260,16 +262,18 @@ impl Authorizers for Users {
 
 /// An owner that never runs out.
 async fn grant(limiter: Arc<Limiter>, owner: Uuid, id: ProxyId) {
+    let began = Instant::now();
     let mut number = 0;
     let mut say = |heard: u64, items: Vec<Told>| {
         number += 1;
+        let now = began.elapsed().as_nanos() as u64;
         limiter.hear(Down {
             from: owner,
             to: id,
             number,
             heard,
-            heard_at: Label::from_nanos(number),
-            now: Label::from_nanos(number),
+            heard_at: Label::from_nanos(now),
+            now: Label::from_nanos(now),
             items,
         });
     };

@@ -6,6 +6,7 @@ mod deployments;
 mod full;
 mod holds;
 mod leases;
+mod limits;
 mod operator;
 mod words;
 

@@ -12,8 +12,8 @@ use shared::quota::{CellKey, CellValue, Outcome};
 
 use crate::store::Cells;
 
-/// At a time.
-const RUNNING_MAX: usize = 128;
+/// At a time. All shards are claimed, and prolonged, at once.
+const RUNNING_MAX: usize = 32;
 /// That wait for their turn: an owner has one under way for each shard and for each account that the store counts.
 const WAITING_MAX: usize = 65_536;
 /// A store keeps its own deadline; this is for one that does not.

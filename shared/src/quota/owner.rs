@@ -321,7 +321,7 @@ impl Owner {
                 if former.is_some() {
                     self.bury(id.instance, true);
                 }
-                self.peers.insert(id.instance, Peer::new(id));
+                self.peers.insert(id.instance, Peer::new(id, self.now));
             }
         }
         true
@@ -344,7 +344,8 @@ impl Owner {
                 instance: *instance,
                 boot: UNMET,
             };
-            self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet));
+            let now = self.now;
+            self.peers.entry(*instance).or_insert_with(|| Peer::new(unmet, now));
         }
     }
 

@@ -32,11 +32,11 @@ impl Coordinators {
         }
     }
 
-    /// One that did not answer in time.
-    fn suspect(&self, node: Uuid) {
+    /// One that did not answer in time. Whether that is news.
+    fn suspect(&self, node: Uuid) -> bool {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         suspects.retain(|_, since| since.elapsed() < SUSPECTED_FOR);
-        suspects.insert(node, Instant::now());
+        suspects.insert(node, Instant::now()).is_none()
     }
 
     fn is_suspect(&self, node: Uuid) -> bool {
@@ -110,9 +110,8 @@ impl Aim {
 
     pub fn missed(&self) {
         let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = at {
+        if let Some(node) = at.filter(|node| self.coordinators.suspect(*node)) {
             tracing::warn!(%node, "a node of Cassandra does not answer: others are asked first for a while");
-            self.coordinators.suspect(node);
         }
     }
 }

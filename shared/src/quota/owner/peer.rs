@@ -9,6 +9,9 @@ use crate::quota::{Label, Settings, shrink};
 /// Own messages whose send is remembered; an answer to an older one proves nothing.
 const SENDS_MAX: usize = 256;
 
+/// No proxy is sent more than one message or grant in so long, on average.
+const MESSAGE_NANOS: u64 = 1_000;
+
 #[derive(Debug)]
 pub struct Peer {
     pub id: ProxyId,
@@ -48,11 +51,13 @@ pub struct Grant {
 }
 
 impl Peer {
-    pub fn new(id: ProxyId) -> Peer {
+    pub fn new(id: ProxyId, now: Label) -> Peer {
+        // One that was forgotten, and joined again, knows the numbers from before.
+        let first = now.as_nanos() / MESSAGE_NANOS;
         Peer {
             id,
             outbox: Vec::new(),
-            number: 0,
+            number: first,
             sends: VecDeque::new(),
             heard: 0,
             heard_at: Label::ZERO,
@@ -61,7 +66,7 @@ impl Peer {
             used_until: Label::ZERO,
             used_revision: Revision::ZERO,
             grants: BTreeMap::new(),
-            last_grant: 0,
+            last_grant: first,
             beat_at: Label::ZERO,
         }
     }

@@ -13,6 +13,9 @@ const BATCH_MAX: usize = 4_096;
 /// Grants that are told apart; what is overtaken by so many is refused.
 const SEEN_MAX: u64 = 1_024;
 
+/// No link has more than one message in so long, on average.
+const MESSAGE_NANOS: u64 = 1_000;
+
 #[derive(Debug)]
 pub struct Link {
     number: u64,
@@ -33,7 +36,8 @@ pub struct Link {
 impl Link {
     pub fn new(now: Time) -> Link {
         Link {
-            number: 0,
+            // An owner that was forgotten, and is heard again, knows the numbers of the link before.
+            number: now.as_nanos() / MESSAGE_NANOS,
             sends: VecDeque::new(),
             heard: 0,
             heard_when: now,
@@ -142,6 +146,19 @@ mod tests {
         age: std::time::Duration::ZERO,
         bucket: Use::STANDBY,
     };
+
+    #[test]
+    fn one_that_is_made_anew_goes_on_behind_the_one_before() {
+        let mut now = Time::from_nanos(1_000_000_000);
+        let mut link = Link::new(now);
+        for _ in 0..10_000 {
+            now = now + std::time::Duration::from_micros(20);
+            link.next_number(now);
+        }
+        let last = link.next_number(now);
+        let mut anew = Link::new(now);
+        assert!(anew.next_number(now) > last && anew.sent_at(last).is_none());
+    }
 
     #[test]
     fn each_grant_is_seen_once_and_one_overtaken_by_too_many_never() {

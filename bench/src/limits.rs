@@ -3,7 +3,7 @@
 
 mod background;
 mod beside;
-mod http;
+mod edge;
 mod lane;
 mod load;
 pub mod long;
@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     run: usize,
     /// What is measured: all of it unless said otherwise.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Cost, Part::Beside])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Cost, Part::Beside, Part::Killed])]
     parts: Vec<Part>,
     #[command(flatten)]
     beside: beside::Options,
@@ -52,6 +52,8 @@ enum Part {
     Cost,
     /// Vulcan beside Redis.
     Beside,
+    /// The same while the owner, or Redis, is killed.
+    Killed,
 }
 
 /// Tokens that are held against limits, and how many limits each has to find.
@@ -92,7 +94,10 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
         cost(options)?;
     }
     if options.parts.contains(&Part::Beside) {
-        beside::run(vulcan, &options.beside, scratch)?;
+        beside::steady(vulcan, &options.beside, scratch)?;
+    }
+    if options.parts.contains(&Part::Killed) {
+        beside::killed(vulcan, &options.beside, scratch)?;
     }
     Ok(())
 }

@@ -105,7 +105,7 @@ impl Server {
     }
 
     /// SIGKILL; it is gone when this returns.
-    pub fn kill(mut self) -> io::Result<()> {
+    pub fn kill(&mut self) -> io::Result<()> {
         self.signal(Signal::KILL);
         self.child.wait().map(drop)
     }
@@ -125,8 +125,11 @@ impl Server {
         io::Error::other(format!("{} {what}; its log ends: {}", self.name, tail.join(" <- ")))
     }
 
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
+    /// None once its end has been seen: its id may be another's then.
+    fn signal(&mut self, signal: Signal) {
+        if let Ok(None) = self.child.try_wait()
+            && let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw)
+        {
             let _gone_already = kill_process(pid, signal);
         }
     }

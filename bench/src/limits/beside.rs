@@ -9,7 +9,7 @@ use super::lane::{Algorithm, Lane, PERIOD, Shape};
 use super::load::{self, Answers, Outcome};
 use super::redis::{self, Callers, Redis, Script};
 use super::relay::Count;
-use super::times::{Times, admitted_of_permitted, gap, most};
+use super::times::{Times, admitted_of_permitted, gap, in_windows, most};
 use super::world::{Used, World};
 use crate::report::{Table, millis};
 use crate::vulcan::Vulcan;
@@ -80,6 +80,7 @@ const fn case(name: &'static str, threshold: u64, tokens: usize, rate: f64, shap
     }
 }
 
+const IDLE: Case = case("100, nothing asked", 100, 1, 0.0, Shape::Even);
 const CASES: [Case; 4] = [
     case("100, one token, 300/s", 100, 1, 300.0, Shape::Even),
     case("100, fifty tokens, 750/s", 100, 50, 750.0, Shape::Even),
@@ -114,13 +115,46 @@ struct Figures {
     told: Option<(Count, Used)>,
 }
 
-pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
-    println!("\n{}", about(options));
-    let redis = redis::is_there();
-    if !redis {
-        println!("Redis: SKIPPED, there is no redis-server here (Debian's package redis-server).\n");
+/// Numbers the runs: each has a directory of its own.
+struct Bench<'a> {
+    vulcan: &'a Vulcan,
+    options: &'a Options,
+    scratch: &'a Path,
+    has_redis: bool,
+    runs: usize,
+}
+
+impl<'a> Bench<'a> {
+    fn new(vulcan: &'a Vulcan, options: &'a Options, scratch: &'a Path) -> Bench<'a> {
+        let has_redis = redis::is_there();
+        if !has_redis {
+            println!("Redis: SKIPPED, there is no redis-server here (Debian's package redis-server).\n");
+        }
+        Bench {
+            vulcan,
+            options,
+            scratch,
+            has_redis,
+            runs: 0,
+        }
     }
-    let measured = |system: &&System| redis || matches!(system, System::Vulcan(_));
+
+    fn measures(&self, system: System) -> bool {
+        self.has_redis || matches!(system, System::Vulcan(_))
+    }
+
+    fn measure(&mut self, case: &Case, system: System, kills: bool) -> io::Result<Figures> {
+        self.runs += 1;
+        let scratch = self.scratch.join(format!("beside-{kills}-{}", self.runs));
+        std::fs::create_dir_all(&scratch)?;
+        eprintln!("{}, {}", case.name, system.name());
+        figures(self.vulcan, &scratch, case, system, self.options, kills)
+    }
+}
+
+pub fn steady(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
+    println!("\n{}", about(options));
+    let mut bench = Bench::new(vulcan, options, scratch);
     let mut report = Table::new([
         "in 10 s",
         "",
@@ -133,43 +167,42 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
         "failed",
     ]);
     let mut store = Table::new(["in 10 s", "", "messages, of them beats", "KB", "store KB/s"]);
-    let mut turn = 0;
-    let mut measure = |case: &Case, system: System, kills: bool| {
-        turn += 1;
-        let scratch = scratch.join(format!("beside-{turn}"));
-        std::fs::create_dir_all(&scratch)?;
-        eprintln!("{}, {}", case.name, system.name());
-        figures(vulcan, &scratch, case, system, options, kills)
+    let mut told = |case: &Case, system: System, figures: &Figures| {
+        if let Some((count, used)) = figures.told {
+            store.row([
+                case.name.into(),
+                system.name().into(),
+                format!("{}, {}", count.messages, count.beats),
+                format!("{:.0}", count.bytes as f64 / 1e3),
+                format!("{:.1}", used.written as f64 / 1e3 / options.seconds),
+            ]);
+        }
     };
-    let idle = case("100, nothing asked", 100, 1, 0.0, Shape::Even);
-    for case in std::iter::once(&idle)
-        .chain(&CASES)
-        .chain(options.heavy.then_some(&HEAVY))
-    {
-        for system in SYSTEMS.iter().filter(measured) {
-            let is_idle = case.rate == 0.0;
-            if is_idle && *system != System::Vulcan(Algorithm::Sliding) {
-                continue;
-            }
-            let figures = measure(case, *system, false)?;
-            if !is_idle {
-                report.row(figures.row(case, *system));
-            }
-            if let Some((count, used)) = figures.told {
-                store.row([
-                    case.name.into(),
-                    system.name().into(),
-                    format!("{}, {}", count.messages, count.beats),
-                    format!("{:.0}", count.bytes as f64 / 1e3),
-                    format!("{:.1}", used.written as f64 / 1e3 / options.seconds),
-                ]);
+    told(&IDLE, SYSTEMS[0], &bench.measure(&IDLE, SYSTEMS[0], false)?);
+    for case in CASES.iter().chain(options.heavy.then_some(&HEAVY)) {
+        for system in SYSTEMS {
+            if bench.measures(system) {
+                let figures = bench.measure(case, system, false)?;
+                report.row(figures.row(case, system));
+                told(case, system, &figures);
             }
         }
     }
     println!(
         "{report}\nWhat proxies and control plane said about limits, and what it wrote to its store, in all:\n\n{store}"
     );
-    let mut killed = Table::new([
+    Ok(())
+}
+
+pub fn killed(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
+    println!(
+        "\nThe owner, or Redis, is killed (SIGKILL) {:.1} s after the beginning and started again at once, each for {} s. \
+         `appendonly`: Redis keeps a file, synced every second.\n",
+        KILL_AT.as_secs_f64(),
+        options.seconds
+    );
+    let mut bench = Bench::new(vulcan, options, scratch);
+    let mut report = Table::new([
         "in 10 s",
         "",
         "admitted of permitted %",
@@ -180,15 +213,13 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
         "longest pause ms",
     ]);
     for case in &KILLED {
-        for system in SYSTEMS.iter().chain(&KEEPING).filter(measured) {
-            killed.row(measure(case, *system, true)?.killed(case, *system));
+        for system in SYSTEMS.into_iter().chain(KEEPING) {
+            if bench.measures(system) {
+                report.row(bench.measure(case, system, true)?.killed(case, system));
+            }
         }
     }
-    println!(
-        "The owner, or Redis, is killed (SIGKILL) {:.1} s after the beginning and started again at once. `appendonly`: Redis \
-         keeps a file, synced every second.\n\n{killed}",
-        KILL_AT.as_secs_f64()
-    );
+    print!("{report}");
     Ok(())
 }
 
@@ -196,7 +227,7 @@ fn about(options: &Options) -> String {
     format!(
         "Vulcan (a control plane, three proxies, one origin, real HTTP) beside Redis asked by a script for each decision (three \
          callers without any HTTP), each alone for {} s. *Admitted of permitted* is held against what one exact log admits of \
-         the same requests, and *most in 10 s* is counted at the origin, for Redis by the callers' clock. *Added* is what \
+         the same requests, for Vulcan's fixed periods against the threshold in each whole one, and *most in 10 s* is counted at the origin, for Redis by the callers' clock. *Added* is what \
          admitted requests take longer than others without a limit through the same proxies at that time; for Redis, from \
          question to answer. *Callers* are the proxies with all their proxying, for Redis the load itself. Messages are \
          counted by a relay that the proxies' streams pass.\n",
@@ -223,7 +254,7 @@ fn figures(
         System::Vulcan(algorithm) => {
             let lanes = [lane(algorithm), FREE];
             let lanes = if case.rate == 0.0 { &lanes[..1] } else { &lanes };
-            let world = World::start(vulcan, scratch, lanes)?;
+            let mut world = World::start(vulcan, scratch, lanes)?;
             let (before, said) = (world.used()?, world.relay.count());
             let outcome = load::run(&world.edges(), lanes, duration, |begin| {
                 if kills {
@@ -249,9 +280,9 @@ fn figures(
         }
         System::Redis(script, keeps) => {
             let lanes = [lane(Algorithm::Sliding)];
-            let redis = Redis::start(scratch, keeps)?;
+            let mut redis = Redis::start(scratch, keeps)?;
             let callers = Callers {
-                redis: &redis,
+                address: redis.address,
                 script,
                 lanes: &lanes,
                 serial: AtomicU64::new(0),
@@ -280,7 +311,7 @@ fn pause_until(at: Instant) {
 
 impl Figures {
     fn of(mut outcome: Outcome, mut admitted: Times, tokens: usize) -> Figures {
-        let mut by_token = |times: &mut Times| {
+        let by_token = |times: &mut Times| {
             (0..tokens)
                 .map(|token| times.remove(&(0, token)).unwrap_or_default())
                 .collect()
@@ -307,7 +338,7 @@ impl Figures {
         [
             case.name.into(),
             system.name().into(),
-            percent(self.admitted_of_permitted(case)),
+            percent(self.admitted_of_permitted(case, system)),
             self.most().to_string(),
             self.added(),
             format!("{:.3}", self.messages / admitted.max(1) as f64),
@@ -322,7 +353,7 @@ impl Figures {
         [
             case.name.into(),
             system.name().into(),
-            percent(self.admitted_of_permitted(case)),
+            percent(self.admitted_of_permitted(case, system)),
             self.most().to_string(),
             self.answers.refused.count().to_string(),
             (self.answers.failed + self.free.failed).to_string(),
@@ -338,12 +369,13 @@ impl Figures {
     }
 
     /// The mean of all tokens.
-    fn admitted_of_permitted(&self, case: &Case) -> f64 {
+    fn admitted_of_permitted(&self, case: &Case, system: System) -> f64 {
         let of = self.admitted.iter().zip(&self.offered);
-        let sum: f64 = of
-            .map(|(admitted, offered)| admitted_of_permitted(admitted, offered, case.threshold, PERIOD))
-            .sum();
-        sum / self.admitted.len() as f64
+        let shares = of.map(|(admitted, offered)| match system {
+            System::Vulcan(Algorithm::Fixed) => in_windows(admitted, offered, case.threshold, PERIOD).1,
+            _ => admitted_of_permitted(admitted, offered, case.threshold, PERIOD),
+        });
+        shares.sum::<f64>() / self.admitted.len() as f64
     }
 
     fn added(&self) -> String {

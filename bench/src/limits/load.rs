@@ -25,7 +25,7 @@ pub enum Heard {
 
 /// Where callers ask.
 pub trait Asked: Sync {
-    type Connection: Connection;
+    type Connection: Connection + 'static;
 
     fn connection(&self, client: &Client) -> Self::Connection;
 }

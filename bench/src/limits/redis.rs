@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -49,8 +48,8 @@ impl Script {
 }
 
 pub struct Redis {
-    server: Mutex<Option<Server>>,
-    address: SocketAddr,
+    server: Server,
+    pub address: SocketAddr,
     scratch: PathBuf,
     /// Whether it writes to a file what it does, synced each second.
     keeps: bool,
@@ -63,51 +62,41 @@ pub fn is_there() -> bool {
 
 impl Redis {
     pub fn start(scratch: &Path, keeps: bool) -> io::Result<Redis> {
-        let redis = Redis {
-            server: Mutex::new(None),
-            address: free_address()?,
+        let address = free_address()?;
+        Ok(Redis {
+            server: launch(scratch, address, keeps)?,
+            address,
             scratch: scratch.into(),
             keeps,
-        };
-        redis.launch()?;
-        Ok(redis)
-    }
-
-    fn launch(&self) -> io::Result<()> {
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()]);
-        command.args(["--save", "", "--appendonly", if self.keeps { "yes" } else { "no" }]);
-        command.arg("--dir").arg(&self.scratch);
-        let mut server = Server::start("redis", command, None, &self.scratch)?;
-        server.accepting(self.address)?;
-        *self.lock()? = Some(server);
-        Ok(())
-    }
-
-    fn lock(&self) -> io::Result<std::sync::MutexGuard<'_, Option<Server>>> {
-        self.server.lock().map_err(|_| io::Error::other("a panic beside Redis"))
+        })
     }
 
     /// What the process of now has used.
     pub fn cpu(&self) -> io::Result<Duration> {
-        match &*self.lock()? {
-            Some(server) => Ok(server.usage()?.cpu),
-            None => Ok(Duration::ZERO),
-        }
+        Ok(self.server.usage()?.cpu)
     }
 
     /// SIGKILL, and at once the next one in its place.
-    pub fn kill_and_restart(&self) -> io::Result<()> {
-        if let Some(server) = self.lock()?.take() {
-            server.kill()?;
-        }
-        self.launch()
+    pub fn kill_and_restart(&mut self) -> io::Result<()> {
+        self.server.kill()?;
+        self.server = launch(&self.scratch, self.address, self.keeps)?;
+        Ok(())
     }
+}
+
+fn launch(scratch: &Path, address: SocketAddr, keeps: bool) -> io::Result<Server> {
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
+    command.args(["--save", "", "--appendonly", if keeps { "yes" } else { "no" }]);
+    command.arg("--dir").arg(scratch);
+    let mut server = Server::start("redis", command, None, scratch)?;
+    server.accepting(address)?;
+    Ok(server)
 }
 
 /// One caller's way to it: a connection for each client.
 pub struct Callers<'a> {
-    pub redis: &'a Redis,
+    pub address: SocketAddr,
     pub script: Script,
     pub lanes: &'a [Lane],
     /// Names members of logs.
@@ -135,7 +124,7 @@ impl Asked for Callers<'_> {
         let Client { lane, token, .. } = *client;
         let threshold = self.lanes[lane].limit.map_or(0, |(threshold, _)| threshold);
         Caller {
-            address: self.redis.address,
+            address: self.address,
             script: self.script,
             arguments: [
                 format!("limit:{lane}:{token}"),

@@ -16,9 +16,10 @@ use dataplane::pipeline::{
 use dataplane::view::{Reader, Views};
 use http::HeaderValue;
 use shared::change::{Body, Epoch, Kind, Op, Revision, Verb};
-use shared::quota::slots::{Decision, Need};
+use shared::quota::slots::{Decision, Need, Slots};
 use shared::quota::{AccountId, Down, Label, ProxyId, SHARDS, Said, Told, Up};
 use shared::table::{self, Table};
+use shared::time::Time;
 use tokio::task::LocalSet;
 use uuid::Uuid;
 
@@ -30,6 +31,16 @@ const REQUESTS: usize = 1_000_000;
 const GOAL: Duration = Duration::from_nanos(200);
 /// More than are asked for.
 const TOKENS: u64 = 1 << 31;
+
+/// So many accounts have room.
+const SLOTS: usize = 1 << 18;
+const ALLOWANCE: u32 = 1 << 24;
+
+/// As a proxy reads it.
+fn clock() -> Time {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicRaw);
+    Time::from_nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
+}
 
 /// Limits, and the tokens of the requests that count for them.
 struct Scene {
@@ -108,7 +119,7 @@ fn scenes(many: usize, run: usize) -> Vec<Scene> {
     scenes.push(Scene {
         name: "3 of any token".into(),
         limits: (0..3).map(|_| any()).collect(),
-        token: user,
+        token: Box::new(user),
         tokens: 1_000,
         has_goal: false,
     });
@@ -151,8 +162,8 @@ impl Scene {
                 },
             );
             let limiter = views.limiter().clone();
-            limiter.begin(id, 1 << 18);
-            let table = table(limits)?;
+            limiter.begin(id, SLOTS);
+            let mut table = table(limits)?;
             table.warm();
             views.retire(views.swap(table.clone()));
             limiter.follow(&table, Revision(1), Epoch(owner));
@@ -174,7 +185,7 @@ impl Scene {
             }
             measured.request = (own_time() - began) / REQUESTS as u32;
             if !limits.is_empty() {
-                self.parts(&table, &limiter, &mut measured)?;
+                self.parts(&table, &mut measured)?;
             }
             granting.abort();
             Ok(measured)
@@ -187,16 +198,18 @@ impl Scene {
     }
 
     /// What the step does one after the other for each request, one for all requests after the other.
-    fn parts(&self, table: &Table, limiter: &Limiter, measured: &mut Measured) -> io::Result<()> {
+    fn parts(&self, table: &Table, measured: &mut Measured) -> io::Result<()> {
         let tokens: Vec<String> = (0..self.tokens).map(&self.token).collect();
-        let asked = |token| table::Asked {
-            service: "web",
-            auth_token: token,
-            protocol: "HTTP",
-            method: "GET",
-            path: "/v2/things/17",
-            length: Some(0),
-        };
+        fn asked(token: &str) -> table::Asked<'_> {
+            table::Asked {
+                service: "web",
+                auth_token: token,
+                protocol: "HTTP",
+                method: "GET",
+                path: "/v2/things/17",
+                length: Some(0),
+            }
+        }
         let limit = |token: &str| table.limits(&asked(token)).first().map(|of| of.limit.id.0);
         let limits: Option<Vec<Uuid>> = tokens.iter().map(|token| limit(token)).collect();
         let limits = limits.ok_or_else(|| io::Error::other(format!("{}: a token has no limit", self.name)))?;
@@ -215,10 +228,16 @@ impl Scene {
             (own_time() - began) / REQUESTS as u32
         };
         measured.look_up = mean(&|n| drop(black_box(table.limits(black_box(&asked(&tokens[n]))))));
-        measured.name = mean(&|n| drop(black_box(account(black_box(n)))));
+        measured.name = mean(&|n| {
+            black_box(account(black_box(n)));
+        });
+        let slots = Slots::new(SLOTS);
+        for [need] in &needs {
+            slots.open(need.key, ALLOWANCE, Time::from_nanos(u64::MAX), 0);
+        }
         let refused = Cell::new(0);
         measured.take = mean(&|n| {
-            if !matches!(limiter.decide(black_box(&needs[n])), Decision::Admitted { .. }) {
+            if !matches!(slots.decide(black_box(&needs[n]), clock), Decision::Admitted { .. }) {
                 refused.set(refused.get() + 1);
             }
         });
@@ -331,7 +350,7 @@ async fn pass(reader: &Reader, desk: &impl Limits, users: &Users) -> io::Result<
 
 fn table(limits: &[String]) -> io::Result<Table> {
     let op = |kind, key: String, body: &str| {
-        Ok(Op {
+        Ok::<_, io::Error>(Op {
             verb: Verb::Put,
             kind,
             key: key.into(),

@@ -1,7 +1,10 @@
 //! When requests were admitted, held against what their limit permits.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long before a fixed period begins what comes is counted for it. Who offers more than it may has nothing left then.
+const EARLY: Duration = Duration::from_millis(30);
 
 /// By lane and token.
 pub type Times = BTreeMap<(usize, usize), Vec<Instant>>;
@@ -53,6 +56,34 @@ pub fn admitted_of_permitted(admitted: &[Instant], offered: &[Instant], threshol
     until(&permitted) / until(admitted)
 }
 
+/// How many came in each fixed period; these begin at multiples of themselves by the wall clock.
+fn by_window(times: &[Instant], period: Duration) -> BTreeMap<u128, usize> {
+    let (now, wall) = (
+        Instant::now(),
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+    );
+    let mut windows = BTreeMap::new();
+    for at in times {
+        let at = (wall + EARLY).saturating_sub(now.saturating_duration_since(*at));
+        *windows.entry(at.as_nanos() / period.as_nanos()).or_default() += 1;
+    }
+    windows
+}
+
+/// The most in a fixed period, and how much was admitted of what it permits of these requests, in all but the first and
+/// the last; `NaN` where there were no others.
+pub fn in_windows(admitted: &[Instant], offered: &[Instant], threshold: u64, period: Duration) -> (usize, f64) {
+    let (admitted, offered) = (by_window(admitted, period), by_window(offered, period));
+    let most = admitted.values().max().copied().unwrap_or(0);
+    let (mut of, mut permitted) = (0, 0);
+    let whole = offered.len().saturating_sub(2);
+    for (window, offered) in offered.iter().skip(1).take(whole) {
+        of += admitted.get(window).copied().unwrap_or(0);
+        permitted += (*offered).min(threshold as usize);
+    }
+    (most, of as f64 / permitted as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +115,18 @@ mod tests {
         let late = at(begin, [0, 1, 2, 11, 12, 13, 22, 23, 24, 33, 34, 35]);
         assert_eq!(admitted_of_permitted(&late, &offered, 3, PERIOD), 30.0 / 33.0);
         assert_eq!(admitted_of_permitted(&late[..1], &offered, 100, PERIOD), 1.0 / 40.0);
+    }
+
+    #[test]
+    fn fixed_periods_are_counted_but_for_the_first_and_the_last() {
+        let (now, wall) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+        let second = Duration::from_secs(1);
+        let into = Duration::from_nanos((wall.as_nanos() % second.as_nanos()) as u64);
+        // The middle of a period, three before this one.
+        let begin = now - into - 3 * second + second / 2;
+        let offered = at(begin, (0..30).map(|n| n * 100));
+        let admitted: Vec<Instant> = [&offered[..3], &offered[5..8], &offered[15..17]].concat();
+        assert_eq!(in_windows(&admitted, &offered, 3, second), (3, 5.0 / 6.0));
+        assert!(in_windows(&admitted, &offered[..12], 3, second).1.is_nan());
     }
 }

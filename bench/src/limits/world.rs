@@ -2,17 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
-use super::http::{Edges, HOST, Witness, path};
+use super::edge::{Edges, HOST, Witness, path};
 use super::lane::{CALLERS, Lane, PERIOD};
 use super::relay::Relay;
 use crate::rest::Client;
 use crate::vulcan::{ControlPlane, Proxy, Vulcan, address};
 
 pub struct World {
-    plane: Mutex<Option<ControlPlane>>,
+    plane: ControlPlane,
     pub relay: Relay,
     pub proxies: Vec<Proxy>,
     pub witness: Witness,
@@ -56,7 +55,7 @@ impl World {
             client.put(&at, &limit)?.success()?;
         }
         Ok(World {
-            plane: Mutex::new(Some(plane)),
+            plane,
             relay,
             proxies,
             witness,
@@ -70,11 +69,11 @@ impl World {
     }
 
     pub fn used(&self) -> io::Result<Used> {
-        let mut used = Used::default();
-        if let Some(plane) = &*self.lock()? {
-            used.plane = plane.server.usage()?.cpu;
-            used.written = plane.server.written()?;
-        }
+        let mut used = Used {
+            plane: self.plane.server.usage()?.cpu,
+            proxies: Duration::ZERO,
+            written: self.plane.server.written()?,
+        };
         for proxy in &self.proxies {
             used.proxies += proxy.server.usage()?.cpu;
         }
@@ -82,20 +81,10 @@ impl World {
     }
 
     /// SIGKILL for the control plane, which owns all limits, and at once the next one on its store.
-    pub fn kill_and_restart(&self) -> io::Result<()> {
-        let mut held = self.lock()?;
-        if let Some(plane) = held.take() {
-            plane.server.kill()?;
-        }
-        let plane = self.vulcan.control_plane(&self.scratch, None)?;
-        self.relay.lead_to(plane.admin);
-        *held = Some(plane);
+    pub fn kill_and_restart(&mut self) -> io::Result<()> {
+        self.plane.server.kill()?;
+        self.plane = self.vulcan.control_plane(&self.scratch, None)?;
+        self.relay.lead_to(self.plane.admin);
         Ok(())
-    }
-
-    fn lock(&self) -> io::Result<std::sync::MutexGuard<'_, Option<ControlPlane>>> {
-        self.plane
-            .lock()
-            .map_err(|_| io::Error::other("a panic beside the fleet"))
     }
 }

@@ -9,7 +9,7 @@ use super::lane::{Algorithm, Lane, PERIOD, Shape};
 use super::load::{self, Answers, Outcome};
 use super::redis::{self, Callers, Redis, Script};
 use super::relay::Count;
-use super::times::{Times, admitted_of_permitted, gap, in_windows, most};
+use super::times::{Spans, Times, admitted_of_permitted, gap, in_windows, most, most_surely};
 use super::world::{Used, World};
 use crate::report::{Table, millis};
 use crate::vulcan::Vulcan;
@@ -107,6 +107,7 @@ struct Figures {
     /// By token.
     admitted: Vec<Vec<Instant>>,
     offered: Vec<Vec<Instant>>,
+    spans: Spans,
     /// Both ways.
     messages: f64,
     server: Duration,
@@ -159,7 +160,7 @@ pub fn steady(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<
         "in 10 s",
         "",
         "admitted of permitted %",
-        "most in 10 s",
+        "most in 10 s: seen, surely",
         "added p50 / p99 ms",
         "messages per admitted",
         "CPU µs per decision: server",
@@ -206,7 +207,7 @@ pub fn killed(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<
         "in 10 s",
         "",
         "admitted of permitted %",
-        "most in 10 s",
+        "most in 10 s: seen, surely",
         "refused",
         "failed",
         "longest answer ms",
@@ -227,7 +228,7 @@ fn about(options: &Options) -> String {
     format!(
         "Vulcan (a control plane, three proxies, one origin, real HTTP) beside Redis asked by a script for each decision (three \
          callers without any HTTP), each alone for {} s. *Admitted of permitted* is held against what one exact log admits of \
-         the same requests, for Vulcan's fixed periods against the threshold in each whole one, and *most in 10 s* is counted at the origin, for Redis by the callers' clock. *Added* is what \
+         the same requests, for Vulcan's fixed periods against the threshold in each whole one, and *most in 10 s* is counted at the origin, for Redis by the callers' clock; *surely* counts those that were sent and answered within it, whatever delayed them. *Added* is what \
          admitted requests take longer than others without a limit through the same proxies at that time; for Redis, from \
          question to answer. *Callers* are the proxies with all their proxying, for Redis the load itself. Messages are \
          counted by a relay that the proxies' streams pass.\n",
@@ -288,14 +289,14 @@ fn figures(
                 serial: AtomicU64::new(0),
             };
             let before = redis.cpu()?;
-            let mut outcome = load::run(&callers, &lanes, duration, |begin| {
+            let outcome = load::run(&callers, &lanes, duration, |begin| {
                 if kills {
                     pause_until(begin + KILL_AT);
                     redis.kill_and_restart()?;
                 }
                 Ok(())
             })?;
-            let admitted = std::mem::take(&mut outcome.admitted);
+            let admitted = heard(&outcome.admitted);
             let cpu = outcome.cpu;
             let mut figures = Figures::of(outcome, admitted, case.tokens);
             figures.messages = 2.0 * figures.answers.count() as f64;
@@ -303,6 +304,16 @@ fn figures(
             Ok(figures)
         }
     }
+}
+
+/// By the callers' clock.
+fn heard(spans: &Spans) -> Times {
+    let sorted = |spans: &[(Instant, Instant)]| {
+        let mut times: Vec<Instant> = spans.iter().map(|(_, heard)| *heard).collect();
+        times.sort();
+        times
+    };
+    spans.iter().map(|(key, spans)| (*key, sorted(spans))).collect()
 }
 
 fn pause_until(at: Instant) {
@@ -322,6 +333,7 @@ impl Figures {
             free: answers.next().unwrap_or_default(),
             admitted: by_token(&mut admitted),
             offered: by_token(&mut outcome.offered),
+            spans: outcome.admitted,
             messages: 0.0,
             server: Duration::ZERO,
             callers: Duration::ZERO,
@@ -339,7 +351,7 @@ impl Figures {
             case.name.into(),
             system.name().into(),
             percent(self.admitted_of_permitted(case, system)),
-            self.most().to_string(),
+            self.most(),
             self.added(),
             format!("{:.3}", self.messages / admitted.max(1) as f64),
             micros(self.server, decisions),
@@ -354,7 +366,7 @@ impl Figures {
             case.name.into(),
             system.name().into(),
             percent(self.admitted_of_permitted(case, system)),
-            self.most().to_string(),
+            self.most(),
             self.answers.refused.count().to_string(),
             (self.answers.failed + self.free.failed).to_string(),
             millis(self.answers.longest()),
@@ -362,10 +374,12 @@ impl Figures {
         ]
     }
 
-    /// Of any token.
-    fn most(&self) -> usize {
-        let most = self.admitted.iter().map(|times| most(times, PERIOD));
-        most.max().unwrap_or(0)
+    /// Of any token: as it was seen, and what of it was not only delayed into one interval.
+    fn most(&self) -> String {
+        let seen = self.admitted.iter().map(|times| most(times, PERIOD));
+        let limited = self.spans.iter().filter(|((lane, _), _)| *lane == 0);
+        let surely = limited.map(|(_, spans)| most_surely(spans, PERIOD));
+        format!("{}, {}", seen.max().unwrap_or(0), surely.max().unwrap_or(0))
     }
 
     /// The mean of all tokens.

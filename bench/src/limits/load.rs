@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 use super::lane::{CALLERS, Client, Lane, clients};
-use super::times::Times;
+use super::times::{Spans, Times};
 use crate::histogram::Histogram;
 use crate::process::own_time;
 
@@ -59,8 +59,7 @@ pub struct Outcome {
     pub answers: Vec<Answers>,
     /// When requests were sent, in order.
     pub offered: Times,
-    /// When callers heard that they were admitted, in order.
-    pub admitted: Times,
+    pub admitted: Spans,
     /// Of the callers' threads.
     pub cpu: Duration,
 }
@@ -96,8 +95,8 @@ pub fn run(
         }
         meanwhile
     })?;
-    let all = whole.offered.values_mut().chain(whole.admitted.values_mut());
-    all.for_each(|times| times.sort());
+    whole.offered.values_mut().for_each(|times| times.sort());
+    whole.admitted.values_mut().for_each(|spans| spans.sort());
     Ok(whole)
 }
 
@@ -108,10 +107,11 @@ impl Outcome {
             mine.refused.merge(&theirs.refused);
             mine.failed += theirs.failed;
         }
-        for (mine, theirs) in [(&mut self.offered, part.offered), (&mut self.admitted, part.admitted)] {
-            for (key, times) in theirs {
-                mine.entry(key).or_default().extend(times);
-            }
+        for (key, times) in part.offered {
+            self.offered.entry(key).or_default().extend(times);
+        }
+        for (key, spans) in part.admitted {
+            self.admitted.entry(key).or_default().extend(spans);
         }
         self.cpu += part.cpu;
     }
@@ -123,7 +123,7 @@ impl Outcome {
         match heard {
             Heard::Admitted => {
                 answers.admitted.record(now - sent);
-                self.admitted.entry(key).or_default().push(now);
+                self.admitted.entry(key).or_default().push((sent, now));
             }
             Heard::Refused => answers.refused.record(now - sent),
             Heard::Failed => answers.failed += 1,

@@ -9,6 +9,23 @@ const EARLY: Duration = Duration::from_millis(30);
 /// By lane and token.
 pub type Times = BTreeMap<(usize, usize), Vec<Instant>>;
 
+/// When each admitted request was sent and its answer heard, by lane and token.
+pub type Spans = BTreeMap<(usize, usize), Vec<(Instant, Instant)>>;
+
+/// The most that were admitted within one interval as long as `period` whatever delayed them on their way: sent and
+/// answered in it. No answer takes as long as a period.
+pub fn most_surely(spans: &[(Instant, Instant)], period: Duration) -> usize {
+    let mut sent: Vec<Instant> = spans.iter().map(|(sent, _)| *sent).collect();
+    let mut heard: Vec<Instant> = spans.iter().map(|(_, heard)| *heard).collect();
+    sent.sort();
+    heard.sort();
+    let within = sent.iter().enumerate().map(|(before, sent)| {
+        let answered = heard.partition_point(|heard| heard.duration_since(*sent) < period);
+        answered.saturating_sub(before)
+    });
+    within.max().unwrap_or(0)
+}
+
 /// The most in any interval as long as `period`. `times` in order.
 pub fn most(times: &[Instant], period: Duration) -> usize {
     let (mut first, mut most) = (0, 0);
@@ -102,6 +119,21 @@ mod tests {
         assert_eq!(most(&at(begin, [0, 9, 10, 11, 25]), PERIOD), 3);
         assert_eq!(most(&at(begin, [0, 10, 20]), PERIOD), 1);
         assert_eq!(gap(&at(begin, [0, 9, 10, 11, 25])), Duration::from_millis(14));
+    }
+
+    #[test]
+    fn what_was_late_is_not_surely_in_an_interval() {
+        let begin = Instant::now();
+        let span = |sent, heard| {
+            (
+                begin + Duration::from_millis(sent),
+                begin + Duration::from_millis(heard),
+            )
+        };
+        let spans = [span(0, 1), span(1, 12), span(9, 9), span(12, 13)];
+        assert_eq!(most_surely(&spans, PERIOD), 2);
+        assert_eq!(most_surely(&spans[..2], PERIOD), 1);
+        assert_eq!(most_surely(&[], PERIOD), 0);
     }
 
     #[test]

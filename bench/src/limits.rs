@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     run: usize,
     /// What is measured: all of it unless said otherwise.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Cost, Part::Beside, Part::Killed])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Found, Part::Decided, Part::Beside, Part::Killed])]
     parts: Vec<Part>,
     #[command(flatten)]
     beside: beside::Options,
@@ -48,8 +48,10 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// Of a look-up, and of a decision.
-    Cost,
+    /// What it costs to find a request's limits, and to change one.
+    Found,
+    /// What it costs to decide.
+    Decided,
     /// Vulcan beside Redis.
     Beside,
     /// The same while the owner, or Redis, is killed.
@@ -90,8 +92,11 @@ const CUSTOMERS: Requests = Requests {
 
 pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
     println!("\n## Limits");
-    if options.parts.contains(&Part::Cost) {
-        cost(options)?;
+    if options.parts.contains(&Part::Found) {
+        found(options)?;
+    }
+    if options.parts.contains(&Part::Decided) {
+        decided(options)?;
     }
     if options.parts.contains(&Part::Beside) {
         beside::steady(vulcan, &options.beside, scratch)?;
@@ -102,7 +107,7 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
     Ok(())
 }
 
-fn cost(options: &Options) -> io::Result<()> {
+fn found(options: &Options) -> io::Result<()> {
     println!(
         "\nThe mean of {LOOKUPS} look-ups on one thread, by the processor's time; and {CHANGES} changes, each of \
          one limit, with what the next look-up would otherwise have to compile.\n"
@@ -178,12 +183,16 @@ fn cost(options: &Options) -> io::Result<()> {
         }
     }
     print!("{lookups}\n{changes}");
+    Ok(())
+}
+
+fn decided(options: &Options) -> io::Result<()> {
     println!(
         "\nRouting by one service, an authorizer that has answered, and limits, with tokens at hand: what the limits add to a \
          request, and what their parts cost by themselves. The mean of one thread's CPU time over a million requests of all \
          the tokens by chance.\n"
     );
-    print!("{}", step::report(many, run)?);
+    print!("{}", step::report(options.limits, options.run)?);
     Ok(())
 }
 

@@ -152,7 +152,11 @@ fn row(
         shown,
         verdict(is_kept).into(),
         format!("{}, {}", percent(mean), percent(worst)),
-        verdict(mean >= goal).into(),
+        if mean.is_nan() {
+            String::new()
+        } else {
+            verdict(mean >= goal).into()
+        },
         format!("{:.0}", answers.longest().as_secs_f64() * 1e3),
         answers.failed.to_string(),
     ]

@@ -137,14 +137,17 @@ async fn witness(mut stream: TcpStream, times: &Mutex<Times>) -> io::Result<()> 
         }
         let now = Instant::now();
         let asked = asked(&read).ok_or(io::ErrorKind::InvalidData)?;
-        let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.entry(asked).or_default().push(now);
-        drop(times);
+        note(times, asked, now);
         read.clear();
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
             .await?;
     }
+}
+
+fn note(times: &Mutex<Times>, asked: (usize, usize), at: Instant) {
+    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    times.entry(asked).or_default().push(at);
 }
 
 /// The lane and the token of `GET /lane/token …`.

@@ -11,6 +11,7 @@
 //! the raw monotonic clock alone. Until the first limit appears there is no machine, no slot and no tick.
 
 mod desk;
+mod observing;
 mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use net::clock::{asleep, monotonic_raw as raw};
 use shared::change::{Epoch, Revision};
+use shared::model::LimitId;
 use shared::quota::proxy::{Input, Output, Verdict};
 use shared::quota::slots::{Decision, Need};
 use shared::quota::{AccountId, Down, Proxy, ProxyId, Settings, Shard, Slots, Up};
@@ -36,6 +38,7 @@ pub use self::desk::Desk;
 pub use self::tally::{Decided, Tallies, Tally};
 pub use self::waiting::Waiting;
 
+use self::observing::{Due, Observing};
 use self::trip::RoundTrip;
 use self::waiting::Waiters;
 
@@ -74,6 +77,7 @@ pub struct Limiter {
     /// There may be something to tick for.
     begun: Notify,
     tallies: Tallies,
+    observing: Observing,
 }
 
 struct Inner {
@@ -91,6 +95,7 @@ struct Inner {
     /// The least that a request waits for its owner.
     patience: Duration,
     slept: Duration,
+    observed_due: Due,
     has_left: bool,
 }
 
@@ -107,6 +112,7 @@ impl Default for Inner {
             trip: RoundTrip::default(),
             patience: PATIENCE,
             slept: Duration::ZERO,
+            observed_due: Due::default(),
             has_left: false,
         }
     }
@@ -120,6 +126,7 @@ impl Limiter {
             spoken: Notify::new(),
             begun: Notify::new(),
             tallies: Tallies::new(workers),
+            observing: Observing::new(workers),
         }
     }
 
@@ -228,8 +235,12 @@ impl Limiter {
             inner.handle(self, Input::Slept);
         }
         inner.slept = inner.slept.max(slept);
+        let passed = self.observing.take(&mut inner.observed_due, raw());
+        if !passed.is_empty() {
+            inner.handle(self, Input::Passed(passed));
+        }
         inner.handle(self, Input::Tick);
-        inner.machine.as_ref().is_some_and(|machine| !machine.is_idle())
+        inner.machine.as_ref().is_some_and(|machine| !machine.is_idle()) || !self.observing.is_empty()
     }
 
     /// Takes a token of each need, or of none.
@@ -284,6 +295,13 @@ impl Limiter {
             machine.prefetch(account, raw());
         }
         self.spoken.notify_one();
+    }
+
+    /// A request passed under a limit that only observes, worth so many tokens there.
+    pub fn observe(&self, account: AccountId, tokens: u64) {
+        if !self.observing.note(account, tokens) {
+            self.tallies.of(LimitId(account.limit)).count(Decided::Uncounted);
+        }
     }
 
     /// What is left of an account's allowance here, which says nothing of the fleet.
@@ -348,6 +366,26 @@ impl Inner {
                     shared.spoken.notify_one();
                 }
                 Output::Wake(account) => self.waiters.wake(account.key),
+                Output::Observed {
+                    limit,
+                    requests,
+                    refused,
+                } => self.observed(shared, LimitId(limit), requests, refused),
+            }
+        }
+    }
+
+    /// What became of requests under a limit that only observes, for the metrics.
+    fn observed(&self, shared: &Limiter, limit: LimitId, requests: u64, refused: Option<u64>) {
+        if self.table.limit(limit).is_none() {
+            return;
+        }
+        let tally = shared.tallies.of(limit);
+        match refused {
+            None => tally.add(Decided::Uncounted, requests),
+            Some(refused) => {
+                tally.add(Decided::Admitted, requests - refused);
+                tally.add(Decided::WouldRefuse, refused);
             }
         }
     }

@@ -32,7 +32,7 @@ mod window;
 pub use cell::{CellKey, CellValue, Claim, Outcome, Row};
 pub use label::{Label, LabelClock, Reading};
 pub use message::{
-    AccountId, Down, GrantId, Handover, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, Up, Use, Want,
+    AccountId, Down, GrantId, Handover, KeyHash, ProxyId, SHARDS, Said, Seen, Shard, Standby, Told, Up, Use, Want,
 };
 pub use owner::{Departure, Owner};
 pub use proxy::Proxy;

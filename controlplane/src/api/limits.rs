@@ -80,6 +80,9 @@ struct Window {
     admitted: u64,
     /// Nobody counts for the whole fleet what proxies refuse.
     refused: Option<u64>,
+    /// Of a limit that only observes: beside what it would have admitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_refuse: Option<u64>,
 }
 
 impl Window {
@@ -89,7 +92,8 @@ impl Window {
             from: at(span.from),
             to: at(span.to),
             admitted: span.tokens,
-            refused: None,
+            refused: span.refused.map(|_| 0),
+            would_refuse: span.refused,
         }
     }
 }
@@ -105,8 +109,8 @@ struct Reset<'a> {
 pub async fn usage(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["key"])?;
     let (id, key) = (call.limit()?, query.required("key")?);
-    let (asking, rule) = counted(&api, &call, id).await?;
-    let usage = asking.usage(AccountId::of(id.0, key.as_bytes()), &rule).await;
+    let (asking, rule, mode) = counted(&api, &call, id).await?;
+    let usage = asking.usage(AccountId::of(id.0, key.as_bytes()), &rule, mode).await;
     let Usage { window, previous } = usage.map_err(unanswered)?;
     let used = Used {
         limit: id.to_string(),
@@ -122,16 +126,16 @@ pub async fn reset(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["key"])?;
     call.unconditional()?;
     let (id, key) = (call.limit()?, query.required("key")?);
-    let (asking, rule) = counted(&api, &call, id).await?;
+    let (asking, rule, mode) = counted(&api, &call, id).await?;
     let account = AccountId::of(id.0, key.as_bytes());
-    asking.reset(account, &rule).await.map_err(unanswered)?;
+    asking.reset(account, &rule, mode).await.map_err(unanswered)?;
     let limit = id.to_string();
     let reset = true;
     Ok(json(StatusCode::OK, &Reset { limit, key, reset }))
 }
 
-/// The rule of a limit that somebody counts, and whom to ask.
-async fn counted<'a>(api: &'a Api, call: &Call, id: LimitId) -> Result<(&'a Asking, Rule), Failure> {
+/// The rule of a limit and how it is counted, and whom to ask.
+async fn counted<'a>(api: &'a Api, call: &Call, id: LimitId) -> Result<(&'a Asking, Rule, Mode), Failure> {
     let mut head = api.changelog.head();
     if head.table.limit(id).is_none() {
         head = api.changelog.true_head(call.actor.clone()).await?;
@@ -140,13 +144,9 @@ async fn counted<'a>(api: &'a Api, call: &Call, id: LimitId) -> Result<(&'a Aski
         let detail = format!("there is no limit {id}");
         return Err(Problem::new(problem::NOT_FOUND, detail).into());
     };
-    let not_supported = |detail| Err(Problem::new(problem::NOT_SUPPORTED, detail).into());
     match &api.limits {
-        _ if in_force.limit.mode == Mode::Observe => {
-            not_supported("what is only observed is not counted for the fleet")
-        }
-        None => not_supported("this store counts for no limits"),
-        Some(asking) => Ok((asking, in_force.rule())),
+        None => Err(Problem::new(problem::NOT_SUPPORTED, "this store counts for no limits").into()),
+        Some(asking) => Ok((asking, in_force.rule(), in_force.limit.mode)),
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use net::duplex::{Address, Requests};
+use shared::model::Mode;
 use shared::quota::owner::Usage;
 use shared::quota::{AccountId, CellKey, CellValue, Label, Outcome, Row, Rule, Settings};
 use tokio::sync::{mpsc, oneshot};
@@ -56,8 +57,8 @@ pub struct Asking {
 }
 
 impl Asking {
-    pub async fn usage(&self, account: AccountId, rule: &Rule) -> Result<Usage, Unanswered> {
-        if self.is_in_store(rule) {
+    pub async fn usage(&self, account: AccountId, rule: &Rule, mode: Mode) -> Result<Usage, Unanswered> {
+        if self.is_in_store(rule, mode) {
             let row = self.row(account).await?;
             let now = Label::from_nanos(self.clock.read().wall);
             return Ok(Usage::of_row(row.as_ref(), rule, now));
@@ -72,8 +73,8 @@ impl Asking {
         }
     }
 
-    pub async fn reset(&self, account: AccountId, rule: &Rule) -> Result<(), Unanswered> {
-        if self.is_in_store(rule) {
+    pub async fn reset(&self, account: AccountId, rule: &Rule, mode: Mode) -> Result<(), Unanswered> {
+        if self.is_in_store(rule, mode) {
             self.clear(account).await?;
         }
         match self.reset_here(account).await? {
@@ -85,8 +86,9 @@ impl Asking {
         }
     }
 
-    fn is_in_store(&self, rule: &Rule) -> bool {
-        rule.period > self.settings.ledger_above
+    /// What is only observed never is.
+    fn is_in_store(&self, rule: &Rule, mode: Mode) -> bool {
+        mode == Mode::Enforce && rule.period > self.settings.ledger_above
     }
 
     pub(super) async fn usage_here(&self, account: AccountId) -> Result<Answer<Usage>, Unanswered> {

@@ -252,7 +252,7 @@ impl Driver {
 
     fn replace_rules(&mut self) {
         let rules = self.head.table.rules(self.head.state.configured);
-        self.is_limited = !rules.rules.is_empty();
+        self.is_limited = !rules.is_empty();
         self.input(Input::Rules(rules));
         self.want_shards();
     }

@@ -167,17 +167,20 @@ impl Inner {
     }
 
     fn decide(&self, view: &View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
-        let mut due = due(view, request, before, uncounted);
+        let Dues { mut due, observed } = Dues::of(view, request, before, uncounted);
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
         }
         let mut needs: SmallVec<[Need; 4]> = due.iter().map(Due::need).collect();
         for _ in 0..ATTEMPTS {
             if needs.is_empty() {
-                return Outcome::Counted(before.clone());
+                return Outcome::Counted(self.observe(&observed, before.clone()));
             }
             let short = match self.limiter.decide(&needs) {
-                Decision::Admitted { low, .. } => return Outcome::Counted(self.admitted(&due, low, before)),
+                Decision::Admitted { low, .. } => {
+                    let counted = self.admitted(&due, low, before);
+                    return Outcome::Counted(self.observe(&observed, counted));
+                }
                 Decision::Exhausted { need, retry } => {
                     let retry_after = retry.since(net::clock::monotonic_raw());
                     return self.refused(&due[need], retry_after, true);
@@ -228,6 +231,15 @@ impl Inner {
         counted
     }
 
+    /// A request that is refused counts under no limit, so this comes last.
+    fn observe(&self, observed: &[Due<'_>], mut counted: Counted) -> Counted {
+        for of in observed {
+            self.limiter.observe(of.account, u64::from(COST));
+            counted.accounts.push(of.account.key);
+        }
+        counted
+    }
+
     fn refused(&self, of: &Due<'_>, retry_after: Duration, is_spent: bool) -> Outcome {
         self.tally(of.limit(), Decided::Refused);
         Outcome::Refused(of.verdict(retry_after, is_spent))
@@ -272,25 +284,38 @@ impl Due<'_> {
     }
 }
 
-/// Limits that only observe are not counted: nobody would know when they were exceeded.
-fn due<'v>(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> SmallVec<[Due<'v>; 4]> {
-    let mut address = Address([0; ADDRESS_MAX]);
-    let matching = view.table().limits(&request.asked);
-    let enforced = matching.into_iter().filter(|of| of.limit.mode == Mode::Enforce);
-    let due = enforced.map(|in_force| {
-        let key = match in_force.limit.key {
-            CountedUnder::AuthToken => request.asked.auth_token.as_bytes(),
-            CountedUnder::LimitKey => request.limit_key.unwrap_or(request.asked.auth_token).as_bytes(),
-            CountedUnder::ClientIp => address.of(request.client),
+/// What a request is to be counted under, and was not yet.
+struct Dues<'v> {
+    due: SmallVec<[Due<'v>; 4]>,
+    /// Limits that only observe.
+    observed: SmallVec<[Due<'v>; 1]>,
+}
+
+impl<'v> Dues<'v> {
+    fn of(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Dues<'v> {
+        let mut address = Address([0; ADDRESS_MAX]);
+        let mut dues = Dues {
+            due: SmallVec::new(),
+            observed: SmallVec::new(),
         };
-        let account = AccountId::of(in_force.limit.id.0, key);
-        Due { in_force, account }
-    });
-    due.filter(|due| {
-        let is_it = |key: &KeyHash| *key == due.account.key;
-        !before.accounts.iter().any(is_it) && !uncounted.iter().any(is_it)
-    })
-    .collect()
+        for in_force in view.table().limits(&request.asked) {
+            let key = match in_force.limit.key {
+                CountedUnder::AuthToken => request.asked.auth_token.as_bytes(),
+                CountedUnder::LimitKey => request.limit_key.unwrap_or(request.asked.auth_token).as_bytes(),
+                CountedUnder::ClientIp => address.of(request.client),
+            };
+            let account = AccountId::of(in_force.limit.id.0, key);
+            if before.accounts.contains(&account.key) || uncounted.contains(&account.key) {
+                continue;
+            }
+            let due = Due { in_force, account };
+            match in_force.limit.mode {
+                Mode::Enforce => dues.due.push(due),
+                Mode::Observe => dues.observed.push(due),
+            }
+        }
+        dues
+    }
 }
 
 /// As a text.

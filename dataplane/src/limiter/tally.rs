@@ -15,21 +15,24 @@ const CELLS: usize = 64;
 pub enum Decided {
     Admitted,
     Refused,
-    /// Nobody could be asked, and the limit says that then nothing is counted.
+    /// Nobody could be asked, and the limit lets pass what is not counted.
     Uncounted,
+    /// It passed: the limit only observes.
+    WouldRefuse,
 }
 
 impl Decided {
-    pub const ALL: [(&'static str, Decided); 3] = [
+    pub const ALL: [(&'static str, Decided); 4] = [
         ("admitted", Decided::Admitted),
         ("refused", Decided::Refused),
         ("uncounted", Decided::Uncounted),
+        ("would_refuse", Decided::WouldRefuse),
     ];
 }
 
 #[derive(Default)]
 #[repr(align(64))]
-struct Cell([AtomicU64; 3]);
+struct Cell([AtomicU64; 4]);
 
 /// Of one limit.
 pub struct Tally {
@@ -38,8 +41,12 @@ pub struct Tally {
 
 impl Tally {
     pub fn count(&self, decided: Decided) {
+        self.add(decided, 1);
+    }
+
+    pub fn add(&self, decided: Decided, requests: u64) {
         if let Some(cell) = self.cells.get(here(self.cells.len().saturating_sub(1))) {
-            cell.0[decided as usize].fetch_add(1, Ordering::Relaxed);
+            cell.0[decided as usize].fetch_add(requests, Ordering::Relaxed);
         }
     }
 

@@ -61,10 +61,39 @@ fn one_of_each_or_of_none() {
 }
 
 #[test]
-fn what_observes_is_not_counted() {
+fn what_observes_lets_pass_and_counts_what_it_would_not() {
     story(async || {
-        let stage = Stage::new(&[r#"{"threshold":1,"mode":"observe"}"#]).await;
-        assert_eq!(stage.admitted(10, "/").await, 10);
+        let stage = Stage::new(&[r#"{"threshold":4,"mode":"observe"}"#, r#"{"threshold":10}"#]).await;
+        let first = stage.ask("/").await.unwrap();
+        assert_eq!(
+            first.least.map(|quota| quota.threshold),
+            Some(10),
+            "the other one is named"
+        );
+        // Admitted again it is not counted again.
+        assert!(stage.ask_again("/", first).await.is_ok());
+        assert_eq!(stage.admitted(20, "/").await, 9);
+        let tally = stage.views.limiter().tallies().of(stage.id(0));
+        // What the other refused does not count.
+        while tally.sum(Decided::WouldRefuse) + tally.sum(Decided::Admitted) < 10 {
+            tokio::task::yield_now().await;
+        }
+        let sums = [Decided::Admitted, Decided::WouldRefuse, Decided::Refused].map(|decided| tally.sum(decided));
+        assert_eq!(sums, [4, 6, 0]);
+    });
+}
+
+#[test]
+fn what_nobody_answers_about_is_told_apart() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":4,"mode":"observe"}"#]).await;
+        stage.owner_stands_still();
+        assert_eq!(stage.admitted(7, "/").await, 7);
+        let tally = stage.views.limiter().tallies().of(stage.id(0));
+        while tally.sum(Decided::Uncounted) < 7 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(tally.sum(Decided::Admitted), 0);
     });
 }
 

@@ -129,6 +129,22 @@ pub enum Said {
     },
     /// Label time has reached this already.
     Behind { label: Label },
+    /// What came under a limit that only observes.
+    Seen(Seen),
+}
+
+/// Requests of one account that passed, whatever is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Counts what this proxy has said so.
+    pub id: u64,
+    pub account: AccountId,
+    pub requests: u64,
+    /// Of all of them.
+    pub tokens: u64,
+    /// How long ago the first and the last of them were.
+    pub since: Duration,
+    pub until: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,6 +231,11 @@ pub enum Told {
         epoch: u64,
     },
     Standby(Standby),
+    /// Of the requests that were said to be seen, so many would have been refused.
+    Observed {
+        id: u64,
+        refused: u64,
+    },
 }
 
 /// All that an owner charged in a shard; it grants nothing there any more.

@@ -21,6 +21,7 @@ mod account;
 mod census;
 mod claim;
 mod history;
+mod observe;
 mod peer;
 mod serve;
 mod skip;
@@ -325,6 +326,8 @@ impl Owner {
                     return;
                 }
                 Said::Behind { .. } => {}
+                Said::Seen(seen) if newest => self.seen(up.from.instance, &seen),
+                Said::Seen(_) => {}
             }
         }
     }

@@ -21,11 +21,15 @@ use crate::time::Time;
 mod census;
 mod holding;
 mod link;
+mod observing;
 mod standby;
 mod want;
 
 use holding::{Allowance, Holding, Source};
 use link::Link;
+use observing::Observing;
+
+pub use observing::Passed;
 
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -43,6 +47,8 @@ pub enum Input {
     Slept,
     /// Nothing is decided any more; what is held goes back.
     Leave,
+    /// What passed since the last of these, under limits that only observe.
+    Passed(Vec<Passed>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,12 @@ pub enum Output {
     Send(Up),
     /// Requests that wait for this account should decide again.
     Wake(AccountId),
+    /// Of requests that passed, so many would have been refused; none: nobody can say.
+    Observed {
+        limit: Uuid,
+        requests: u64,
+        refused: Option<u64>,
+    },
 }
 
 /// What a request is to do that its slot refused.
@@ -125,6 +137,7 @@ pub struct Proxy {
     standby_used: Option<(Time, Revision)>,
     /// Where the search for a holding to forget goes on.
     cursor: Option<KeyHash>,
+    observing: Observing,
     leaving: bool,
     outputs: Vec<Output>,
 }
@@ -147,6 +160,7 @@ impl Proxy {
             standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,
+            observing: Observing::default(),
             leaving: false,
             outputs: Vec::new(),
         }
@@ -169,6 +183,7 @@ impl Proxy {
                 self.leaving = true;
                 self.void_all(now);
             }
+            Input::Passed(passed) => self.observe(passed, now),
         }
         self.flush(now);
         std::mem::take(&mut self.outputs)
@@ -176,7 +191,7 @@ impl Proxy {
 
     /// Whether nothing is counted here, nor was a while ago: nothing becomes due.
     pub fn is_idle(&self) -> bool {
-        self.rules.rules.is_empty() && self.holdings.is_empty()
+        self.rules.is_empty() && self.holdings.is_empty() && self.observing.is_idle()
     }
 
     /// What the calls between two inputs brought about.
@@ -190,6 +205,7 @@ impl Proxy {
             self.agenda.remove(&(due, key));
             self.look_after(key, now);
         }
+        self.tick_observing(now);
         self.beat(now);
         let owners: BTreeSet<Uuid> = self.views.iter().filter_map(|view| view.owner).collect();
         let keep = self.settings.promise * 4;
@@ -335,6 +351,7 @@ impl Proxy {
                     self.outputs.push(Output::Wake(account));
                 }
             }
+            Told::Observed { id, refused } => self.observed(id, refused),
             _ if behind => {}
             Told::Beat { shards } => {
                 for (shard, epoch) in shards {

@@ -119,10 +119,17 @@ pub struct Rules {
     /// Of the table: at or after that of every rule in it.
     pub revision: Revision,
     pub rules: BTreeMap<Uuid, Rule>,
+    /// Of limits that are counted and not enforced: nothing is granted by them.
+    pub observed: BTreeMap<Uuid, Rule>,
 }
 
 impl Rules {
     pub fn of(&self, limit: &Uuid) -> Option<&Rule> {
         self.rules.get(limit)
+    }
+
+    /// Whether there is nothing to count.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.observed.is_empty()
     }
 }

@@ -140,6 +140,7 @@ impl World {
         for output in outputs {
             match output {
                 Output::Send(up) => self.send_up(proxy, up),
+                Output::Observed { .. } => {}
                 Output::Wake(_) => {
                     let life = self.proxies[proxy].life;
                     self.after(0, move |world| {

@@ -302,7 +302,7 @@ impl World {
                         )
                     });
                 }
-                Told::Beat { .. } | Told::Census { .. } => {}
+                Told::Beat { .. } | Told::Census { .. } | Told::Observed { .. } => {}
             }
         }
     }

@@ -52,6 +52,7 @@ impl World {
             heard: 0,
         };
         let rules = Rules {
+            observed: BTreeMap::new(),
             revision: Revision(1),
             rules: [(rule().limit, rule())].into(),
         };
@@ -67,7 +68,7 @@ impl World {
     fn note(&mut self, outputs: Vec<Output>) -> Vec<Said> {
         let sent = outputs.into_iter().filter_map(|output| match output {
             Output::Send(up) => Some(up),
-            Output::Wake(_) => None,
+            Output::Wake(_) | Output::Observed { .. } => None,
         });
         let mut said = Vec::new();
         for up in sent {

@@ -1,6 +1,7 @@
 //! Limits as resources, from outside: stored, shown, refused, and live on every proxy when the write answers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod observing;
 mod walk;
 
 use serde_json::json;

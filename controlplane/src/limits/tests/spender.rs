@@ -122,6 +122,7 @@ impl Spender {
                     let _ = said.map(|said| said.try_send(ndjson::encode(&Up::Limits(Box::new(up)))));
                 }
                 Output::Wake(_) => self.woken.notify_waiters(),
+                Output::Observed { .. } => {}
             }
         }
     }

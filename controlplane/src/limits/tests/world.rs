@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use shared::change::Kind;
+use shared::model::Mode;
 use shared::quota::owner::Usage;
 use shared::quota::{AccountId, Reading, Rules, Settings};
 use shared::stream::planes::PlaneId;
@@ -115,7 +116,7 @@ impl World {
         let rule = *self.rules().of(&account.limit).unwrap();
         // Its shard may not be claimed yet.
         for _ in 0..500 {
-            if let Ok(usage) = self.asking.usage(account, &rule).await {
+            if let Ok(usage) = self.asking.usage(account, &rule, Mode::Enforce).await {
                 return usage;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -125,7 +126,7 @@ impl World {
 
     pub async fn reset(&self, account: AccountId) {
         let rule = *self.rules().of(&account.limit).unwrap();
-        self.asking.reset(account, &rule).await.unwrap();
+        self.asking.reset(account, &rule, Mode::Enforce).await.unwrap();
     }
 
     pub fn rules(&self) -> Rules {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use shared::change::{Epoch, Kind, Revision};
+use shared::model::LimitId;
 use shared::quota::owner::{Input, Output, Roster};
 use shared::quota::{CellKey, CellValue, Label, Outcome, Owner, ProxyId, Reading, Rules, Settings};
 use shared::time::Time;
@@ -208,6 +209,11 @@ impl Stage {
         self.revision.set(0);
         self.store.set(Epoch(Uuid::new_v4()));
         self.begin(limits).await;
+    }
+
+    /// Of the limit at that place.
+    pub fn id(&self, n: usize) -> LimitId {
+        LimitId::try_from(&*name(n)).unwrap()
     }
 
     pub fn owner_stands_still(&self) {

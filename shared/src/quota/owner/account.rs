@@ -209,6 +209,7 @@ impl Owner {
         // A shard at a time: what is forgotten later does no harm.
         let turn = (now.as_nanos() / 20_000_000) % u64::from(crate::quota::SHARDS);
         self.tidy(turn as Shard);
+        self.tidy_observed(turn as Shard);
     }
 
     fn tidy(&mut self, shard: Shard) {

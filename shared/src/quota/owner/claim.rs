@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::census::{Census, Spent};
+use super::observe::Observed;
 use super::skip::Skip;
 use super::standby::{Ghost, Holder};
 use super::{Output, Owner};
@@ -36,6 +37,7 @@ pub struct Held {
     pub accounts: BTreeMap<AccountId, Account>,
     /// Those of them that someone wants tokens of.
     pub waiting: BTreeSet<AccountId>,
+    pub observed: BTreeMap<AccountId, Observed>,
     pub holders: BTreeMap<Uuid, Holder>,
     pub ghosts: Vec<Ghost>,
     /// Who may hold a standby that is not known.

@@ -19,6 +19,9 @@ pub struct Span {
     pub from: Label,
     pub to: Label,
     pub tokens: u64,
+    /// What would have been refused besides; none where it is refused.
+    #[serde(default)]
+    pub refused: Option<u64>,
 }
 
 impl Usage {
@@ -35,6 +38,7 @@ impl Usage {
                     .filter(|(of, _)| **of == bucket)
                     .map(|(_, tokens)| tokens)
                     .sum(),
+                refused: None,
             };
             return Usage {
                 window: span(bucket),
@@ -49,6 +53,7 @@ impl Usage {
                 from: now.before(rule.period),
                 to: now,
                 tokens: counted.fold(0, |sum: u64, (_, tokens)| sum.saturating_add(*tokens)),
+                refused: None,
             },
             previous: None,
         }
@@ -59,7 +64,9 @@ impl Owner {
     /// Of an account that is counted here and in memory, under one of the limits of now; none of any other.
     pub fn usage(&self, id: &AccountId) -> Option<Usage> {
         let now = self.now;
-        let rule = self.rule_in_memory(id)?;
+        let Some(rule) = self.rule_in_memory(id) else {
+            return self.usage_observed(id);
+        };
         let held = self.held.get(&id.shard()).filter(|held| held.claim.is_some())?;
         let window = held.accounts.get(id).map(|account| &account.window);
         let charged = |bucket: u64| window.map_or(0, |window| window.charged_to(bucket));
@@ -69,6 +76,7 @@ impl Owner {
                     from: now.before(rule.period),
                     to: now,
                     tokens: window.map_or(0, |window| window.charged(rule, now)),
+                    refused: None,
                 },
                 previous: None,
             },
@@ -78,6 +86,7 @@ impl Owner {
                     from: rule.begin(bucket),
                     to: rule.end(bucket),
                     tokens: charged(bucket),
+                    refused: None,
                 };
                 Usage {
                     window: span(bucket),
@@ -96,6 +105,7 @@ impl Owner {
         };
         held.accounts.remove(id);
         held.waiting.remove(id);
+        held.observed.remove(id);
         for peer in self.peers.values_mut() {
             // What comes back of them is of the count that was.
             peer.grants.retain(|_, grant| grant.account != *id);

@@ -9,13 +9,17 @@ use crate::quota::{Rule, Rules};
 use crate::table::Table;
 
 impl Table {
-    /// The rules of all limits that are enforced, as of the table's `revision`. It costs as much as there are limits: see
+    /// The rules of all limits, as of the table's `revision`. It costs as much as there are limits: see
     /// [`Table::has_limits_of`].
     pub fn rules(&self, revision: Revision) -> Rules {
-        let enforced = self.limits.by_id.values().filter(|of| of.limit.mode == Mode::Enforce);
+        let of_mode = |mode| {
+            let limits = self.limits.by_id.values().filter(move |of| of.limit.mode == mode);
+            limits.map(|of| (of.limit.id.0, of.rule())).collect()
+        };
         Rules {
             revision,
-            rules: enforced.map(|of| (of.limit.id.0, of.rule())).collect(),
+            rules: of_mode(Mode::Enforce),
+            observed: of_mode(Mode::Observe),
         }
     }
 

@@ -10,6 +10,7 @@
 //! The machine is behind one lock, for moments; a request that finds tokens never comes near it. Durations are counted on
 //! the raw monotonic clock alone. Until the first limit appears there is no machine, no slot and no tick.
 
+mod cost;
 mod desk;
 mod observing;
 mod tally;
@@ -26,7 +27,7 @@ use net::clock::{asleep, monotonic_raw as raw};
 use shared::change::{Epoch, Revision};
 use shared::model::LimitId;
 use shared::quota::proxy::{Input, Output, Verdict};
-use shared::quota::slots::{Decision, Need};
+use shared::quota::slots::{Attempt, Decision, Need, Taken};
 use shared::quota::{AccountId, Down, Proxy, ProxyId, Settings, Shard, Slots, Up};
 use shared::table::Table;
 use shared::time::Time;
@@ -243,11 +244,18 @@ impl Limiter {
         inner.machine.as_ref().is_some_and(|machine| !machine.is_idle()) || !self.observing.is_empty()
     }
 
-    /// Takes a token of each need, or of none.
-    pub fn decide(&self, needs: &[Need]) -> Decision {
+    /// Takes what each need asks for, or nothing. `note` sees the attempt that is admitted.
+    pub fn decide(&self, needs: &[Need], note: impl FnOnce(&Attempt<'_>)) -> Decision {
         match self.slots.get() {
-            Some(slots) => slots.decide(needs, raw),
+            Some(slots) => slots.decide_noting(needs, raw, note),
             None => Decision::Short { need: 0 },
+        }
+    }
+
+    /// So much of what was taken was used.
+    pub fn settle(&self, taken: Taken, used: u64) {
+        if let Some(slots) = self.slots.get() {
+            slots.settle(taken, used);
         }
     }
 

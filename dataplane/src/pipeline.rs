@@ -21,7 +21,7 @@ mod tier;
 mod verdict;
 
 pub use authorize::{Authorized, Authorizers, Given, authorize};
-pub use limit::{Admitted, Counted, Limits, Quota, limit};
+pub use limit::{Admitted, Counted, Limits, Quota, Reserved, ReservedOf, limit};
 pub use meta::{Credentials, Protocol, RequestMeta};
 pub use pick::{Picked, Tried, choose, pick, pick_in_turn, pick_internal, pick_internal_in_turn};
 pub use route::{Routed, route};

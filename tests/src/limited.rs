@@ -18,6 +18,9 @@ use crate::wire::{Connection, Request};
 const SENT: &str = "x-sent";
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// What a client says in it the origin says in its answer.
+const USED: &str = "x-used";
+
 /// An admitted request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
@@ -60,8 +63,12 @@ impl Witness {
                 .entry(line.path().to_owned())
                 .or_default()
                 .push(Seen { came, sent });
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-            if connection.writer.send(answer).await.is_err() {
+            let used = fields.one(USED).map(|used| format!("{USED}: {used}\r\n"));
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n",
+                used.unwrap_or_default()
+            );
+            if connection.writer.send(answer.as_bytes()).await.is_err() {
                 return;
             }
         }

@@ -77,7 +77,9 @@ pub async fn forward(
         }
         match attempt(client, &admitted, picked, &mut outgoing, may_repeat).await {
             Ok(mut answer) => {
-                quota::tell(answer.headers_mut(), admitted.counted());
+                let counted = admitted.counted();
+                client.context.limits.settle(counted, answer.headers());
+                quota::tell(answer.headers_mut(), counted);
                 return Ok(answer);
             }
             Err(failure) if failure.is_stale && stale < STALE_MAX => {

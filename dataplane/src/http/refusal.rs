@@ -149,7 +149,17 @@ impl From<Verdict> for Refusal {
                 quota,
                 retry_after,
                 is_spent,
-            } => quota_exceeded(quota, retry_after, is_spent),
+            } => {
+                let detail = format!("{} requests in {} s are the most", quota.threshold, quota.period);
+                Refusal {
+                    retry_after: Some(retry_after),
+                    ..quota_exceeded(quota, detail, is_spent)
+                }
+            }
+            Verdict::CostsTooMuch { quota } => {
+                let detail = format!("it counts for more than {} requests", quota.threshold);
+                quota_exceeded(quota, detail, false)
+            }
             Verdict::TooManyLimits => {
                 // The operator's to mend, not the client's.
                 let of = Type {
@@ -184,13 +194,11 @@ impl From<Expired> for Refusal {
     }
 }
 
-fn quota_exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> Refusal {
-    let Quota { threshold, period, .. } = quota;
-    let detail = format!("{threshold} requests in {period} s are the most");
+fn quota_exceeded(quota: Quota, detail: String, is_spent: bool) -> Refusal {
     let problem = Problem::new(problem::QUOTA_EXCEEDED, detail).with("limit", quota.id.to_string());
     Refusal {
         problem: Box::new(problem),
-        retry_after: Some(retry_after),
+        retry_after: None,
         quota: Some((quota, is_spent)),
         realm: None,
         reply: None,

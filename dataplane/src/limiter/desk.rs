@@ -9,17 +9,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::model::{CountedUnder, LimitId, Mode, OnUnreachable, path};
-use shared::quota::slots::{Decision, NEEDS_MAX, Need};
+use http::HeaderMap;
+use shared::model::{Cost, CountedUnder, LimitId, Mode, OnUnreachable, path};
+use shared::quota::slots::{Attempt, Decision, NEEDS_MAX, Need};
 use shared::quota::{AccountId, KeyHash};
 use shared::table::{Asked, InForce};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::tally::Decided;
-use super::{Blocked, Limiter, RETRY_AFTER, Tally, Waiting};
+use super::{Blocked, Limiter, RETRY_AFTER, Tally, Waiting, cost};
 use crate::authorizer::Grant;
-use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, Verdict};
+use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, Reserved, ReservedOf, Verdict};
 use crate::view::{Reader, View, Views};
 
 /// Decisions in one look: after each but the first there was something for this request a moment ago.
@@ -43,12 +44,14 @@ struct Request<'a> {
     /// Instead of the token, if the authorizer has named one.
     limit_key: Option<&'a str>,
     client: IpAddr,
+    fields: Option<&'a HeaderMap>,
 }
 
-/// An account that a request needs a token of.
+/// An account that a request needs tokens of.
 struct Due<'v> {
     in_force: &'v InForce,
     account: AccountId,
+    cost: u32,
 }
 
 enum Outcome {
@@ -95,6 +98,7 @@ impl Limits for Desk {
             },
             limit_key: authorized.grant().and_then(|grant| grant.limit_key.as_deref()),
             client: meta.client.to_canonical(),
+            fields: meta.fields,
         };
         match self.0.look(&request, &before, &[]) {
             Outcome::Counted(counted) => Ok(counted),
@@ -116,6 +120,13 @@ fn token(grant: Option<&Grant>) -> Cow<'_, str> {
 }
 
 impl Desk {
+    /// What the head of the answer to a request says of what was reserved for it.
+    pub fn settle(&self, counted: &Counted, answer: &HeaderMap) {
+        if !counted.reserved.is_empty() {
+            self.0.limiter.settle_all(counted, answer);
+        }
+    }
+
     pub fn new(views: &Views) -> Desk {
         Desk(Rc::new(Inner {
             views: views.reader(),
@@ -167,7 +178,15 @@ impl Inner {
     }
 
     fn decide(&self, view: &View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
-        let Dues { mut due, observed } = Dues::of(view, request, before, uncounted);
+        let Dues { mut due, observed } = match Dues::of(view, request, before, uncounted) {
+            Ok(dues) => dues,
+            Err(verdict) => return Outcome::Refused(verdict),
+        };
+        if let Some(of) = due.iter().find(|of| u64::from(of.cost) > of.in_force.limit.threshold) {
+            self.tally(of.limit(), Decided::Refused);
+            let quota = Quota::from(&of.in_force.limit);
+            return Outcome::Refused(Verdict::CostsTooMuch { quota });
+        }
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
         }
@@ -176,9 +195,12 @@ impl Inner {
             if needs.is_empty() {
                 return Outcome::Counted(self.observe(&observed, before.clone()));
             }
-            let short = match self.limiter.decide(&needs) {
+            let mut reserved = SmallVec::new();
+            let note = |attempt: &Attempt<'_>| reserved = reservations(&due, attempt);
+            let short = match self.limiter.decide(&needs, note) {
                 Decision::Admitted { low, .. } => {
-                    let counted = self.admitted(&due, low, before);
+                    let mut counted = self.admitted(&due, low, before);
+                    counted.reserved.extend(reserved);
                     return Outcome::Counted(self.observe(&observed, counted));
                 }
                 Decision::Exhausted { need, retry } => {
@@ -188,7 +210,7 @@ impl Inner {
                 Decision::Short { need } => need,
             };
             let of = &due[short];
-            match self.limiter.block(of.account, COST) {
+            match self.limiter.block(of.account, of.cost) {
                 Blocked::Again => {}
                 Blocked::Refuse { retry_after } => return self.refused(of, retry_after, false),
                 Blocked::Uncounted => {
@@ -234,7 +256,10 @@ impl Inner {
     /// A request that is refused counts under no limit, so this comes last.
     fn observe(&self, observed: &[Due<'_>], mut counted: Counted) -> Counted {
         for of in observed {
-            self.limiter.observe(of.account, u64::from(COST));
+            match of.reserve(|| Some(ReservedOf::Nothing(of.account))) {
+                Some(reserved) => counted.reserved.push(reserved),
+                None => self.limiter.observe(of.account, of.cost.into()),
+            }
             counted.accounts.push(of.account.key);
         }
         counted
@@ -255,8 +280,10 @@ impl Inner {
     }
 }
 
-/// Of each limit. Others are refused by the API.
-const COST: u32 = 1;
+fn reservations(due: &[Due<'_>], attempt: &Attempt<'_>) -> SmallVec<[Reserved; 1]> {
+    let reserve = |(at, of): (usize, &Due<'_>)| of.reserve(|| attempt.taken(at).map(ReservedOf::Allowance));
+    due.iter().enumerate().filter_map(reserve).collect()
+}
 
 impl Due<'_> {
     fn limit(&self) -> LimitId {
@@ -271,8 +298,20 @@ impl Due<'_> {
     fn need(&self) -> Need {
         Need {
             key: self.account.key,
-            cost: COST,
+            cost: self.cost,
         }
+    }
+
+    /// If what it takes is settled by the answer.
+    fn reserve(&self, of: impl FnOnce() -> Option<ReservedOf>) -> Option<Reserved> {
+        let Cost::Reserved { settle_header, .. } = &self.in_force.limit.cost else {
+            return None;
+        };
+        Some(Reserved {
+            settle_header: settle_header.clone(),
+            tokens: self.cost,
+            of: of()?,
+        })
     }
 
     fn verdict(&self, retry_after: Duration, is_spent: bool) -> Verdict {
@@ -292,7 +331,7 @@ struct Dues<'v> {
 }
 
 impl<'v> Dues<'v> {
-    fn of(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Dues<'v> {
+    fn of(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Result<Dues<'v>, Verdict> {
         let mut address = Address([0; ADDRESS_MAX]);
         let mut dues = Dues {
             due: SmallVec::new(),
@@ -308,13 +347,22 @@ impl<'v> Dues<'v> {
             if before.accounts.contains(&account.key) || uncounted.contains(&account.key) {
                 continue;
             }
-            let due = Due { in_force, account };
+            let cost = &in_force.limit.cost;
+            let tokens = match in_force.limit.mode {
+                Mode::Enforce => cost::of(cost, request.fields)?,
+                Mode::Observe => cost::of_observed(cost, request.fields),
+            };
+            let due = Due {
+                in_force,
+                account,
+                cost: u32::try_from(tokens).unwrap_or(u32::MAX),
+            };
             match in_force.limit.mode {
                 Mode::Enforce => dues.due.push(due),
                 Mode::Observe => dues.observed.push(due),
             }
         }
-        dues
+        Ok(dues)
     }
 }
 

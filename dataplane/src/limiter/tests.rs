@@ -98,6 +98,97 @@ fn what_nobody_answers_about_is_told_apart() {
 }
 
 #[test]
+fn whoever_costs_more_has_fewer() {
+    for fields in ["", r#","algorithm":"fixed""#, r#","period":3600"#] {
+        story(async || {
+            let stage = Stage::new(&[&format!(r#"{{"threshold":100,"cost":30{fields}}}"#)]).await;
+            assert_eq!(stage.admitted(9, "/").await, 3);
+        });
+    }
+}
+
+#[test]
+fn a_large_request_that_is_refused_leaves_the_rest_to_small_ones() {
+    for fields in ["", r#","algorithm":"fixed""#, r#","period":3600"#] {
+        story(async || {
+            let cost = r#"{"request_header":"x-cost"}"#;
+            let stage = Stage::new(&[&format!(r#"{{"threshold":100,"cost":{cost}{fields}}}"#)]).await;
+            assert!(stage.ask_for("70").await.is_ok());
+            assert!(is_refused(&stage.ask_for("31").await));
+            assert!(is_refused(&stage.ask_for("70").await));
+            assert!(stage.ask_for("29").await.is_ok());
+            assert!(stage.ask_for("1").await.is_ok());
+            assert!(is_refused(&stage.ask_for("1").await));
+        });
+    }
+}
+
+#[test]
+fn what_costs_more_than_a_period_has_never_passes() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":100,"cost":{"request_header":"x-cost"}}"#]).await;
+        let outcome = stage.ask_for("101").await;
+        assert!(matches!(outcome, Err(Verdict::CostsTooMuch { .. })), "{outcome:?}");
+        let outcome = stage.ask_for("many").await;
+        assert!(matches!(outcome, Err(Verdict::BadRequest { .. })), "{outcome:?}");
+        assert!(stage.ask_for("100").await.is_ok(), "neither took anything");
+    });
+}
+
+#[test]
+fn what_was_reserved_and_not_used_is_for_others() {
+    let limit = |fields: &str| {
+        let cost = r#"{"reserve":40,"settle_header":"x-used"}"#;
+        format!(r#"{{"threshold":100,"cost":{cost}{fields}}}"#)
+    };
+    for fields in ["", r#","algorithm":"fixed""#, r#","period":3600"#] {
+        // That many pass, however many more ask, when the answers say so.
+        for (used, passes) in [
+            (Some("10"), 7),
+            (Some("0"), 20),
+            (Some("41"), 2),
+            (Some("ten"), 2),
+            (None, 2),
+        ] {
+            story(async || {
+                let stage = Stage::new(&[&limit(fields)]).await;
+                let mut passed = 0;
+                while passed < 20
+                    && let Ok(counted) = stage.ask("/").await
+                {
+                    passed += 1;
+                    stage.settle(&counted, used);
+                }
+                assert_eq!(passed, passes, "{used:?} {fields}");
+            });
+        }
+    }
+}
+
+#[test]
+fn what_observes_reservations_counts_what_was_used() {
+    story(async || {
+        let cost = r#"{"reserve":40,"settle_header":"x-used"}"#;
+        let stage = Stage::new(&[&format!(r#"{{"threshold":100,"mode":"observe","cost":{cost}}}"#)]).await;
+        let tally = stage.views.limiter().tallies().of(stage.id(0));
+        let pass = async |used: u32| {
+            let counted = stage.ask("/").await.unwrap();
+            stage.settle(&counted, Some(&used.to_string()));
+            stage.is_observed().await;
+        };
+        // As long as the owner is not known nobody counts.
+        while tally.sum(Decided::Admitted) == 0 {
+            pass(10).await;
+        }
+        for used in [40, 40, 40] {
+            pass(used).await;
+        }
+        let sums = [Decided::Admitted, Decided::WouldRefuse].map(|decided| tally.sum(decided));
+        assert_eq!(sums, [3, 1]);
+    });
+}
+
+#[test]
 fn nobody_gets_through_where_the_threshold_is_zero() {
     story(async || {
         let stage = Stage::new(&[r#"{"threshold":0}"#]).await;

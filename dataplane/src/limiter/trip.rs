@@ -76,6 +76,7 @@ mod tests {
             items: vec![Said::Want(Want {
                 account: AccountId::of(Uuid::nil(), b""),
                 queued: 1,
+                least: 1,
                 rate: 1,
             })],
         };

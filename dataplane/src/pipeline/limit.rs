@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use shared::change::Revision;
 use shared::model::{Balance, Limit, LimitId, Service};
-use shared::quota::KeyHash;
+use shared::quota::slots::Taken;
+use shared::quota::{AccountId, KeyHash};
 use smallvec::SmallVec;
 
 use super::{Authorized, RequestMeta, Verdict, affinity};
@@ -36,6 +37,24 @@ pub struct Counted {
     pub accounts: SmallVec<[KeyHash; 4]>,
     /// Of the limits that had something left the one with the least, as far as this proxy can tell.
     pub least: Option<Quota>,
+    /// What goes back in part once the answer says how much was used.
+    pub reserved: SmallVec<[Reserved; 1]>,
+}
+
+/// Tokens that were taken for the most that a request may come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// Of the answer: how many were used. Without it all were.
+    pub settle_header: Arc<str>,
+    pub tokens: u32,
+    pub of: ReservedOf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReservedOf {
+    Allowance(Taken),
+    /// Of a limit that only observes, which counts when the answer comes.
+    Nothing(AccountId),
 }
 
 /// What is said of a limit to those whom it limits.

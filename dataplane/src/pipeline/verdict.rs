@@ -29,6 +29,10 @@ pub enum Verdict {
         /// The fleet has nothing left until then. Else it is not known here what it has.
         is_spent: bool,
     },
+    /// It takes more of the limit than a whole period has: it never passes.
+    CostsTooMuch {
+        quota: Quota,
+    },
     /// More limits match than one request can be counted for.
     TooManyLimits,
     RequestTimeout,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::cell::{CellValue, Outcome, Row};
 use super::label::Moment;
+use super::window::frees_at;
 use super::{Algorithm, DELTA, Label, Rule};
 
 /// At most this part of a period's demand is reserved at once.
@@ -70,6 +71,8 @@ pub struct Demand {
     /// Tokens per second, thousandths.
     pub rate: u64,
     pub queued: u64,
+    /// The most that one request takes.
+    pub least: u64,
 }
 
 impl Ledger {
@@ -129,8 +132,8 @@ impl Ledger {
         }
     }
 
-    /// When something that was found charged will count no more.
-    pub fn frees_at(&self, rule: &Rule, now: Moment) -> Label {
+    /// When so many tokens that were found charged will count no more, or all that were; 0 is as good as one.
+    pub fn frees_at(&self, rule: &Rule, now: Moment, tokens: u64) -> Label {
         let Some(Some(row)) = &self.row else {
             return now.label;
         };
@@ -138,8 +141,9 @@ impl Ledger {
         if rule.algorithm == Algorithm::Fixed {
             return rule.end(rule.bucket_of(counted));
         }
-        let ends = row.buckets.keys().map(|bucket| rule.end(*bucket).after(rule.span()));
-        let free = ends.filter(|free| *free > counted).min().unwrap_or(counted);
+        let ends = row.buckets.iter();
+        let ends = ends.map(|(bucket, of)| (rule.end(*bucket).after(rule.span()), *of));
+        let free = frees_at(ends.filter(|(free, _)| *free > counted), tokens).unwrap_or(counted);
         now.label_of(rule.algorithm, free)
     }
 
@@ -177,7 +181,7 @@ impl Ledger {
         let rest = rule.threshold.saturating_sub(charged);
         let per_chunk = u128::from(demand.rate) * rule.period.as_millis() / 1_000_000 / u128::from(CHUNKS);
         let wanted = u64::try_from(per_chunk).unwrap_or(u64::MAX).max(demand.queued);
-        let chunk = wanted.min(rest.div_ceil(2));
+        let chunk = wanted.min(rest.div_ceil(2).max(demand.least.min(rest)));
         *buckets.entry(bucket).or_default() += chunk;
         buckets.retain(|_, tokens| *tokens > 0);
         let new = Row {

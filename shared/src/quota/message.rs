@@ -152,6 +152,9 @@ pub struct Want {
     pub account: AccountId,
     /// Tokens that requests wait for.
     pub queued: u64,
+    /// A request takes so many at once: fewer are of little use.
+    #[serde(default)]
+    pub least: u64,
     /// Tokens per second that are asked for here, thousandths.
     pub rate: u64,
 }

@@ -81,6 +81,23 @@ impl Slot {
         self.key.1.load(Ordering::Acquire) == low && self.key.0.load(Ordering::Acquire) == high
     }
 
+    /// Puts back what was taken, unless the allowance was closed meanwhile: then it counts as spent.
+    fn put_back(&self, epoch: u64, tokens: u32) {
+        // Before the word, so that who finds the token there finds this, too.
+        self.put_back.fetch_add(u64::from(tokens), Ordering::AcqRel);
+        let mut now = self.word.load(Ordering::Acquire);
+        while epoch_of(now) == epoch {
+            let more = now + u64::from(tokens);
+            match self
+                .word
+                .compare_exchange_weak(now, more, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return,
+                Err(other) => now = other,
+            }
+        }
+    }
+
     /// Ends the allowance; nobody takes from it after this. Its rest.
     fn close(&self) -> u32 {
         let mut seen = self.word.load(Ordering::Acquire);
@@ -100,6 +117,21 @@ impl Slot {
 #[derive(Debug)]
 pub struct Slots {
     slots: Box<[Slot]>,
+}
+
+/// Tokens that were taken from one allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Of the slot. An allowance has its epoch for itself there, whosever the slot becomes.
+    place: usize,
+    epoch: u64,
+    tokens: u32,
+}
+
+impl Taken {
+    pub fn tokens(&self) -> u32 {
+        self.tokens
+    }
 }
 
 /// An allowance that had to make room.
@@ -123,12 +155,22 @@ impl Slots {
         &self.slots[first..first + NEAR]
     }
 
+    fn place_of(&self, slot: &Slot, key: KeyHash) -> Option<usize> {
+        let first = key.halves().1 as usize & (self.slots.len() - 1) & !(NEAR - 1);
+        (first..first + NEAR).find(|place| std::ptr::eq(&self.slots[*place], slot))
+    }
+
     fn find(&self, key: KeyHash) -> Option<&Slot> {
         self.near(key).iter().find(|slot| slot.is_of(key))
     }
 
-    /// Takes a token of each need, or none at all. `clock` is read once per attempt.
+    /// Takes what each need asks for, or nothing at all. `clock` is read once per attempt.
     pub fn decide(&self, needs: &[Need], clock: impl Fn() -> Time) -> Decision {
+        self.decide_noting(needs, clock, |_| {})
+    }
+
+    /// `note` sees the attempt that is admitted.
+    pub fn decide_noting(&self, needs: &[Need], clock: impl Fn() -> Time, note: impl FnOnce(&Attempt<'_>)) -> Decision {
         for _ in 0..ATTEMPTS {
             let mut attempt = Attempt::look(self, needs);
             let now = clock();
@@ -137,7 +179,10 @@ impl Slots {
             }
             while attempt.take_next() {}
             match attempt.is_complete() {
-                true => return attempt.admitted(now),
+                true => {
+                    note(&attempt);
+                    return attempt.admitted(now);
+                }
                 false => attempt.put_back(),
             }
         }
@@ -153,6 +198,14 @@ impl Slots {
     /// Ends an account's allowance; its rest, which nobody can take any more.
     pub fn close(&self, key: KeyHash) -> u32 {
         self.find(key).map_or(0, Slot::close)
+    }
+
+    /// Puts back what of a reservation was not used, for others to take: but only into the allowance that it was taken from.
+    pub fn settle(&self, taken: Taken, used: u64) {
+        let used = u32::try_from(used).map_or(taken.tokens, |used| used.min(taken.tokens));
+        if let Some(slot) = self.slots.get(taken.place).filter(|_| used < taken.tokens) {
+            slot.put_back(taken.epoch, taken.tokens - used);
+        }
     }
 
     /// How many tokens of the allowance that was closed last had been taken and put back: that many may have seemed to be
@@ -231,6 +284,7 @@ struct Seen<'a> {
 
 /// A decision, step by step: others may act between any two.
 pub struct Attempt<'a> {
+    slots: &'a Slots,
     needs: &'a [Need],
     seen: [Seen<'a>; NEEDS_MAX],
     taken: usize,
@@ -259,6 +313,7 @@ impl<'a> Attempt<'a> {
             }
         }
         Attempt {
+            slots,
             needs,
             seen,
             taken: 0,
@@ -314,6 +369,17 @@ impl<'a> Attempt<'a> {
         self.taken == self.needs.len()
     }
 
+    /// What was taken for one of the needs.
+    pub fn taken(&self, need: usize) -> Option<Taken> {
+        let seen = self.seen.get(need).filter(|_| need < self.taken)?;
+        let (slot, of) = (seen.slot?, self.needs.get(need)?);
+        Some(Taken {
+            place: self.slots.place_of(slot, of.key)?,
+            epoch: epoch_of(seen.word),
+            tokens: of.cost,
+        })
+    }
+
     pub fn admitted(&self, at: Time) -> Decision {
         Decision::Admitted { at, low: self.low }
     }
@@ -322,19 +388,7 @@ impl<'a> Attempt<'a> {
     pub fn put_back(&mut self) {
         for (need, seen) in self.needs.iter().zip(&self.seen).take(self.taken) {
             let Some(slot) = seen.slot else { continue };
-            // Before the word, so that who finds the token there finds this, too.
-            slot.put_back.fetch_add(u64::from(need.cost), Ordering::AcqRel);
-            let mut now = slot.word.load(Ordering::Acquire);
-            while epoch_of(now) == epoch_of(seen.word) {
-                let more = now + u64::from(need.cost);
-                match slot
-                    .word
-                    .compare_exchange_weak(now, more, Ordering::AcqRel, Ordering::Acquire)
-                {
-                    Ok(_) => break,
-                    Err(other) => now = other,
-                }
-            }
+            slot.put_back(epoch_of(seen.word), need.cost);
         }
         self.taken = 0;
     }

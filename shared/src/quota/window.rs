@@ -63,16 +63,16 @@ impl Window {
             .retain(|(bucket, _)| rule.end(*bucket) > now.before(rule.span()));
     }
 
-    /// When something that counts now will count no more.
-    pub fn frees_at(&self, rule: &Rule, now: Label) -> Label {
+    /// When so many tokens that count now will count no more, or all that there are; 0 is as good as one.
+    pub fn frees_at(&self, rule: &Rule, now: Label, tokens: u64) -> Label {
         match rule.algorithm {
             Algorithm::Fixed => rule.end(rule.bucket_of(now)),
             Algorithm::Sliding => {
                 let ends = self
                     .charges
                     .iter()
-                    .map(|(bucket, _)| rule.end(*bucket).after(rule.span()));
-                ends.filter(|free| *free > now).min().unwrap_or(now)
+                    .map(|(bucket, of)| (rule.end(*bucket).after(rule.span()), *of));
+                frees_at(ends.filter(|(free, _)| *free > now), tokens).unwrap_or(now)
             }
         }
     }
@@ -98,6 +98,19 @@ impl Window {
     pub fn charges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.charges.iter().copied()
     }
+}
+
+/// When so many of these are free, which become so one after another.
+pub fn frees_at(charges: impl Iterator<Item = (Label, u64)>, tokens: u64) -> Option<Label> {
+    let (mut free, mut last) = (0_u64, None);
+    for (at, of) in charges {
+        last = Some(at);
+        free = free.saturating_add(of);
+        if free >= tokens {
+            break;
+        }
+    }
+    last
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Limits as resources, from outside: stored, shown, refused, and live on every proxy when the write answers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod costs;
 mod observing;
 mod walk;
 
@@ -38,7 +39,13 @@ const REFUSED: &[Refused] = &[
     ("PUT", LIMIT, r#"{"threshold": 1, "override": 1}"#, 422, "invalid", Some("override")),
     ("PUT", LIMIT, r#"{"threshold": 1, "service": "Not a name"}"#, 422, "invalid", Some("service")),
     ("PUT", LIMIT, r#"{"threshold": 1, "colour": 1}"#, 422, "invalid", Some("colour")),
-    ("PUT", LIMIT, r#"{"threshold": 1, "cost": 2}"#, 422, "not-supported", Some("cost")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "cost": 2}"#, 422, "invalid", Some("cost")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "cost": 0}"#, 422, "invalid", Some("cost")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "cost": {"default": 1}}"#, 422, "invalid", Some("cost.request_header")),
+    ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"request_header": "x", "default": 0}}"#, 422, "invalid", Some("cost.default")),
+    ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"reserve": 9}}"#, 422, "invalid", Some("cost.settle_header")),
+    ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"reserve": 10, "settle_header": "x"}}"#, 422, "invalid", Some("cost")),
+    ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"reserve": 1, "settle_header": "x", "default": 1}}"#, 422, "invalid", Some("cost.default")),
     ("PUT", LIMIT, r#"{"threshold": 1, "delay_max": "1s"}"#, 422, "not-supported", Some("delay_max")),
     ("PUT", LIMIT, r#"{"threshold": 1, "concurrent": 1}"#, 422, "not-supported", Some("concurrent")),
     ("PUT", "/v1/limits/mine", r#"{"threshold": 1}"#, 422, "invalid", Some("id")),

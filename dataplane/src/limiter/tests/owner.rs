@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
+use http::header::{HeaderMap, HeaderName};
 use shared::change::{Epoch, Kind, Revision};
 use shared::model::LimitId;
 use shared::quota::owner::{Input, Output, Roster};
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::fixture::{Registry, meta};
-use crate::limiter::{Desk, Limiter};
+use crate::limiter::{Decided, Desk, Limiter};
 use crate::pipeline::{Authorized, Counted, Limits, RequestMeta, Verdict, authorize, route};
 use crate::view::Views;
 
@@ -211,6 +212,16 @@ impl Stage {
         self.begin(limits).await;
     }
 
+    /// Until the owner has said what it would refuse of all that passed.
+    pub async fn is_observed(&self) {
+        let tally = self.views.limiter().tallies().of(self.id(0));
+        let sum = || Decided::ALL.iter().map(|(_, decided)| tally.sum(*decided)).sum::<u64>();
+        let before = sum();
+        while sum() == before {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Of the limit at that place.
     pub fn id(&self, n: usize) -> LimitId {
         LimitId::try_from(&*name(n)).unwrap()
@@ -253,6 +264,24 @@ impl Stage {
             .await
     }
 
+    /// With that as its `x-cost`.
+    pub async fn ask_for(&self, cost: &str) -> Result<Counted, Verdict> {
+        let fields = field("x-cost", cost);
+        let meta = RequestMeta {
+            fields: Some(&fields),
+            ..meta("/")
+        };
+        self.desk
+            .count(&self.authorized(&meta), &meta, Counted::default())
+            .await
+    }
+
+    /// The answer says so in its `x-used`.
+    pub fn settle(&self, counted: &Counted, used: Option<&str>) {
+        let answer = used.map_or_else(HeaderMap::new, |used| field("x-used", used));
+        self.desk.settle(counted, &answer);
+    }
+
     pub fn asks(&self, path: &'static str) -> JoinHandle<Result<Counted, Verdict>> {
         let authorized = self.authorized(&meta(path));
         let desk = self.desk.clone();
@@ -267,6 +296,10 @@ impl Stage {
         }
         admitted
     }
+}
+
+fn field(name: &'static str, value: &str) -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())])
 }
 
 fn name(n: usize) -> String {

@@ -8,7 +8,7 @@ use crate::model::fields::{Fields, Path, integer, string};
 use crate::model::invalid::Errors;
 use crate::model::vary::field_name;
 
-/// Each number is 1..=10^12 tokens.
+/// Each number is 1..=10^9 tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cost {
     Always(u64),
@@ -24,7 +24,7 @@ pub enum Cost {
     },
 }
 
-const COST_MAX: i64 = 1_000_000_000_000;
+const COST_MAX: i64 = 1_000_000_000;
 
 impl Default for Cost {
     fn default() -> Cost {
@@ -57,6 +57,15 @@ impl Cost {
         };
         fields.finish(errors);
         cost
+    }
+
+    /// Of a request that says nothing about it.
+    pub fn usual(&self) -> u64 {
+        match self {
+            Cost::Always(tokens) => *tokens,
+            Cost::Said { default, .. } => *default,
+            Cost::Reserved { reserve, .. } => *reserve,
+        }
     }
 
     pub(super) fn to_json(&self) -> Value {

@@ -39,7 +39,12 @@ pub(super) fn read(id: LimitId, value: &Value, errors: &mut Errors) -> Option<Li
     let mode = word(&mut fields, "mode", &Mode::ALL, errors);
     let overrides = fields.read("override", errors, false, read_flag);
     let key = word(&mut fields, "key", &CountedUnder::ALL, errors);
-    let cost = fields.read("cost", errors, Cost::default(), later(Cost::default(), Cost::read));
+    let cost = fields.read("cost", errors, Cost::default(), Cost::read);
+    if let (Some(cost), Some(threshold)) = (&cost, threshold)
+        && i128::from(cost.usual()) > i128::from(threshold.max(1))
+    {
+        errors.invalid(&path.field("cost"), "more than the threshold: nothing would ever pass");
+    }
     let delay_max = fields.read("delay_max", errors, Duration::ZERO, later(Duration::ZERO, read_delay));
     let concurrent = fields.read("concurrent", errors, None, later(None, read_concurrent));
     fields.finish(errors);

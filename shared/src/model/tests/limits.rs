@@ -18,7 +18,7 @@ fn it_shows_its_defaults_and_stores_none() {
         json(
             r#"{"auth_token": ".*", "protocol": ".*", "method": ".*", "path": ".*", "data_size": 0,
                 "period": 60, "threshold": 100, "service": null, "algorithm": "sliding", "on_unreachable": "share",
-                "mode": "enforce", "override": false, "key": "auth_token"}"#
+                "mode": "enforce", "override": false, "key": "auth_token", "cost": 1}"#
         ),
         "and no field that comes later"
     );
@@ -59,6 +59,28 @@ fn everything_that_can_be_said_is_kept() {
 }
 
 #[test]
+fn every_kind_of_cost_is_kept() {
+    let costs = [
+        "7",
+        r#"{"default":1,"request_header":"x-cost"}"#,
+        r#"{"default":9,"request_header":"x-cost"}"#,
+        r#"{"reserve":10,"settle_header":"x-used"}"#,
+    ];
+    for cost in costs {
+        let body = format!(r#"{{"cost":{cost},"threshold":10}}"#);
+        let parsed = limit(&body);
+        assert_eq!(parsed.body().as_str(), body);
+        assert_eq!(limit(&parsed.document().to_string()), parsed);
+    }
+    let named = limit(r#"{"threshold":10,"cost":{"request_header":"X-Cost"}}"#);
+    let kept = r#"{"cost":{"default":1,"request_header":"x-cost"},"threshold":10}"#;
+    assert_eq!(named.body().as_str(), kept);
+    let stored = json(r#"{"threshold": 5, "cost": 5}"#);
+    let invalid = Limit::patched(ID, stored, &json(r#"{"threshold": 4}"#)).unwrap_err();
+    assert_eq!(fields(&invalid), ["cost"], "nothing would pass any more");
+}
+
+#[test]
 fn a_patch_may_take_back_what_was_said() {
     let stored = json(r#"{"threshold": 5, "service": "web", "mode": "observe"}"#);
     let patched = Limit::patched(ID, stored.clone(), &json(r#"{"service": null, "threshold": 6}"#)).unwrap();
@@ -72,7 +94,7 @@ fn a_patch_may_take_back_what_was_said() {
 #[test]
 fn refusals_name_the_field() {
     let large = format!(r#"{{"threshold":1,"auth_token":"{}"}}"#, "a".repeat(4_097));
-    let cases: [(&str, InvalidKind, &str); 38] = [
+    let cases: [(&str, InvalidKind, &str); 42] = [
         ("{", Malformed, ""),
         ("{}", Wrong, "threshold"),
         (r#"{"threshold":1,"threshold":2}"#, Malformed, "threshold"),
@@ -103,11 +125,19 @@ fn refusals_name_the_field() {
         (r#"{"threshold":1,"override":"yes"}"#, Wrong, "override"),
         (r#"{"threshold":1,"key":"ip"}"#, Wrong, "key"),
         (r#"{"threshold":1,"burst":5}"#, Wrong, "burst"),
-        (r#"{"threshold":1,"cost":2}"#, NotSupported, "cost"),
+        (r#"{"threshold":1,"cost":2}"#, Wrong, "cost"),
+        (r#"{"threshold":0,"cost":2}"#, Wrong, "cost"),
         (r#"{"threshold":1,"cost":0}"#, Wrong, "cost"),
+        (r#"{"threshold":1000000000000,"cost":1000000001}"#, Wrong, "cost"),
+        (r#"{"threshold":1,"cost":"2"}"#, Wrong, "cost"),
         (
-            r#"{"threshold":1,"cost":{"request_header":"x-cost"}}"#,
-            NotSupported,
+            r#"{"threshold":1,"cost":{"request_header":"x-cost","default":2}}"#,
+            Wrong,
+            "cost",
+        ),
+        (
+            r#"{"threshold":8,"cost":{"reserve":9,"settle_header":"x-used"}}"#,
+            Wrong,
             "cost",
         ),
         (r#"{"threshold":1,"cost":{"reserve":9}}"#, Wrong, "cost.settle_header"),

@@ -28,7 +28,11 @@ fn op(n: u128) -> Uuid {
 /// A ledger that has read an empty row and asked for a chunk, and what it asked for.
 fn reserving(threshold: u64) -> (Ledger, Row) {
     let mut ledger = Ledger::default();
-    let demand = Demand { rate: 0, queued: 10 };
+    let demand = Demand {
+        rate: 0,
+        queued: 10,
+        least: 1,
+    };
     assert_eq!(ledger.reserve(&rule(threshold), NOW, demand, op(1)), Some(Request::Get));
     assert_eq!(ledger.outcome(Outcome::Is(None)), None);
     match ledger.reserve(&rule(threshold), NOW, demand, op(1)) {
@@ -70,7 +74,11 @@ fn no_chunk_takes_more_than_half_of_the_rest() {
     let (mut ledger, new) = reserving(12);
     assert_eq!(new.buckets.values().sum::<u64>(), 6);
     ledger.outcome(Outcome::Swapped);
-    let demand = Demand { rate: 0, queued: 10 };
+    let demand = Demand {
+        rate: 0,
+        queued: 10,
+        least: 1,
+    };
     let Some(Request::Swap { new, .. }) = ledger.reserve(&rule(12), NOW, demand, op(2)) else {
         panic!("nothing is asked for");
     };
@@ -83,9 +91,32 @@ fn what_was_reserved_under_a_higher_threshold_goes_back() {
     ledger.close();
     ledger.outcome(Outcome::Swapped);
     assert_eq!(ledger.available(&rule(3), NOW), 0);
-    let nothing = Demand { rate: 0, queued: 0 };
+    let nothing = Demand {
+        rate: 0,
+        queued: 0,
+        least: 0,
+    };
     let Some(Request::Swap { new, .. }) = ledger.reserve(&rule(3), NOW, nothing, op(2)) else {
         panic!("nothing is put back");
     };
     assert_eq!(new.buckets.values().sum::<u64>(), 0);
+}
+
+#[test]
+fn what_one_request_takes_is_reserved_at_once_if_it_is_there() {
+    let mut ledger = Ledger::default();
+    let demand = Demand {
+        rate: 0,
+        queued: 80,
+        least: 80,
+    };
+    assert_eq!(ledger.reserve(&rule(100), NOW, demand, op(1)), Some(Request::Get));
+    ledger.outcome(Outcome::Is(None));
+    assert!(ledger.reserve(&rule(100), NOW, demand, op(1)).is_some());
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!(ledger.available(&rule(100), NOW), 80);
+    ledger.take(80);
+    assert!(ledger.reserve(&rule(100), NOW, demand, op(2)).is_some());
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!(ledger.available(&rule(100), NOW), 20, "no more than there is");
 }

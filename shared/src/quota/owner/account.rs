@@ -27,6 +27,7 @@ pub struct Account {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     pub queued: u64,
+    pub least: u64,
     pub rate: u64,
     pub at: Label,
     /// It was told, then, that there is nothing before this.
@@ -53,11 +54,22 @@ impl Account {
         }
     }
 
+    /// Whether the store owes no answer about it.
+    pub fn is_settled(&self) -> bool {
+        self.ledger.as_ref().is_none_or(Ledger::is_idle)
+    }
+
     pub fn demand(&self) -> Demand {
         let wants = self.wants.values();
-        wants.fold(Demand { rate: 0, queued: 0 }, |sum, want| Demand {
+        let none = Demand {
+            rate: 0,
+            queued: 0,
+            least: 0,
+        };
+        wants.fold(none, |sum, want| Demand {
             rate: sum.rate.saturating_add(want.rate),
             queued: sum.queued.saturating_add(want.queued),
+            least: sum.least.max(want.least),
         })
     }
 
@@ -100,6 +112,7 @@ impl Owner {
         let before = before.filter(|want| now.since(want.told_at) < HEARD);
         let wanted = Wanted {
             queued: want.queued,
+            least: want.least,
             rate: want.rate,
             at: now,
             told: before.map_or(Label::ZERO, |want| want.told),
@@ -286,7 +299,11 @@ impl Owner {
             let Some(ledger) = &mut account.ledger else { continue };
             ledger.close();
             let op = self.next_operation();
-            let nothing = Demand { rate: 0, queued: 0 };
+            let nothing = Demand {
+                rate: 0,
+                queued: 0,
+                least: 0,
+            };
             if let Some(request @ Request::Swap { .. }) = ledger.reserve(&account.rule, now, nothing, op) {
                 self.ask_row(*id, request);
             }

@@ -23,6 +23,14 @@ struct Offer {
     expires: Label,
 }
 
+/// Proxies that did not get what they want.
+#[derive(Default)]
+struct Unmet {
+    nothing: Vec<Uuid>,
+    /// They got all that there was, and one of their requests takes so many more.
+    short: Vec<(Uuid, u64)>,
+}
+
 impl Owner {
     /// Grants what is there to those who want it.
     pub(super) fn serve(&mut self, shard: Shard, id: AccountId) {
@@ -50,7 +58,7 @@ impl Owner {
             return;
         };
         let unmet = self.distribute(shard, id, &rule, offer);
-        if !unmet.is_empty() {
+        if !unmet.nothing.is_empty() || !unmet.short.is_empty() {
             self.recall(shard, id, &rule);
             self.tell_exhausted(shard, id, &rule, &unmet);
         }
@@ -64,7 +72,11 @@ impl Owner {
         let Some(ledger) = &account.ledger else { return };
         let demand = account.demand();
         let soon = u128::from(demand.rate) * rule.validity().as_millis() / 1_000_000;
-        let enough = u64::try_from(soon).unwrap_or(u64::MAX).max(demand.queued).max(1);
+        let enough = u64::try_from(soon)
+            .unwrap_or(u64::MAX)
+            .max(demand.queued)
+            .max(demand.least)
+            .max(1);
         if ledger.available(rule, now) < enough {
             self.reserve(shard, id);
         }
@@ -120,20 +132,22 @@ impl Owner {
         })
     }
 
-    /// By demand; those who get little get what requests wait for. Who got nothing.
-    fn distribute(&mut self, shard: Shard, id: AccountId, rule: &Rule, offer: Offer) -> Vec<Uuid> {
+    /// By demand; those who get little get what requests wait for. Who did not.
+    fn distribute(&mut self, shard: Shard, id: AccountId, rule: &Rule, offer: Offer) -> Unmet {
         let now = self.now;
         let members = &self.members;
+        let mut unmet = Unmet::default();
         let Some(held) = self.held.get_mut(&shard) else {
-            return Vec::new();
+            return unmet;
         };
-        let Some(epoch) = held.epoch() else { return Vec::new() };
+        let Some(epoch) = held.epoch() else { return unmet };
+        let is_exact = held.is_exact(now);
         let Some(account) = held.accounts.get_mut(&id) else {
-            return Vec::new();
+            return unmet;
         };
+        let is_all = is_exact && account.is_settled();
         let all = u128::from(account.demand().rate).max(1);
         let mut rest = offer.tokens;
-        let mut unmet = Vec::new();
         let mut wants: Vec<(Uuid, Wanted)> = account
             .wants
             .iter()
@@ -150,11 +164,23 @@ impl Owner {
             let fair = u64::try_from(u128::from(offer.tokens) * u128::from(want.rate) / all).unwrap_or(u64::MAX);
             let ahead = u128::from(want.rate) * rule.validity().as_millis() / 1_000_000;
             let ahead = u64::try_from(ahead).unwrap_or(u64::MAX).max(BURST);
-            let tokens = fair.min(ahead);
-            let tokens = tokens.max(want.queued).min(rest).min(u64::from(u32::MAX));
-            if tokens == 0 {
-                unmet.push(instance);
+            let tokens = match fair.min(ahead) {
+                0 => want.queued,
+                some => some.max(want.queued).max(want.least),
+            };
+            let tokens = tokens.min(rest).min(u64::from(u32::MAX));
+            let lacks = want.least.saturating_sub(tokens);
+            if lacks > 0 && tokens > 0 && want.queued == 0 {
+                // Nobody waits for them: what the proxy has in hand may come to more, with what comes back of it.
                 continue;
+            }
+            // The last ones are for requests that take less, once it is certain that they are the last.
+            if tokens == 0 || (lacks > 0 && !is_all) {
+                unmet.nothing.push(instance);
+                continue;
+            }
+            if lacks > 0 {
+                unmet.short.push((instance, lacks));
             }
             rest -= tokens;
             account.wants.remove(&instance);
@@ -216,7 +242,7 @@ impl Owner {
         }
     }
 
-    fn tell_exhausted(&mut self, shard: Shard, id: AccountId, rule: &Rule, unmet: &[Uuid]) {
+    fn tell_exhausted(&mut self, shard: Shard, id: AccountId, rule: &Rule, unmet: &Unmet) {
         let now = self.now;
         let Some(held) = self.held.get_mut(&shard) else { return };
         let is_exact = held.is_exact(now);
@@ -226,19 +252,25 @@ impl Owner {
         let Some(account) = held.accounts.get_mut(&id) else {
             return;
         };
-        let retry = closed_until.unwrap_or_else(|| next_chance(account, rule, moment));
-        if !is_exact || account.ledger.as_ref().is_some_and(|ledger| !ledger.is_idle()) {
+        if !is_exact || !account.is_settled() {
             return;
         }
-        for instance in unmet {
-            let Some(want) = account.wants.get_mut(instance) else {
+        let mut told = Vec::new();
+        for instance in &unmet.nothing {
+            let Some(want) = account.wants.get(instance).filter(|want| want.told <= now) else {
                 continue;
             };
-            if want.told > now {
-                continue;
+            let retry = closed_until.unwrap_or_else(|| next_chance(account, rule, moment, want.least));
+            told.push((*instance, retry));
+        }
+        for (instance, lacks) in &unmet.short {
+            told.push((*instance, next_chance(account, rule, moment, *lacks)));
+        }
+        for (instance, retry) in told {
+            if let Some(want) = account.wants.get_mut(&instance) {
+                (want.told, want.told_at) = (retry, now);
             }
-            (want.told, want.told_at) = (retry, now);
-            if let Some(peer) = self.peers.get_mut(instance) {
+            if let Some(peer) = self.peers.get_mut(&instance) {
                 peer.outbox.push(Told::Exhausted {
                     account: id,
                     epoch,
@@ -259,11 +291,11 @@ fn is_blind(held: &Held, rule: &Rule, now: Label) -> bool {
     }
 }
 
-/// When there may be something again: at the next moment at which a charge counts no more.
-fn next_chance(account: &Account, rule: &Rule, now: Moment) -> Label {
+/// When there may be so many tokens again: once charges of as many count no more.
+fn next_chance(account: &Account, rule: &Rule, now: Moment, tokens: u64) -> Label {
     let free = match &account.ledger {
-        Some(ledger) => ledger.frees_at(rule, now),
-        None => account.window.frees_at(rule, now.label),
+        Some(ledger) => ledger.frees_at(rule, now, tokens),
+        None => account.window.frees_at(rule, now.label, tokens),
     };
     free.max(now.label.after(rule.patience().min(Duration::from_secs(1))))
 }

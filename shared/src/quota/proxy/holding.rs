@@ -67,6 +67,8 @@ pub struct Holding {
     pub next: VecDeque<Allowance>,
     /// Tokens that requests wait for.
     pub queued: u64,
+    /// That the last request takes which waited.
+    pub least: u64,
     /// Tokens that were spent or asked for in vain since the rate was reckoned last.
     pub demanded: u64,
     pub rated_at: Time,
@@ -92,6 +94,7 @@ impl Holding {
             open: None,
             next: VecDeque::new(),
             queued: 0,
+            least: 1,
             demanded: 0,
             rated_at: now,
             rate: 0,
@@ -179,7 +182,9 @@ impl Proxy {
         loop {
             let Some(holding) = self.holdings.get(&key) else { return };
             if let Some(open) = &holding.open {
-                if self.slots.rest(key) > 0 && now < open.allowance.expiry {
+                // Of what requests take more than one of at once some may come back.
+                let is_spent = self.slots.rest(key) == 0 && (holding.least <= 1 || !holding.next.is_empty());
+                if !is_spent && now < open.allowance.expiry {
                     return;
                 }
                 self.close(key, now);

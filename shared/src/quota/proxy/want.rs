@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::holding::Holding;
 use super::{Proxy, Verdict};
 use crate::quota::OnUnreachable;
 use crate::quota::message::{AccountId, KeyHash, Said, Want};
@@ -23,17 +24,12 @@ impl Proxy {
                 retry: now + rule.validity(),
             };
         }
-        self.advance(account.key, now);
-        if self.slots.rest(account.key) < cost {
-            // Too little for this request; what is behind it may have enough.
-            self.close(account.key, now);
-            self.advance(account.key, now);
-        }
-        if self.slots.rest(account.key) >= cost {
+        if self.find_enough(account.key, cost, now) {
             return Verdict::Again;
         }
         let cut_off = self.is_cut_off(account.shard(), now);
         if cut_off {
+            self.close(account.key, now);
             match rule.on_unreachable {
                 OnUnreachable::Open => return Verdict::Uncounted,
                 OnUnreachable::Share if self.open_standby(account.key, cost, now) => return Verdict::Again,
@@ -49,9 +45,26 @@ impl Proxy {
             return Verdict::Refuse { retry };
         }
         holding.queued += u64::from(cost);
+        holding.least = u64::from(cost);
         self.want(account.key, now);
         self.schedule(account.key, now, now + AGAIN);
         Verdict::Wait
+    }
+
+    /// Opens an allowance that has so many tokens. Those that have fewer go back: together they may be enough.
+    fn find_enough(&mut self, key: KeyHash, cost: u32, now: Time) -> bool {
+        loop {
+            self.advance(key, now);
+            let rest = self.slots.rest(key);
+            if rest >= cost {
+                return true;
+            }
+            let is_last = |holding: &Holding| holding.open.is_none() || (rest == 0 && holding.next.is_empty());
+            if self.holdings.get(&key).is_none_or(is_last) {
+                return false;
+            }
+            self.close(key, now);
+        }
     }
 
     /// A request that waited waits no longer.
@@ -107,6 +120,7 @@ impl Proxy {
         let want = Want {
             account: holding.account,
             queued: holding.queued,
+            least: holding.least,
             rate: holding.rate.max(u64::try_from(least).unwrap_or(u64::MAX >> 1)),
         };
         self.say(owner, Said::Want(want));

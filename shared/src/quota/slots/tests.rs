@@ -148,3 +148,29 @@ fn what_is_taken_and_what_is_left_is_what_was_put_in() {
     // A token that could not be put back is lost, never found.
     assert!(admitted.load(Ordering::Relaxed) <= given);
 }
+
+#[test]
+fn what_a_reservation_did_not_use_goes_back_once_and_only_where_it_came_from() {
+    let slots = Slots::new(64);
+    let reserve = |cost: u32| {
+        let mut taken = None;
+        let needs = [Need { key: key(1), cost }];
+        let decision = slots.decide_noting(&needs, at(1), |attempt| taken = attempt.taken(0));
+        assert!(is_admitted(decision));
+        taken.unwrap()
+    };
+    slots.open(key(1), 100, Time::from_nanos(100), 0);
+    slots.settle(reserve(40), 15);
+    assert_eq!((slots.rest(key(1)), slots.put_back(key(1))), (85, 25));
+    slots.settle(reserve(40), 41);
+    slots.settle(reserve(40), u64::MAX);
+    assert_eq!(
+        (slots.rest(key(1)), slots.put_back(key(1))),
+        (5, 25),
+        "never more than was taken"
+    );
+    let late = reserve(5);
+    slots.open(key(1), 7, Time::from_nanos(200), 0);
+    slots.settle(late, 0);
+    assert_eq!(slots.rest(key(1)), 7, "it is another allowance");
+}

@@ -29,7 +29,7 @@ fn a_charge_counts_until_a_period_after_the_end_of_its_bucket_and_a_little_longe
     let bucket = rule.bucket_of(at(0));
     window.charge(bucket, 4);
     assert_eq!(window.charged(&rule, at(50)), 4);
-    let free = window.frees_at(&rule, at(50));
+    let free = window.frees_at(&rule, at(50), 1);
     assert_eq!(free, rule.end(bucket).after(rule.span()));
     assert_eq!(window.charged(&rule, free.before(Duration::from_nanos(1))), 4);
     assert_eq!(window.charged(&rule, free), 0);

@@ -10,6 +10,7 @@
 //! The machine is behind one lock, for moments; a request that finds tokens never comes near it. Durations are counted on
 //! the raw monotonic clock alone. Until the first limit appears there is no machine, no slot and no tick.
 
+mod accounts;
 mod desk;
 mod tally;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+pub use self::accounts::Accounts;
 pub use self::desk::Desk;
 pub use self::tally::{Decided, Tallies, Tally};
 pub use self::waiting::Waiting;
@@ -42,6 +44,8 @@ use self::waiting::Waiters;
 const TICK: Duration = Duration::from_millis(20);
 /// Messages to owners that wait to be sent; what is beyond is lost, which owners and proxies bear.
 const SAID_MAX: usize = 256;
+/// So that few accounts share the places of a slot with more than there are.
+const SLOTS_EACH: usize = 2;
 /// The least that a request waits for its owner.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// And the most, however far away the owner is.
@@ -123,7 +127,7 @@ impl Limiter {
         }
     }
 
-    /// Who this proxy is in this life. `accounts`: that are decided about without asking, 64 bytes each.
+    /// Who this proxy is in this life. `accounts`: that are decided about without asking, 128 bytes each.
     pub fn begin(&self, id: ProxyId, accounts: usize) {
         let mut inner = self.lock();
         inner.identity = Some((id, accounts));
@@ -321,7 +325,7 @@ impl Inner {
     fn machine(&mut self, shared: &Limiter, now: Time) -> Option<&mut Proxy> {
         if self.machine.is_none() {
             let (id, accounts) = self.identity?;
-            let slots = shared.slots.get_or_init(|| Arc::new(Slots::new(accounts)));
+            let slots = shared.slots.get_or_init(|| Arc::new(Slots::new(accounts * SLOTS_EACH)));
             let settings = Settings {
                 // What has no slot is decided slowly: to remember more than that would be of little use.
                 accounts_max: accounts,

@@ -1,7 +1,7 @@
 //! A worker's way to what it may admit.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::IpAddr;
@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use shared::model::{CountedUnder, LimitId, Mode, OnUnreachable, path};
 use shared::quota::slots::{Decision, NEEDS_MAX, Need};
-use shared::quota::{AccountId, KeyHash};
+use shared::quota::{AccountId, Digest, KeyHash};
 use shared::table::{Asked, InForce};
+use shared::time::Time;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::accounts::{Account, Digests};
 use super::tally::Decided;
 use super::{Blocked, Limiter, RETRY_AFTER, Tally, Waiting};
 use crate::authorizer::Grant;
@@ -34,21 +36,23 @@ pub struct Desk(Rc<Inner>);
 struct Inner {
     views: Reader,
     limiter: Arc<Limiter>,
+    /// Of limits of this era: one that was deleted and comes again has another tally.
     tallies: RefCell<HashMap<LimitId, Arc<Tally>>>,
+    limits_era: Cell<u64>,
 }
 
 /// What limits ask about.
 struct Request<'a> {
     asked: Asked<'a>,
-    /// Instead of the token, if the authorizer has named one.
-    limit_key: Option<&'a str>,
+    digests: Digests,
     client: IpAddr,
 }
 
 /// An account that a request needs a token of.
 struct Due<'v> {
     in_force: &'v InForce,
-    account: AccountId,
+    key: KeyHash,
+    quota: Quota,
 }
 
 enum Outcome {
@@ -74,13 +78,18 @@ impl Limits for Desk {
         meta: &RequestMeta<'_>,
         before: Counted,
     ) -> Result<Counted, Verdict> {
-        if !self.0.views.with(|view| view.table().has_limits()) {
-            return Ok(before);
+        let at_once = self.0.views.with(|view| match view.table().has_limits() {
+            true => self.0.take_known(view, authorized, &before),
+            false => Some(Ok(before.clone())),
+        });
+        if let Some(decided) = at_once {
+            return decided;
         }
         let path = path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
             detail: bad.to_string().into(),
         })?;
-        let token = token(authorized.grant());
+        let grant = authorized.grant();
+        let token = token(grant);
         let request = Request {
             asked: Asked {
                 service: authorized.service().name.as_str(),
@@ -93,7 +102,7 @@ impl Limits for Desk {
                 path: &path,
                 length: meta.length,
             },
-            limit_key: authorized.grant().and_then(|grant| grant.limit_key.as_deref()),
+            digests: Digests::of(grant),
             client: meta.client.to_canonical(),
         };
         match self.0.look(&request, &before, &[]) {
@@ -108,10 +117,12 @@ impl Limits for Desk {
 }
 
 /// Of a request that nobody authorized the empty one.
-fn token(grant: Option<&Grant>) -> Cow<'_, str> {
-    match grant.and_then(|grant| grant.auth_token.as_ref()) {
-        Some(token) => String::from_utf8_lossy(token.as_bytes()),
-        None => Cow::Borrowed(""),
+pub(super) fn token(grant: Option<&Grant>) -> Cow<'_, str> {
+    let token = grant.and_then(|grant| grant.auth_token.as_ref());
+    let token = token.map_or(&b""[..], |token| token.as_bytes());
+    match std::str::from_utf8(token) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(token),
     }
 }
 
@@ -121,6 +132,7 @@ impl Desk {
             views: views.reader(),
             limiter: views.limiter().clone(),
             tallies: RefCell::default(),
+            limits_era: Cell::default(),
         }))
     }
 }
@@ -160,6 +172,28 @@ impl Inner {
         }
     }
 
+    /// Decides about a request whose accounts are known beforehand, if there is something to decide by.
+    fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
+        let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
+        let tally = |id| self.limiter.tallies().of(id);
+        let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
+        let accounts = kept.as_ref()?.accounts()?;
+        let needs: SmallVec<[Need; 2]> = accounts.iter().map(|of| need(of.key)).collect();
+        match self.limiter.decide(&needs) {
+            Decision::Admitted { low, least, .. } => {
+                accounts.iter().for_each(|of| of.tally.count(Decided::Admitted));
+                let all = accounts.iter().map(|of| (of.key, of.quota));
+                Some(Ok(self.admitted(all, low, least, before)))
+            }
+            Decision::Exhausted { need, retry } => {
+                let Account { quota, tally, .. } = &accounts[need];
+                tally.count(Decided::Refused);
+                Some(Err(exceeded(*quota, until(retry), true)))
+            }
+            Decision::Short { .. } => None,
+        }
+    }
+
     /// Finds the limits of now and decides, at once: what is decided on a view is decided before whoever swaps the next one
     /// hears from this worker.
     fn look(&self, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
@@ -167,35 +201,39 @@ impl Inner {
     }
 
     fn decide(&self, view: &View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
+        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
+            self.tallies.borrow_mut().clear();
+        }
         let mut due = due(view, request, before, uncounted);
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
         }
-        let mut needs: SmallVec<[Need; 4]> = due.iter().map(Due::need).collect();
+        let mut needs: SmallVec<[Need; 4]> = due.iter().map(|of| need(of.key)).collect();
         for _ in 0..ATTEMPTS {
             if needs.is_empty() {
                 return Outcome::Counted(before.clone());
             }
             let short = match self.limiter.decide(&needs) {
-                Decision::Admitted { low, .. } => return Outcome::Counted(self.admitted(&due, low, before)),
-                Decision::Exhausted { need, retry } => {
-                    let retry_after = retry.since(net::clock::monotonic_raw());
-                    return self.refused(&due[need], retry_after, true);
+                Decision::Admitted { low, least, .. } => {
+                    due.iter().for_each(|of| self.tally(of.quota.id, Decided::Admitted));
+                    let all = due.iter().map(|of| (of.key, of.quota));
+                    return Outcome::Counted(self.admitted(all, low, least, before));
                 }
+                Decision::Exhausted { need, retry } => return self.refused(&due[need], until(retry), true),
                 Decision::Short { need } => need,
             };
             let of = &due[short];
-            match self.limiter.block(of.account, COST) {
+            match self.limiter.block(of.account(), COST) {
                 Blocked::Again => {}
                 Blocked::Refuse { retry_after } => return self.refused(of, retry_after, false),
                 Blocked::Uncounted => {
-                    self.tally(of.limit(), Decided::Uncounted);
+                    self.tally(of.quota.id, Decided::Uncounted);
                     due.remove(short);
                     needs.remove(short);
                 }
                 Blocked::Wait(waiting) => {
                     let otherwise = match of.in_force.limit.on_unreachable {
-                        OnUnreachable::Open => Otherwise::Uncounted(of.limit(), of.account.key),
+                        OnUnreachable::Open => Otherwise::Uncounted(of.quota.id, of.key),
                         OnUnreachable::Share | OnUnreachable::Closed => of.refusal(),
                     };
                     return Outcome::Wait { waiting, otherwise };
@@ -211,26 +249,31 @@ impl Inner {
         self.refused(&due[0], RETRY_AFTER, false)
     }
 
-    fn admitted(&self, due: &[Due<'_>], low: u32, before: &Counted) -> Counted {
+    /// `taken`: the accounts in the order in which they were asked for, each with its limit.
+    fn admitted(
+        &self,
+        taken: impl Iterator<Item = (KeyHash, Quota)>,
+        low: u32,
+        least: usize,
+        before: &Counted,
+    ) -> Counted {
         let mut counted = before.clone();
-        for (at, of) in due.iter().enumerate() {
-            counted.accounts.push(of.account.key);
-            self.tally(of.limit(), Decided::Admitted);
+        for (at, (key, quota)) in taken.enumerate() {
+            counted.accounts.push(key);
             if low >> at & 1 == 1 {
-                self.limiter.prefetch(of.account);
+                let limit = quota.id.0;
+                self.limiter.prefetch(AccountId { limit, key });
+            }
+            if least == at {
+                counted.least = Some(quota);
             }
         }
-        let least = match due {
-            [only] => Some(only),
-            several => several.iter().min_by_key(|of| self.limiter.rest(&of.account)),
-        };
-        counted.least = least.map(|of| Quota::from(&of.in_force.limit)).or(counted.least);
         counted
     }
 
     fn refused(&self, of: &Due<'_>, retry_after: Duration, is_spent: bool) -> Outcome {
-        self.tally(of.limit(), Decided::Refused);
-        Outcome::Refused(of.verdict(retry_after, is_spent))
+        self.tally(of.quota.id, Decided::Refused);
+        Outcome::Refused(exceeded(of.quota, retry_after, is_spent))
     }
 
     fn tally(&self, id: LimitId, decided: Decided) {
@@ -246,51 +289,60 @@ impl Inner {
 /// Of each limit. Others are refused by the API.
 const COST: u32 = 1;
 
+fn need(key: KeyHash) -> Need {
+    Need { key, cost: COST }
+}
+
+fn until(retry: Time) -> Duration {
+    retry.since(net::clock::monotonic_raw())
+}
+
+fn exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> Verdict {
+    Verdict::QuotaExceeded {
+        quota,
+        retry_after,
+        is_spent,
+    }
+}
+
 impl Due<'_> {
-    fn limit(&self) -> LimitId {
-        self.in_force.limit.id
+    fn account(&self) -> AccountId {
+        AccountId {
+            limit: self.quota.id.0,
+            key: self.key,
+        }
     }
 
     /// When nothing comes of a wait.
     fn refusal(&self) -> Otherwise {
-        Otherwise::Refused(self.limit(), self.verdict(RETRY_AFTER, false))
-    }
-
-    fn need(&self) -> Need {
-        Need {
-            key: self.account.key,
-            cost: COST,
-        }
-    }
-
-    fn verdict(&self, retry_after: Duration, is_spent: bool) -> Verdict {
-        Verdict::QuotaExceeded {
-            quota: Quota::from(&self.in_force.limit),
-            retry_after,
-            is_spent,
-        }
+        Otherwise::Refused(self.quota.id, exceeded(self.quota, RETRY_AFTER, false))
     }
 }
 
 /// Limits that only observe are not counted: nobody would know when they were exceeded.
 fn due<'v>(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> SmallVec<[Due<'v>; 4]> {
-    let mut address = Address([0; ADDRESS_MAX]);
+    let client = OnceCell::new();
     let matching = view.table().limits(&request.asked);
     let enforced = matching.into_iter().filter(|of| of.limit.mode == Mode::Enforce);
     let due = enforced.map(|in_force| {
-        let key = match in_force.limit.key {
-            CountedUnder::AuthToken => request.asked.auth_token.as_bytes(),
-            CountedUnder::LimitKey => request.limit_key.unwrap_or(request.asked.auth_token).as_bytes(),
-            CountedUnder::ClientIp => address.of(request.client),
+        let counted_under = match in_force.limit.key {
+            CountedUnder::AuthToken => request.digests.auth_token,
+            CountedUnder::LimitKey => request.digests.limit_key,
+            CountedUnder::ClientIp => *client.get_or_init(|| of_address(request.client)),
         };
-        let account = AccountId::of(in_force.limit.id.0, key);
-        Due { in_force, account }
+        Due {
+            in_force,
+            key: KeyHash::of_digests(in_force.digest, counted_under),
+            quota: Quota::from(&in_force.limit),
+        }
     });
-    due.filter(|due| {
-        let is_it = |key: &KeyHash| *key == due.account.key;
-        !before.accounts.iter().any(is_it) && !uncounted.iter().any(is_it)
-    })
-    .collect()
+    due.filter(|due| !before.accounts.contains(&due.key) && !uncounted.contains(&due.key))
+        .collect()
+}
+
+/// As it is written.
+fn of_address(client: IpAddr) -> Digest {
+    Digest::of_key(Address([0; ADDRESS_MAX]).of(client))
 }
 
 /// As a text.

@@ -10,8 +10,10 @@
 //! The machine is behind one lock, for moments; a request that finds tokens never comes near it. Durations are counted on
 //! the raw monotonic clock alone. Until the first limit appears there is no machine, no slot and no tick.
 
+mod accounts;
 mod cost;
 mod desk;
+mod due;
 mod observing;
 mod tally;
 #[cfg(test)]
@@ -35,6 +37,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+pub use self::accounts::Accounts;
 pub use self::desk::Desk;
 pub use self::tally::{Decided, Tallies, Tally};
 pub use self::waiting::Waiting;
@@ -46,6 +49,8 @@ use self::waiting::Waiters;
 const TICK: Duration = Duration::from_millis(20);
 /// Messages to owners that wait to be sent; what is beyond is lost, which owners and proxies bear.
 const SAID_MAX: usize = 256;
+/// So that few accounts share the places of a slot with more than there are.
+const SLOTS_EACH: usize = 2;
 /// The least that a request waits for its owner.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// And the most, however far away the owner is.
@@ -131,7 +136,7 @@ impl Limiter {
         }
     }
 
-    /// Who this proxy is in this life. `accounts`: that are decided about without asking, 64 bytes each.
+    /// Who this proxy is in this life. `accounts`: that are decided about without asking, 128 bytes each.
     pub fn begin(&self, id: ProxyId, accounts: usize) {
         let mut inner = self.lock();
         inner.identity = Some((id, accounts));
@@ -244,8 +249,13 @@ impl Limiter {
         inner.machine.as_ref().is_some_and(|machine| !machine.is_idle()) || !self.observing.is_empty()
     }
 
-    /// Takes what each need asks for, or nothing. `note` sees the attempt that is admitted.
-    pub fn decide(&self, needs: &[Need], note: impl FnOnce(&Attempt<'_>)) -> Decision {
+    /// Takes what each need asks for, or nothing.
+    pub fn decide(&self, needs: &[Need]) -> Decision {
+        self.decide_noting(needs, |_| {})
+    }
+
+    /// `note` sees the attempt that is admitted.
+    pub fn decide_noting(&self, needs: &[Need], note: impl FnOnce(&Attempt<'_>)) -> Decision {
         match self.slots.get() {
             Some(slots) => slots.decide_noting(needs, raw, note),
             None => Decision::Short { need: 0 },
@@ -347,7 +357,7 @@ impl Inner {
     fn machine(&mut self, shared: &Limiter, now: Time) -> Option<&mut Proxy> {
         if self.machine.is_none() {
             let (id, accounts) = self.identity?;
-            let slots = shared.slots.get_or_init(|| Arc::new(Slots::new(accounts)));
+            let slots = shared.slots.get_or_init(|| Arc::new(Slots::new(accounts * SLOTS_EACH)));
             let settings = Settings {
                 // What has no slot is decided slowly: to remember more than that would be of little use.
                 accounts_max: accounts,

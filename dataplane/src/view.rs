@@ -46,6 +46,8 @@ pub struct View {
     formers: OrdMap<ServiceName, usize>,
     /// Raised where a table follows that is no change of the one before it, but a whole of its own.
     era: u64,
+    /// Raised where limits differ from those of the view before.
+    limits_era: u64,
     /// Of all views.
     strays: Arc<Strays>,
 }
@@ -53,6 +55,11 @@ pub struct View {
 impl View {
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// Views in which it is the same have the same limits.
+    pub fn limits_era(&self) -> u64 {
+        self.limits_era
     }
 
     pub fn pool(&self, service: &ServiceName) -> Option<&Arc<Pool>> {
@@ -173,13 +180,12 @@ impl Views {
     fn replace(&self, table: Table, touched: &[ServiceName], era: u64) -> LeftOut {
         let before = self.now();
         let (mut pools, mut formers) = (before.pools.clone(), before.formers.clone());
+        let has_limits_of_before = table.has_limits_of(&before.table);
         let mut left = LeftOut {
             endpoints: Vec::new(),
             standings: Vec::with_capacity(touched.len()),
             is_whole: era != before.era,
-            has_admissions: era != before.era
-                || !table.shares_authorities_with(&before.table)
-                || !table.has_limits_of(&before.table),
+            has_admissions: era != before.era || !table.shares_authorities_with(&before.table) || !has_limits_of_before,
         };
         for name in touched {
             let old = pools.get(name).cloned();
@@ -213,6 +219,7 @@ impl Views {
             pools,
             formers,
             era,
+            limits_era: before.limits_era + u64::from(!has_limits_of_before),
             strays,
         }));
         self.is_started.store(true, Ordering::Relaxed);

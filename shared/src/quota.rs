@@ -20,6 +20,7 @@
 use std::time::Duration;
 
 mod cell;
+mod digest;
 mod label;
 mod ledger;
 mod message;
@@ -30,6 +31,7 @@ pub mod slots;
 mod window;
 
 pub use cell::{CellKey, CellValue, Claim, Outcome, Row};
+pub use digest::Digest;
 pub use label::{Label, LabelClock, Reading};
 pub use message::{
     AccountId, Down, GrantId, Handover, KeyHash, ProxyId, SHARDS, Said, Seen, Shard, Standby, Told, Up, Use, Want,

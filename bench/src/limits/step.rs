@@ -32,8 +32,8 @@ const GOAL: Duration = Duration::from_nanos(200);
 /// More than are asked for.
 const TOKENS: u64 = 1 << 31;
 
-/// So many accounts have room.
-const SLOTS: usize = 1 << 18;
+/// So many accounts are decided about without asking, as many as by default.
+const ACCOUNTS: usize = 1 << 17;
 const ALLOWANCE: u32 = 1 << 24;
 
 /// As a proxy reads it.
@@ -162,7 +162,7 @@ impl Scene {
                 },
             );
             let limiter = views.limiter().clone();
-            limiter.begin(id, SLOTS);
+            limiter.begin(id, ACCOUNTS);
             let mut table = table(limits)?;
             table.warm();
             views.retire(views.swap(table.clone()));
@@ -231,7 +231,7 @@ impl Scene {
         measured.name = mean(&|n| {
             black_box(account(black_box(n)));
         });
-        let slots = Slots::new(SLOTS);
+        let slots = Slots::new(2 * ACCOUNTS);
         for [need] in &needs {
             slots.open(need.key, ALLOWANCE, Time::from_nanos(u64::MAX), 0);
         }

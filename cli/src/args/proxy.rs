@@ -43,7 +43,7 @@ pub struct Proxy {
     /// Threads that proxy [default: one per core]
     #[arg(long, value_name = "N", env = "VULCAN_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
-    /// Accounts of limits that are decided about without asking the control plane, at 64 bytes each from the first limit on
+    /// Accounts of limits that are decided about without asking the control plane, at 128 bytes each from the first limit on
     #[arg(long, value_name = "N", env = "VULCAN_LIMIT_ACCOUNTS", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub limit_accounts: u32,
     /// A file that holds the token to present to the control plane; else VULCAN_TOKEN is the token itself

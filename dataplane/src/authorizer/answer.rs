@@ -9,6 +9,8 @@ use http::{StatusCode, response};
 use serde_json::Value;
 use shared::model::{Address, Authorizer, ServiceName, Style, TokenHash, Upstreams, json};
 
+use crate::limiter::Accounts;
+
 pub const X_VULCAN_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-vulcan-auth-token");
 
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -30,6 +32,8 @@ pub struct Grant {
     pub limit_key: Option<Arc<str>>,
     /// For the upstream, in the place of what the client sent under these names.
     pub copied: Vec<(HeaderName, HeaderValue)>,
+    /// What limits count its requests under.
+    pub accounts: Accounts,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -159,7 +163,7 @@ fn told_grant(upstreams: Upstreams, body: &[u8]) -> Result<Grant, Senseless> {
             None => None,
         },
         limit_key: member("limit_key")?.map(Into::into),
-        copied: Vec::new(),
+        ..Grant::default()
     })
 }
 

@@ -13,8 +13,8 @@ use super::answer::{Answer, Reply};
 use super::key::{ByKey, Key};
 use super::{Asked, Stamp};
 
-/// Beside what an answer itself holds.
-const ENTRY_BYTES: usize = 320;
+/// Beside what an answer itself holds; with what limits keep beside it.
+const ENTRY_BYTES: usize = 512;
 
 /// Whoever has a stale answer does not wait for a hanging authorizer more often than that.
 const SPARED_FOR: Duration = Duration::from_secs(1);

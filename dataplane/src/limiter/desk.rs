@@ -1,26 +1,27 @@
 //! A worker's way to what it may admit.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io::Write;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use shared::model::{Cost, CountedUnder, LimitId, Mode, OnUnreachable, path};
+use shared::model::{LimitId, OnUnreachable, path};
 use shared::quota::slots::{Attempt, Decision, NEEDS_MAX, Need};
 use shared::quota::{AccountId, KeyHash};
-use shared::table::{Asked, InForce};
+use shared::table::Asked;
+use shared::time::Time;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::accounts::{Account, Digests};
+use super::due::{Due, Dues, Request, exceeded, reservations};
 use super::tally::Decided;
-use super::{Blocked, Limiter, RETRY_AFTER, Tally, Waiting, cost};
+use super::{Blocked, Limiter, RETRY_AFTER, Tally, Waiting};
 use crate::authorizer::Grant;
-use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, Reserved, ReservedOf, Verdict};
+use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, ReservedOf, Verdict};
 use crate::view::{Reader, View, Views};
 
 /// Decisions in one look: after each but the first there was something for this request a moment ago.
@@ -35,23 +36,9 @@ pub struct Desk(Rc<Inner>);
 struct Inner {
     views: Reader,
     limiter: Arc<Limiter>,
+    /// Of limits of this era: one that was deleted and comes again has another tally.
     tallies: RefCell<HashMap<LimitId, Arc<Tally>>>,
-}
-
-/// What limits ask about.
-struct Request<'a> {
-    asked: Asked<'a>,
-    /// Instead of the token, if the authorizer has named one.
-    limit_key: Option<&'a str>,
-    client: IpAddr,
-    fields: Option<&'a HeaderMap>,
-}
-
-/// An account that a request needs tokens of.
-struct Due<'v> {
-    in_force: &'v InForce,
-    account: AccountId,
-    cost: u32,
+    limits_era: Cell<u64>,
 }
 
 enum Outcome {
@@ -77,13 +64,18 @@ impl Limits for Desk {
         meta: &RequestMeta<'_>,
         before: Counted,
     ) -> Result<Counted, Verdict> {
-        if !self.0.views.with(|view| view.table().has_limits()) {
-            return Ok(before);
+        let at_once = self.0.views.with(|view| match view.table().has_limits() {
+            true => self.0.take_known(view, authorized, &before),
+            false => Some(Ok(before.clone())),
+        });
+        if let Some(decided) = at_once {
+            return decided;
         }
         let path = path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
             detail: bad.to_string().into(),
         })?;
-        let token = token(authorized.grant());
+        let grant = authorized.grant();
+        let token = token(grant);
         let request = Request {
             asked: Asked {
                 service: authorized.service().name.as_str(),
@@ -96,7 +88,7 @@ impl Limits for Desk {
                 path: &path,
                 length: meta.length,
             },
-            limit_key: authorized.grant().and_then(|grant| grant.limit_key.as_deref()),
+            digests: Digests::of(grant),
             client: meta.client.to_canonical(),
             fields: meta.fields,
         };
@@ -112,27 +104,30 @@ impl Limits for Desk {
 }
 
 /// Of a request that nobody authorized the empty one.
-fn token(grant: Option<&Grant>) -> Cow<'_, str> {
-    match grant.and_then(|grant| grant.auth_token.as_ref()) {
-        Some(token) => String::from_utf8_lossy(token.as_bytes()),
-        None => Cow::Borrowed(""),
+pub(super) fn token(grant: Option<&Grant>) -> Cow<'_, str> {
+    let token = grant.and_then(|grant| grant.auth_token.as_ref());
+    let token = token.map_or(&b""[..], |token| token.as_bytes());
+    match std::str::from_utf8(token) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(token),
     }
 }
 
 impl Desk {
-    /// What the head of the answer to a request says of what was reserved for it.
-    pub fn settle(&self, counted: &Counted, answer: &HeaderMap) {
-        if !counted.reserved.is_empty() {
-            self.0.limiter.settle_all(counted, answer);
-        }
-    }
-
     pub fn new(views: &Views) -> Desk {
         Desk(Rc::new(Inner {
             views: views.reader(),
             limiter: views.limiter().clone(),
             tallies: RefCell::default(),
+            limits_era: Cell::default(),
         }))
+    }
+
+    /// What the head of the answer to a request says of what was reserved for it.
+    pub fn settle(&self, counted: &Counted, answer: &HeaderMap) {
+        if !counted.reserved.is_empty() {
+            self.0.limiter.settle_all(counted, answer);
+        }
     }
 }
 
@@ -171,6 +166,28 @@ impl Inner {
         }
     }
 
+    /// Decides about a request whose accounts are known beforehand, if there is something to decide by.
+    fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
+        let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
+        let tally = |id| self.limiter.tallies().of(id);
+        let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
+        let accounts = kept.as_ref()?.accounts()?;
+        let needs: SmallVec<[Need; 2]> = accounts.iter().map(Account::need).collect();
+        match self.limiter.decide(&needs) {
+            Decision::Admitted { low, least, .. } => {
+                accounts.iter().for_each(|of| of.tally.count(Decided::Admitted));
+                let all = accounts.iter().map(|of| (of.key, of.quota));
+                Some(Ok(self.admitted(all, low, least, before)))
+            }
+            Decision::Exhausted { need, retry } => {
+                let Account { quota, tally, .. } = &accounts[need];
+                tally.count(Decided::Refused);
+                Some(Err(exceeded(*quota, until(retry), true)))
+            }
+            Decision::Short { .. } => None,
+        }
+    }
+
     /// Finds the limits of now and decides, at once: what is decided on a view is decided before whoever swaps the next one
     /// hears from this worker.
     fn look(&self, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
@@ -178,17 +195,19 @@ impl Inner {
     }
 
     fn decide(&self, view: &View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
+        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
+            self.tallies.borrow_mut().clear();
+        }
         let Dues { mut due, observed } = match Dues::of(view, request, before, uncounted) {
             Ok(dues) => dues,
             Err(verdict) => return Outcome::Refused(verdict),
         };
-        if let Some(of) = due.iter().find(|of| u64::from(of.cost) > of.in_force.limit.threshold) {
-            self.tally(of.limit(), Decided::Refused);
-            let quota = Quota::from(&of.in_force.limit);
-            return Outcome::Refused(Verdict::CostsTooMuch { quota });
-        }
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
+        }
+        if let Some(Due { quota, .. }) = due.iter().find(|of| of.is_hopeless()) {
+            self.tally(quota.id, Decided::Refused);
+            return Outcome::Refused(Verdict::CostsTooMuch { quota: *quota });
         }
         let mut needs: SmallVec<[Need; 4]> = due.iter().map(Due::need).collect();
         for _ in 0..ATTEMPTS {
@@ -197,38 +216,37 @@ impl Inner {
             }
             let mut reserved = SmallVec::new();
             let note = |attempt: &Attempt<'_>| reserved = reservations(&due, attempt);
-            let short = match self.limiter.decide(&needs, note) {
-                Decision::Admitted { low, .. } => {
-                    let mut counted = self.admitted(&due, low, before);
+            let short = match self.limiter.decide_noting(&needs, note) {
+                Decision::Admitted { low, least, .. } => {
+                    due.iter().for_each(|of| self.tally(of.quota.id, Decided::Admitted));
+                    let all = due.iter().map(|of| (of.key, of.quota));
+                    let mut counted = self.admitted(all, low, least, before);
                     counted.reserved.extend(reserved);
                     return Outcome::Counted(self.observe(&observed, counted));
                 }
-                Decision::Exhausted { need, retry } => {
-                    let retry_after = retry.since(net::clock::monotonic_raw());
-                    return self.refused(&due[need], retry_after, true);
-                }
+                Decision::Exhausted { need, retry } => return self.refused(&due[need], until(retry), true),
                 Decision::Short { need } => need,
             };
             let of = &due[short];
-            match self.limiter.block(of.account, of.cost) {
+            match self.limiter.block(of.account(), of.cost) {
                 Blocked::Again => {}
                 Blocked::Refuse { retry_after } => return self.refused(of, retry_after, false),
                 Blocked::Uncounted => {
-                    self.tally(of.limit(), Decided::Uncounted);
+                    self.tally(of.quota.id, Decided::Uncounted);
                     due.remove(short);
                     needs.remove(short);
                 }
                 Blocked::Wait(waiting) => {
                     let otherwise = match of.in_force.limit.on_unreachable {
-                        OnUnreachable::Open => Otherwise::Uncounted(of.limit(), of.account.key),
-                        OnUnreachable::Share | OnUnreachable::Closed => of.refusal(),
+                        OnUnreachable::Open => Otherwise::Uncounted(of.quota.id, of.key),
+                        OnUnreachable::Share | OnUnreachable::Closed => refusal(of),
                     };
                     return Outcome::Wait { waiting, otherwise };
                 }
                 Blocked::Stale(waiting) => {
                     return Outcome::Wait {
                         waiting,
-                        otherwise: of.refusal(),
+                        otherwise: refusal(of),
                     };
                 }
             }
@@ -236,38 +254,43 @@ impl Inner {
         self.refused(&due[0], RETRY_AFTER, false)
     }
 
-    fn admitted(&self, due: &[Due<'_>], low: u32, before: &Counted) -> Counted {
+    /// `taken`: the accounts in the order in which they were asked for, each with its limit.
+    fn admitted(
+        &self,
+        taken: impl Iterator<Item = (KeyHash, Quota)>,
+        low: u32,
+        least: usize,
+        before: &Counted,
+    ) -> Counted {
         let mut counted = before.clone();
-        for (at, of) in due.iter().enumerate() {
-            counted.accounts.push(of.account.key);
-            self.tally(of.limit(), Decided::Admitted);
+        for (at, (key, quota)) in taken.enumerate() {
+            counted.accounts.push(key);
             if low >> at & 1 == 1 {
-                self.limiter.prefetch(of.account);
+                let limit = quota.id.0;
+                self.limiter.prefetch(AccountId { limit, key });
+            }
+            if least == at {
+                counted.least = Some(quota);
             }
         }
-        let least = match due {
-            [only] => Some(only),
-            several => several.iter().min_by_key(|of| self.limiter.rest(&of.account)),
-        };
-        counted.least = least.map(|of| Quota::from(&of.in_force.limit)).or(counted.least);
         counted
     }
 
     /// A request that is refused counts under no limit, so this comes last.
     fn observe(&self, observed: &[Due<'_>], mut counted: Counted) -> Counted {
         for of in observed {
-            match of.reserve(|| Some(ReservedOf::Nothing(of.account))) {
+            match of.reserve(|| Some(ReservedOf::Nothing(of.account()))) {
                 Some(reserved) => counted.reserved.push(reserved),
-                None => self.limiter.observe(of.account, of.cost.into()),
+                None => self.limiter.observe(of.account(), of.cost.into()),
             }
-            counted.accounts.push(of.account.key);
+            counted.accounts.push(of.key);
         }
         counted
     }
 
     fn refused(&self, of: &Due<'_>, retry_after: Duration, is_spent: bool) -> Outcome {
-        self.tally(of.limit(), Decided::Refused);
-        Outcome::Refused(of.verdict(retry_after, is_spent))
+        self.tally(of.quota.id, Decided::Refused);
+        Outcome::Refused(of.exceeded(retry_after, is_spent))
     }
 
     fn tally(&self, id: LimitId, decided: Decided) {
@@ -280,117 +303,11 @@ impl Inner {
     }
 }
 
-fn reservations(due: &[Due<'_>], attempt: &Attempt<'_>) -> SmallVec<[Reserved; 1]> {
-    let reserve = |(at, of): (usize, &Due<'_>)| of.reserve(|| attempt.taken(at).map(ReservedOf::Allowance));
-    due.iter().enumerate().filter_map(reserve).collect()
+fn until(retry: Time) -> Duration {
+    retry.since(net::clock::monotonic_raw())
 }
 
-impl Due<'_> {
-    fn limit(&self) -> LimitId {
-        self.in_force.limit.id
-    }
-
-    /// When nothing comes of a wait.
-    fn refusal(&self) -> Otherwise {
-        Otherwise::Refused(self.limit(), self.verdict(RETRY_AFTER, false))
-    }
-
-    fn need(&self) -> Need {
-        Need {
-            key: self.account.key,
-            cost: self.cost,
-        }
-    }
-
-    /// If what it takes is settled by the answer.
-    fn reserve(&self, of: impl FnOnce() -> Option<ReservedOf>) -> Option<Reserved> {
-        let Cost::Reserved { settle_header, .. } = &self.in_force.limit.cost else {
-            return None;
-        };
-        Some(Reserved {
-            settle_header: settle_header.clone(),
-            tokens: self.cost,
-            of: of()?,
-        })
-    }
-
-    fn verdict(&self, retry_after: Duration, is_spent: bool) -> Verdict {
-        Verdict::QuotaExceeded {
-            quota: Quota::from(&self.in_force.limit),
-            retry_after,
-            is_spent,
-        }
-    }
-}
-
-/// What a request is to be counted under, and was not yet.
-struct Dues<'v> {
-    due: SmallVec<[Due<'v>; 4]>,
-    /// Limits that only observe.
-    observed: SmallVec<[Due<'v>; 1]>,
-}
-
-impl<'v> Dues<'v> {
-    fn of(view: &'v View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Result<Dues<'v>, Verdict> {
-        let mut address = Address([0; ADDRESS_MAX]);
-        let mut dues = Dues {
-            due: SmallVec::new(),
-            observed: SmallVec::new(),
-        };
-        for in_force in view.table().limits(&request.asked) {
-            let key = match in_force.limit.key {
-                CountedUnder::AuthToken => request.asked.auth_token.as_bytes(),
-                CountedUnder::LimitKey => request.limit_key.unwrap_or(request.asked.auth_token).as_bytes(),
-                CountedUnder::ClientIp => address.of(request.client),
-            };
-            let account = AccountId::of(in_force.limit.id.0, key);
-            if before.accounts.contains(&account.key) || uncounted.contains(&account.key) {
-                continue;
-            }
-            let cost = &in_force.limit.cost;
-            let tokens = match in_force.limit.mode {
-                Mode::Enforce => cost::of(cost, request.fields)?,
-                Mode::Observe => cost::of_observed(cost, request.fields),
-            };
-            let due = Due {
-                in_force,
-                account,
-                cost: u32::try_from(tokens).unwrap_or(u32::MAX),
-            };
-            match in_force.limit.mode {
-                Mode::Enforce => dues.due.push(due),
-                Mode::Observe => dues.observed.push(due),
-            }
-        }
-        Ok(dues)
-    }
-}
-
-/// As a text.
-struct Address([u8; ADDRESS_MAX]);
-
-/// The longest is eight groups of four digits, and what stands between them.
-const ADDRESS_MAX: usize = 39;
-
-impl Address {
-    fn of(&mut self, client: IpAddr) -> &[u8] {
-        let mut rest = &mut self.0[..];
-        // There is room.
-        let _ = write!(rest, "{client}");
-        let left = rest.len();
-        &self.0[..ADDRESS_MAX - left]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_address_fits() {
-        for text in ["1.2.3.4", "2001:db8::7", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"] {
-            let mut address = Address([0; ADDRESS_MAX]);
-            assert_eq!(address.of(text.parse().unwrap()), text.as_bytes());
-        }
-    }
+/// When nothing comes of a wait.
+fn refusal(of: &Due<'_>) -> Otherwise {
+    Otherwise::Refused(of.quota.id, of.exceeded(RETRY_AFTER, false))
 }

@@ -1,5 +1,6 @@
 //! The step against an owner in the same process, by the clocks of this machine.
 
+mod kept;
 pub(crate) mod owner;
 
 use std::time::Duration;
@@ -303,6 +304,27 @@ fn more_accounts_than_there_is_room_for_are_still_counted() {
                 let admitted = stage.ask_from(client).await.is_ok();
                 assert!(!(admitted && round == 2), "the third of client {client}");
             }
+        }
+    });
+}
+
+#[test]
+fn a_limit_that_comes_again_is_told_of_again() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":2}"#]).await;
+        let limiter = stage.views.limiter();
+        for _ in 0..2 {
+            stage.admitted(1, "/").await;
+            let sums: Vec<u64> = limiter
+                .tallies()
+                .all()
+                .values()
+                .map(|of| of.sum(Decided::Admitted))
+                .collect();
+            assert_eq!(sums, [1]);
+            stage.delete(0);
+            assert!(limiter.tallies().all().is_empty());
+            stage.put(0, r#"{"threshold":2}"#);
         }
     });
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Label;
+use super::{Digest, Label};
 use crate::change::Revision;
 
 /// Accounts are spread over so many shards, each with one owner.
@@ -26,11 +26,11 @@ impl KeyHash {
     pub const LEAST: KeyHash = KeyHash(Uuid::nil());
 
     pub fn of(limit: Uuid, key: &[u8]) -> KeyHash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(limit.as_bytes()).update(key);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        KeyHash(Uuid::from_bytes(bytes))
+        KeyHash::of_digests(Digest::of_limit(limit), Digest::of_key(key))
+    }
+
+    pub fn of_digests(limit: Digest, key: Digest) -> KeyHash {
+        KeyHash(Uuid::from_u128(limit.with(key)))
     }
 
     pub(super) fn from_halves(high: u64, low: u64) -> KeyHash {

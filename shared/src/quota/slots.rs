@@ -16,6 +16,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use smallvec::SmallVec;
+
 use super::KeyHash;
 use crate::time::Time;
 
@@ -39,6 +41,8 @@ pub enum Decision {
         at: Time,
         /// Bit `i`: need `i` left its allowance low, and more should be asked for.
         low: u32,
+        /// The need that left the least.
+        least: usize,
     },
     /// There is no valid allowance with that many tokens for this need; more may be had.
     Short { need: usize },
@@ -150,9 +154,12 @@ impl Slots {
         }
     }
 
-    fn near(&self, key: KeyHash) -> &[Slot] {
-        let first = key.halves().1 as usize & (self.slots.len() - 1) & !(NEAR - 1);
-        &self.slots[first..first + NEAR]
+    /// From the account's own place on, so that most are found where they are looked for first.
+    fn near(&self, key: KeyHash) -> impl Iterator<Item = &Slot> {
+        let own = key.halves().1 as usize & (self.slots.len() - 1);
+        let first = own & !(NEAR - 1);
+        let group = &self.slots[first..first + NEAR];
+        (own..own + NEAR).map(move |at| &group[at & (NEAR - 1)])
     }
 
     fn place_of(&self, slot: &Slot, key: KeyHash) -> Option<usize> {
@@ -161,7 +168,24 @@ impl Slots {
     }
 
     fn find(&self, key: KeyHash) -> Option<&Slot> {
-        self.near(key).iter().find(|slot| slot.is_of(key))
+        self.near(key).find(|slot| slot.is_of(key))
+    }
+
+    fn see(&self, key: KeyHash) -> Seen<'_> {
+        for slot in self.near(key) {
+            // The word before all else: if anything read after it belongs to another allowance, so does the word by then.
+            let word = slot.word.load(Ordering::Acquire);
+            if slot.is_of(key) {
+                let expiry = slot.expiry.load(Ordering::Acquire);
+                let slot = Some(slot);
+                return Seen { slot, word, expiry };
+            }
+        }
+        Seen {
+            slot: None,
+            word: 0,
+            expiry: 0,
+        }
     }
 
     /// Takes what each need asks for, or nothing at all. `clock` is read once per attempt.
@@ -252,15 +276,16 @@ impl Slots {
             return (slot, None);
         }
         let is_free = |slot: &&Slot| slot.key.0.load(Ordering::Relaxed) == 0 && slot.key.1.load(Ordering::Relaxed) == 0;
-        let near = self.near(key);
-        let free = near.iter().find(is_free);
+        let free = self.near(key).find(is_free);
         let rank = |slot: &&Slot| {
             let word = slot.word.load(Ordering::Relaxed);
             let waiting = slot.retry.load(Ordering::Relaxed);
             let expiry = slot.expiry.load(Ordering::Relaxed);
             (tokens_of(word) > 0, waiting.max(expiry))
         };
-        let slot = free.or_else(|| near.iter().min_by_key(rank)).unwrap_or(&near[0]);
+        let slot = free
+            .or_else(|| self.near(key).min_by_key(rank))
+            .unwrap_or(&self.slots[0]);
         let former = (slot.key.0.load(Ordering::Relaxed), slot.key.1.load(Ordering::Relaxed));
         let evicted = free.is_none().then(|| Evicted {
             key: KeyHash::from_halves(former.0, former.1),
@@ -286,7 +311,7 @@ struct Seen<'a> {
 pub struct Attempt<'a> {
     slots: &'a Slots,
     needs: &'a [Need],
-    seen: [Seen<'a>; NEEDS_MAX],
+    seen: SmallVec<[Seen<'a>; 2]>,
     taken: usize,
     low: u32,
 }
@@ -294,28 +319,10 @@ pub struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// More needs than [`NEEDS_MAX`] are never met.
     pub fn look(slots: &'a Slots, needs: &'a [Need]) -> Attempt<'a> {
-        let nothing = Seen {
-            slot: None,
-            word: 0,
-            expiry: 0,
-        };
-        let mut seen = [nothing; NEEDS_MAX];
-        for (seen, need) in seen.iter_mut().zip(needs) {
-            // The word before all else: if anything read after it belongs to another allowance, so does the word by then.
-            for slot in slots.near(need.key) {
-                let word = slot.word.load(Ordering::Acquire);
-                if slot.is_of(need.key) {
-                    let expiry = slot.expiry.load(Ordering::Acquire);
-                    let slot = Some(slot);
-                    *seen = Seen { slot, word, expiry };
-                    break;
-                }
-            }
-        }
         Attempt {
             slots,
             needs,
-            seen,
+            seen: needs.iter().take(NEEDS_MAX).map(|need| slots.see(need.key)).collect(),
             taken: 0,
             low: 0,
         }
@@ -381,7 +388,11 @@ impl<'a> Attempt<'a> {
     }
 
     pub fn admitted(&self, at: Time) -> Decision {
-        Decision::Admitted { at, low: self.low }
+        let left = |(need, seen): (&Need, &Seen<'_>)| tokens_of(seen.word) - need.cost;
+        let least = self.needs.iter().zip(&self.seen).enumerate();
+        let least = least.min_by_key(|(_, of)| left(*of)).map_or(0, |(at, _)| at);
+        let low = self.low;
+        Decision::Admitted { at, low, least }
     }
 
     /// Gives back what was taken, to the allowances that it was taken from. One that was closed meanwhile counts it as spent.

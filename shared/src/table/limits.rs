@@ -32,6 +32,7 @@ use super::index::HashMap;
 use super::{Cause, Table};
 use crate::change::Revision;
 use crate::model::{Limit, LimitId, ServiceName};
+use crate::quota::Digest;
 use index::Index;
 
 use asked::Checks;
@@ -43,6 +44,8 @@ pub struct InForce {
     pub limit: Limit,
     /// Of its last accepted change.
     pub revision: Revision,
+    /// Its part of the names of its accounts.
+    pub digest: Digest,
     checks: Checks,
 }
 
@@ -110,10 +113,27 @@ impl Limits {
         }
     }
 
+    /// Where a service's limits stand.
+    fn of(&self, service: &str) -> impl Iterator<Item = &Index> {
+        let of_service = match self.of_service.is_empty() {
+            true => None,
+            false => self.of_service.get(service),
+        };
+        std::iter::once(&self.everywhere).chain(of_service)
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_id.is_empty() && self.everywhere.is_empty() && self.of_service.is_empty()
     }
+}
+
+fn settled(mut found: Matching<'_>) -> Matching<'_> {
+    if found.len() > 1 {
+        found.sort_unstable_by_key(|in_force| in_force.limit.id);
+        overriding::settle(&mut found);
+    }
+    found
 }
 
 impl Table {
@@ -126,18 +146,20 @@ impl Table {
     /// `data_size`; then the smaller id.
     pub fn limits(&self, asked: &Asked<'_>) -> Matching<'_> {
         let mut found = Matching::new();
-        self.limits.everywhere.find(asked, &mut found);
-        let of_service = &self.limits.of_service;
-        if !of_service.is_empty()
-            && let Some(index) = of_service.get(asked.service)
-        {
+        for index in self.limits.of(asked.service) {
             index.find(asked, &mut found);
         }
-        if found.len() > 1 {
-            found.sort_unstable_by_key(|in_force| in_force.limit.id);
-            overriding::settle(&mut found);
+        settled(found)
+    }
+
+    /// Those that every request counts for that is routed to `service` with this token, where that is certain: none of the
+    /// limits that it may count for asks about anything else.
+    pub fn limits_of_token(&self, service: &str, auth_token: &str) -> Option<Matching<'_>> {
+        let mut found = Matching::new();
+        for index in self.limits.of(service) {
+            index.find_by_token(auth_token, &mut found)?;
         }
-        found
+        Some(settled(found))
     }
 
     pub fn limit(&self, id: LimitId) -> Option<&Arc<InForce>> {
@@ -169,6 +191,7 @@ impl Edit {
         match Limit::parse(&step.object.key, put.body.as_str()) {
             Ok(limit) => self.table.limits.put(Arc::new(InForce {
                 checks: Checks::of(&limit),
+                digest: Digest::of_limit(limit.id.0),
                 limit,
                 revision: step.revision,
             })),

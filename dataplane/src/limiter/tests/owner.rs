@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use shared::change::{Epoch, Kind, Revision};
 use shared::model::LimitId;
 use shared::quota::owner::{Input, Output, Roster};
@@ -17,9 +18,10 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::authorizer::{Answer, Asked, Grant};
 use crate::fixture::{Registry, meta};
 use crate::limiter::{Decided, Desk, Limiter};
-use crate::pipeline::{Authorized, Counted, Limits, RequestMeta, Verdict, authorize, route};
+use crate::pipeline::{Authorized, Authorizers, Counted, Given, Limits, RequestMeta, Verdict, authorize, route};
 use crate::view::Views;
 
 /// Long enough for any machine; nothing waits for it to pass.
@@ -35,7 +37,7 @@ pub fn story(tell: impl AsyncFnOnce()) {
 }
 
 pub struct Stage {
-    pub views: std::sync::Arc<Views>,
+    pub views: Arc<Views>,
     desk: Desk,
     registry: RefCell<Registry>,
     revision: Cell<u64>,
@@ -247,6 +249,37 @@ impl Stage {
         authorize(routed, meta, &()).now_or_never().unwrap().ok().unwrap()
     }
 
+    /// Services with this authorizer ask for leave that is given beforehand.
+    pub fn is_authorized(&self, services: &[&str]) {
+        {
+            let mut registry = self.registry.borrow_mut();
+            registry.service("auth", r#"{"match":[]}"#);
+            registry.put(Kind::Authorizer, "main", r#"{"service":"auth","style":"forward"}"#);
+            for name in services {
+                let body = format!(r#"{{"match":[{{"hosts":["{name}.test"]}}],"authorizer":"main"}}"#);
+                registry.service(name, &body);
+            }
+        }
+        self.deploy();
+    }
+
+    /// How many of so many requests to a service and a path are admitted, by one grant.
+    pub async fn admitted_by(&self, leave: &Leave, requests: usize, service: &str, path: &str) -> usize {
+        let host = format!("{service}.test");
+        let meta = RequestMeta {
+            host: &host,
+            ..meta(path)
+        };
+        let mut admitted = 0;
+        for _ in 0..requests {
+            let routed = route(&self.views.now(), &meta).ok().unwrap();
+            let authorized = authorize(routed, &meta, leave).await.ok().unwrap();
+            let counted = self.desk.count(&authorized, &meta, Counted::default()).await;
+            admitted += usize::from(counted.is_ok());
+        }
+        admitted
+    }
+
     pub async fn ask(&self, path: &str) -> Result<Counted, Verdict> {
         self.ask_again(path, Counted::default()).await
     }
@@ -300,6 +333,35 @@ impl Stage {
 
 fn field(name: &'static str, value: &str) -> HeaderMap {
     HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())])
+}
+
+/// Whoever asks has this.
+pub struct Leave(Arc<Answer>);
+
+impl Leave {
+    pub fn of(token: &'static str) -> Leave {
+        Leave(Arc::new(Answer::Granted(Grant {
+            auth_token: Some(HeaderValue::from_static(token)),
+            ..Grant::default()
+        })))
+    }
+
+    pub fn under(token: &'static str, limit_key: &str) -> Leave {
+        Leave(Arc::new(Answer::Granted(Grant {
+            auth_token: Some(HeaderValue::from_static(token)),
+            limit_key: Some(limit_key.into()),
+            ..Grant::default()
+        })))
+    }
+}
+
+impl Authorizers for Leave {
+    async fn ask(&self, asked: &Asked, _: &RequestMeta<'_>) -> Result<Given, Verdict> {
+        Ok(Given {
+            answer: self.0.clone(),
+            stamp: asked.stamp(),
+        })
+    }
 }
 
 fn name(n: usize) -> String {

@@ -48,6 +48,14 @@ impl Checks {
 }
 
 impl InForce {
+    pub(super) fn takes_token(&self, auth_token: &str, shown: Shown) -> bool {
+        !self.checks.token || shown == Shown::Token || self.limit.auth_token.matches(auth_token)
+    }
+
+    pub(super) fn asks_token_only(&self) -> bool {
+        !self.checks.path && !self.checks.rest
+    }
+
     /// Whether it takes the request, wherever that is routed to.
     pub(super) fn takes(&self, asked: &Asked<'_>, shown: Shown) -> bool {
         let InForce { limit, checks, .. } = self;
@@ -57,7 +65,7 @@ impl InForce {
                 && limit.method.matches(asked.method)
         };
         (!checks.rest || rest())
-            && (!checks.token || shown == Shown::Token || limit.auth_token.matches(asked.auth_token))
+            && self.takes_token(asked.auth_token, shown)
             && (!checks.path || shown == Shown::Path || limit.path.matches(asked.path))
     }
 }

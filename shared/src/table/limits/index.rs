@@ -53,6 +53,22 @@ impl Index {
         add(&self.rest, Shown::Nothing);
     }
 
+    /// Those that take a token whatever else is asked; None: that depends on more.
+    pub fn find_by_token<'t>(&'t self, auth_token: &str, found: &mut Matching<'t>) -> Option<()> {
+        let mut is_certain = self.by_path.is_empty();
+        let mut add = |bucket: &'t Bucket, shown: Shown| {
+            for in_force in bucket.iter().filter(|in_force| in_force.takes_token(auth_token, shown)) {
+                is_certain &= in_force.asks_token_only();
+                found.push(in_force);
+            }
+        };
+        self.by_token.find(auth_token, |bucket, is_shown| {
+            add(bucket, if is_shown { Shown::Token } else { Shown::Nothing });
+        });
+        add(&self.rest, Shown::Nothing);
+        is_certain.then_some(())
+    }
+
     pub fn warm(&self) {
         self.by_token.warm();
         self.by_path.warm();

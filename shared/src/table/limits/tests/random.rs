@@ -97,6 +97,10 @@ fn random_requests_agree(random: &mut Random, table: &Table, what: &str) {
             length: [None, Some(0), Some(1), Some(2)][random.below(4)],
         };
         assert_eq!(found(table, asked), plainly(table, &asked), "{what}: {asked:?}");
+        if let Some(certain) = table.limits_of_token(asked.service, asked.auth_token) {
+            let found = table.limits(&asked);
+            assert_eq!(certain, found, "{what}: {asked:?}");
+        }
     }
 }
 

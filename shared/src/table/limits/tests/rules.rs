@@ -176,3 +176,18 @@ fn a_key_that_names_no_limit_is_refused() {
         assert!(applied.table.limits.is_empty());
     }
 }
+
+#[test]
+fn a_token_has_certain_limits_where_nothing_else_is_asked_about() {
+    let table = table(&[
+        r#","auth_token":"alice""#,
+        r#","auth_token":"al.*ce""#,
+        r#","auth_token":"carol","method":"GET""#,
+        r#","service":"paths","path":"/a""#,
+    ]);
+    let certain = |service, token| table.limits_of_token(service, token).map(|found| found.len());
+    assert_eq!(certain("web", "alice"), Some(2));
+    assert_eq!(certain("web", "bob"), Some(0));
+    assert_eq!(certain("web", "carol"), None);
+    assert_eq!(certain("paths", "bob"), None);
+}

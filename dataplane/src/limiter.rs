@@ -19,6 +19,7 @@ mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trip;
+mod turns;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ use shared::change::{Epoch, Revision};
 use shared::model::LimitId;
 use shared::quota::proxy::{Input, Output, Verdict};
 use shared::quota::slots::{Attempt, Decision, Need, Taken};
-use shared::quota::{AccountId, Down, Proxy, ProxyId, Settings, Shard, Slots, Up};
+use shared::quota::{AccountId, Down, KeyHash, Proxy, ProxyId, Settings, Shard, Slots, Up};
 use shared::table::Table;
 use shared::time::Time;
 use tokio::sync::Notify;
@@ -44,6 +45,7 @@ pub use self::waiting::Waiting;
 
 use self::observing::{Due, Observing};
 use self::trip::RoundTrip;
+use self::turns::Turns;
 use self::waiting::Waiters;
 
 const TICK: Duration = Duration::from_millis(20);
@@ -84,6 +86,7 @@ pub struct Limiter {
     begun: Notify,
     tallies: Tallies,
     observing: Observing,
+    turns: Arc<Turns>,
 }
 
 struct Inner {
@@ -133,6 +136,7 @@ impl Limiter {
             begun: Notify::new(),
             tallies: Tallies::new(workers),
             observing: Observing::new(workers),
+            turns: Arc::default(),
         }
     }
 
@@ -299,12 +303,26 @@ impl Limiter {
         }
     }
 
-    fn unblock(&self, account: Option<(AccountId, u32)>, is_woken: bool) {
+    fn unblock(&self, key: Option<KeyHash>, queued: Option<(AccountId, u32)>, is_woken: bool) {
         let mut inner = self.lock();
-        inner.waiters.leave(account.map(|(account, _)| account.key));
-        if let (Some((account, cost)), Some(machine)) = (account, inner.machine.as_mut()) {
+        inner.waiters.leave(key);
+        if let (Some((account, cost)), Some(machine)) = (queued, inner.machine.as_mut()) {
             machine.unqueue(account, cost, is_woken);
         }
+    }
+
+    /// Whatever is new about an account, or about limits at all.
+    fn listen(self: &Arc<Self>, key: KeyHash) -> Waiting {
+        Waiting::for_news(self, &mut self.lock().waiters, key)
+    }
+
+    fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+
+    /// The proxy is to end: nobody waits for a turn any longer.
+    pub fn end_turns(&self) {
+        self.turns.end();
     }
 
     /// Little is left of an account's allowance.

@@ -77,7 +77,8 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     tokio::spawn(views.checks().clone().keep(over.clone()));
     tokio::spawn(views.now().strays().clone().keep(over.clone()));
     tokio::spawn(views.clone().keep_ending(over.clone()));
-    tokio::spawn(views.limiter().clone().keep(over.clone()));
+    let limiter = views.limiter().clone();
+    tokio::spawn(limiter.clone().keep(over.clone()));
     tokio::spawn(views.clone().keep_cutting(over));
     let barrier = workers.barrier();
     let mut serving = part(workers.follow(phase, announce), Error::Workers);
@@ -92,6 +93,7 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         ended = &mut synchronising => ended,
     };
     sender.set(Phase::Draining);
+    limiter.end_turns();
     leave.stopping.cancel();
     let drained = rest(serving).await;
     leave.drained.cancel();

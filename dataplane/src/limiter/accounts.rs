@@ -138,7 +138,10 @@ impl Kept {
 
 /// Whether requests with one grant need one token of it under one key, and nothing else.
 fn is_plain(limit: &Limit) -> bool {
-    limit.mode == Mode::Enforce && limit.key != CountedUnder::ClientIp && limit.cost == Cost::default()
+    limit.mode == Mode::Enforce
+        && limit.key != CountedUnder::ClientIp
+        && limit.cost == Cost::default()
+        && limit.delay_max.is_zero()
 }
 
 impl PartialEq for Accounts {

@@ -1,5 +1,7 @@
 //! A worker's way to what it may admit.
 
+mod outlast;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,12 +16,12 @@ use shared::quota::{AccountId, KeyHash};
 use shared::table::Asked;
 use shared::time::Time;
 use smallvec::SmallVec;
-use tokio::time::Instant;
 
+use self::outlast::{Otherwise, Pending};
 use super::accounts::{Account, Digests};
-use super::due::{Due, Dues, Request, exceeded, reservations};
+use super::due::{Awaited, Due, Dues, Request, exceeded, reservations};
 use super::tally::Decided;
-use super::{Blocked, Limiter, RETRY_AFTER, Tally, Waiting};
+use super::{Blocked, Limiter, RETRY_AFTER, Tally};
 use crate::authorizer::Grant;
 use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, ReservedOf, Verdict};
 use crate::view::{Reader, View, Views};
@@ -44,17 +46,7 @@ struct Inner {
 enum Outcome {
     Counted(Counted),
     Refused(Verdict),
-    /// `otherwise`: what becomes of it when the wait brings nothing.
-    Wait {
-        waiting: Waiting,
-        otherwise: Otherwise,
-    },
-}
-
-enum Otherwise {
-    Refused(LimitId, Verdict),
-    /// The limit lets pass what its owner does not answer.
-    Uncounted(LimitId, KeyHash),
+    Pending(Pending),
 }
 
 impl Limits for Desk {
@@ -92,13 +84,11 @@ impl Limits for Desk {
             client: meta.client.to_canonical(),
             fields: meta.fields,
         };
-        match self.0.look(&request, &before, &[]) {
+        match self.0.look(&request, &before, &[], false) {
             Outcome::Counted(counted) => Ok(counted),
             Outcome::Refused(verdict) => Err(verdict),
             // Seldom: no part of what every request carries along.
-            Outcome::Wait { waiting, otherwise } => {
-                Box::pin(self.0.outlast(&request, &before, waiting, otherwise)).await
-            }
+            Outcome::Pending(pending) => Box::pin(self.0.outlast(&request, &before, pending)).await,
         }
     }
 }
@@ -132,40 +122,6 @@ impl Desk {
 }
 
 impl Inner {
-    /// Waits, and looks anew at the limits of then, as often as there is something new in time.
-    async fn outlast(
-        &self,
-        request: &Request<'_>,
-        before: &Counted,
-        mut waiting: Waiting,
-        mut otherwise: Otherwise,
-    ) -> Result<Counted, Verdict> {
-        let until = Instant::now() + self.limiter.patience();
-        let mut uncounted = Vec::new();
-        loop {
-            if !waiting.ended(until).await {
-                match otherwise {
-                    Otherwise::Refused(limit, verdict) => {
-                        self.tally(limit, Decided::Refused);
-                        return Err(verdict);
-                    }
-                    Otherwise::Uncounted(limit, key) => {
-                        self.tally(limit, Decided::Uncounted);
-                        uncounted.push(key);
-                    }
-                }
-            }
-            match self.look(request, before, &uncounted) {
-                Outcome::Counted(counted) => return Ok(counted),
-                Outcome::Refused(verdict) => return Err(verdict),
-                Outcome::Wait {
-                    waiting: next,
-                    otherwise: then,
-                } => (waiting, otherwise) = (next, then),
-            }
-        }
-    }
-
     /// Decides about a request whose accounts are known beforehand, if there is something to decide by.
     fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
         let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
@@ -190,11 +146,19 @@ impl Inner {
 
     /// Finds the limits of now and decides, at once: what is decided on a view is decided before whoever swaps the next one
     /// hears from this worker.
-    fn look(&self, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
-        self.views.with(|view| self.decide(view, request, before, uncounted))
+    fn look(&self, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash], has_turn: bool) -> Outcome {
+        self.views
+            .with(|view| self.decide(view, request, before, uncounted, has_turn))
     }
 
-    fn decide(&self, view: &View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
+    fn decide(
+        &self,
+        view: &View,
+        request: &Request<'_>,
+        before: &Counted,
+        uncounted: &[KeyHash],
+        has_turn: bool,
+    ) -> Outcome {
         if self.limits_era.replace(view.limits_era()) != view.limits_era() {
             self.tallies.borrow_mut().clear();
         }
@@ -209,12 +173,15 @@ impl Inner {
             self.tally(quota.id, Decided::Refused);
             return Outcome::Refused(Verdict::CostsTooMuch { quota: *quota });
         }
+        if !has_turn && let Some(awaited) = due.iter().find_map(|of| self.ahead(of)) {
+            return Outcome::Pending(Pending::Turn(awaited));
+        }
         let mut needs: SmallVec<[Need; 4]> = due.iter().map(Due::need).collect();
         for _ in 0..ATTEMPTS {
             if needs.is_empty() {
                 return Outcome::Counted(self.observe(&observed, before.clone()));
             }
-            let mut reserved = SmallVec::new();
+            let mut reserved = Vec::new();
             let note = |attempt: &Attempt<'_>| reserved = reservations(&due, attempt);
             let short = match self.limiter.decide_noting(&needs, note) {
                 Decision::Admitted { low, least, .. } => {
@@ -239,15 +206,13 @@ impl Inner {
                 Blocked::Wait(waiting) => {
                     let otherwise = match of.in_force.limit.on_unreachable {
                         OnUnreachable::Open => Otherwise::Uncounted(of.quota.id, of.key),
-                        OnUnreachable::Share | OnUnreachable::Closed => refusal(of),
+                        OnUnreachable::Share | OnUnreachable::Closed => when_unanswered(of),
                     };
-                    return Outcome::Wait { waiting, otherwise };
+                    return Outcome::Pending(Pending::Owner { waiting, otherwise });
                 }
                 Blocked::Stale(waiting) => {
-                    return Outcome::Wait {
-                        waiting,
-                        otherwise: refusal(of),
-                    };
+                    let otherwise = when_unanswered(of);
+                    return Outcome::Pending(Pending::Owner { waiting, otherwise });
                 }
             }
         }
@@ -288,7 +253,16 @@ impl Inner {
         counted
     }
 
+    /// Those who wait for their turn at this limit already.
+    fn ahead(&self, of: &Due<'_>) -> Option<Awaited> {
+        let awaited = of.awaited(Duration::ZERO, false)?;
+        self.limiter.turns().is_waited_for(of.key).then_some(awaited)
+    }
+
     fn refused(&self, of: &Due<'_>, retry_after: Duration, is_spent: bool) -> Outcome {
+        if let Some(awaited) = of.awaited(retry_after, is_spent) {
+            return Outcome::Pending(Pending::Turn(awaited));
+        }
         self.tally(of.quota.id, Decided::Refused);
         Outcome::Refused(of.exceeded(retry_after, is_spent))
     }
@@ -307,7 +281,10 @@ fn until(retry: Time) -> Duration {
     retry.since(net::clock::monotonic_raw())
 }
 
-/// When nothing comes of a wait.
-fn refusal(of: &Due<'_>) -> Otherwise {
-    Otherwise::Refused(of.quota.id, of.exceeded(RETRY_AFTER, false))
+/// When nothing comes of a wait for the owner.
+fn when_unanswered(of: &Due<'_>) -> Otherwise {
+    match of.awaited(Duration::ZERO, false) {
+        Some(awaited) => Otherwise::Turn(awaited),
+        None => Otherwise::Refused(of.quota.id, of.exceeded(RETRY_AFTER, false)),
+    }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderMap;
-use shared::model::{Cost, CountedUnder, Mode};
+use shared::model::{Algorithm, Cost, CountedUnder, Limit, Mode};
 use shared::quota::slots::{Attempt, Need};
 use shared::quota::{AccountId, Digest, KeyHash};
 use shared::table::{Asked, InForce};
@@ -104,6 +104,20 @@ impl Due<'_> {
         exceeded(self.quota, retry_after, is_spent)
     }
 
+    /// If the limit lets wait.
+    pub fn awaited(&self, retry: Duration, is_spent: bool) -> Option<Awaited> {
+        let limit = &self.in_force.limit;
+        (!limit.delay_max.is_zero()).then(|| Awaited {
+            key: self.key,
+            quota: self.quota,
+            cost: self.cost,
+            delay_max: limit.delay_max,
+            retry,
+            is_spent,
+            tokens_max: tokens_within(limit, limit.delay_max),
+        })
+    }
+
     /// If what it takes is settled by the answer.
     pub fn reserve(&self, of: impl FnOnce() -> Option<ReservedOf>) -> Option<Reserved> {
         let Cost::Reserved { settle_header, .. } = &self.in_force.limit.cost else {
@@ -117,6 +131,35 @@ impl Due<'_> {
     }
 }
 
+/// A limit that has nothing for a request now, and lets it wait for its turn.
+pub(super) struct Awaited {
+    pub key: KeyHash,
+    pub quota: Quota,
+    pub cost: u32,
+    pub delay_max: Duration,
+    /// There is nothing before.
+    pub retry: Duration,
+    is_spent: bool,
+    /// So much the whole fleet can admit while it waits, at most.
+    pub tokens_max: u64,
+}
+
+impl Awaited {
+    pub fn exceeded(&self, retry_after: Duration) -> Verdict {
+        exceeded(self.quota, retry_after, self.is_spent)
+    }
+}
+
+/// Of each period, or part of one, that touches an interval.
+fn tokens_within(limit: &Limit, interval: Duration) -> u64 {
+    let whole = interval.as_secs() / u64::from(limit.period.max(1));
+    let touched = match limit.algorithm {
+        Algorithm::Sliding => whole + 1,
+        Algorithm::Fixed => whole + 2,
+    };
+    limit.threshold.saturating_mul(touched)
+}
+
 pub(super) fn exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> Verdict {
     Verdict::QuotaExceeded {
         quota,
@@ -126,7 +169,7 @@ pub(super) fn exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> V
 }
 
 /// Of what was taken for all of them, what will be settled.
-pub(super) fn reservations(due: &[Due<'_>], attempt: &Attempt<'_>) -> SmallVec<[Reserved; 1]> {
+pub(super) fn reservations(due: &[Due<'_>], attempt: &Attempt<'_>) -> Vec<Reserved> {
     let reserve = |(at, of): (usize, &Due<'_>)| of.reserve(|| attempt.taken(at).map(ReservedOf::Allowance));
     due.iter().enumerate().filter_map(reserve).collect()
 }

@@ -3,9 +3,12 @@
 mod kept;
 pub(crate) mod owner;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use shared::quota::Said;
+use tokio::task::spawn_local;
 
 use self::owner::{Stage, story};
 use super::Decided;
@@ -186,6 +189,100 @@ fn what_observes_reservations_counts_what_was_used() {
         }
         let sums = [Decided::Admitted, Decided::WouldRefuse].map(|decided| tally.sum(decided));
         assert_eq!(sums, [3, 1]);
+    });
+}
+
+#[test]
+fn whoever_may_wait_has_a_turn_and_in_the_order_of_coming() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":2,"period":1,"algorithm":"fixed","delay_max":"20s"}"#]).await;
+        let order: Rc<RefCell<Vec<usize>>> = Rc::default();
+        let mut asking = Vec::new();
+        for n in 0..7 {
+            let (asks, order) = (stage.asks("/"), order.clone());
+            asking.push(spawn_local(async move {
+                asks.await.unwrap().unwrap();
+                order.borrow_mut().push(n);
+            }));
+            tokio::task::yield_now().await;
+        }
+        for asked in asking {
+            asked.await.unwrap();
+        }
+        assert_eq!(*order.borrow(), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(stage.views.limiter().turns().len(), 0);
+        let tally = stage.views.limiter().tallies().of(stage.id(0));
+        assert_eq!((tally.sum(Decided::Admitted), tally.sum(Decided::Refused)), (7, 0));
+    });
+}
+
+#[test]
+fn who_would_wait_in_vain_is_refused_at_once() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":2,"period":60,"delay_max":"5s"}"#]).await;
+        assert_eq!(stage.admitted(2, "/").await, 2);
+        // The owner says when there will be something: a period later.
+        let Err(Verdict::QuotaExceeded { retry_after, .. }) = stage.ask("/").await else {
+            panic!("it is spent")
+        };
+        assert!(retry_after > Duration::from_secs(30), "{retry_after:?}");
+        assert_eq!(stage.views.limiter().turns().len(), 0);
+    });
+}
+
+#[test]
+fn who_waits_for_a_turn_hears_of_an_edit_and_of_the_end() {
+    story(async || {
+        let limit = |threshold: u32| format!(r#"{{"threshold":{threshold},"period":60,"delay_max":"1h"}}"#);
+        let stage = Stage::new(&[&limit(1)]).await;
+        assert_eq!(stage.admitted(1, "/").await, 1);
+        let waiting = [stage.asks("/"), stage.asks("/")];
+        stage.turns(2).await;
+        stage.put(0, &limit(2));
+        let [first, second] = waiting;
+        assert!(first.await.unwrap().is_ok());
+        stage.turns(1).await;
+        // Another behind it goes away.
+        let third = stage.asks("/");
+        stage.turns(2).await;
+        third.abort();
+        stage.turns(1).await;
+        stage.views.limiter().end_turns();
+        assert_eq!(second.await.unwrap(), Err(Verdict::Draining));
+        assert_eq!(stage.ask("/").await, Err(Verdict::Draining));
+        stage.turns(0).await;
+    });
+}
+
+#[test]
+fn a_limit_that_lets_wait_does_not_hold_up_what_another_one_refuses() {
+    story(async || {
+        let stage = Stage::new(&[
+            r#"{"threshold":1,"period":60,"delay_max":"1h"}"#,
+            r#"{"threshold":2,"period":60,"path":"/few"}"#,
+        ])
+        .await;
+        assert_eq!(stage.admitted(1, "/few").await, 1);
+        let waiting = stage.asks("/few");
+        stage.turns(1).await;
+        stage.delete(0);
+        assert!(waiting.await.unwrap().is_ok());
+        assert!(is_refused(&stage.ask("/few").await));
+    });
+}
+
+#[test]
+fn who_waits_for_a_turn_bears_an_owner_that_stands_still() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":2,"period":60,"delay_max":"1h"}"#]).await;
+        stage.views.limiter().lock().patience = Duration::from_millis(1);
+        stage.owner_stands_still();
+        let waiting = [stage.asks("/"), stage.asks("/")];
+        stage.turns(2).await;
+        stage.owner_goes_on();
+        for asked in waiting {
+            assert!(asked.await.unwrap().is_ok());
+        }
     });
 }
 

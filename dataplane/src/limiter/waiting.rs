@@ -63,27 +63,35 @@ impl Waiters {
 /// A request's place among those that wait, until it is dropped: also when the client has gone.
 pub struct Waiting {
     limiter: Arc<Limiter>,
-    /// And what it costs.
-    account: Option<(AccountId, u32)>,
+    key: Option<KeyHash>,
+    /// What the owner is asked for, for it.
+    queued: Option<(AccountId, u32)>,
     woken: Pin<Box<OwnedNotified>>,
     is_woken: bool,
 }
 
 impl Waiting {
     pub(super) fn of(limiter: &Arc<Limiter>, waiters: &mut Waiters, account: AccountId, cost: u32) -> Waiting {
-        Waiting {
-            limiter: limiter.clone(),
-            account: Some((account, cost)),
-            woken: Box::pin(waiters.join(Some(account.key))),
-            is_woken: false,
-        }
+        let mut waiting = Waiting::new(limiter, waiters, Some(account.key));
+        waiting.queued = Some((account, cost));
+        waiting
     }
 
     pub(super) fn for_any(limiter: &Arc<Limiter>, waiters: &mut Waiters) -> Waiting {
+        Waiting::new(limiter, waiters, None)
+    }
+
+    /// Nobody is asked for anything.
+    pub(super) fn for_news(limiter: &Arc<Limiter>, waiters: &mut Waiters, key: KeyHash) -> Waiting {
+        Waiting::new(limiter, waiters, Some(key))
+    }
+
+    fn new(limiter: &Arc<Limiter>, waiters: &mut Waiters, key: Option<KeyHash>) -> Waiting {
         Waiting {
             limiter: limiter.clone(),
-            account: None,
-            woken: Box::pin(waiters.join(None)),
+            key,
+            queued: None,
+            woken: Box::pin(waiters.join(key)),
             is_woken: false,
         }
     }
@@ -97,6 +105,6 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.limiter.unblock(self.account, self.is_woken);
+        self.limiter.unblock(self.key, self.queued, self.is_woken);
     }
 }

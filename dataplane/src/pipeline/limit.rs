@@ -38,7 +38,7 @@ pub struct Counted {
     /// Of the limits that had something left the one with the least, as far as this proxy can tell.
     pub least: Option<Quota>,
     /// What goes back in part once the answer says how much was used.
-    pub reserved: SmallVec<[Reserved; 1]>,
+    pub reserved: Vec<Reserved>,
 }
 
 /// Tokens that were taken for the most that a request may come to.

@@ -97,7 +97,7 @@ impl CountedUnder {
 const PERIOD: i64 = 60;
 
 /// Read, and refused unless they stand at their defaults: nothing keeps what they promise yet.
-const LATER: [&str; 2] = ["delay_max", "concurrent"];
+const LATER: [&str; 1] = ["concurrent"];
 
 impl Limit {
     pub fn parse(id: &str, json: &str) -> Result<Limit, Invalid> {

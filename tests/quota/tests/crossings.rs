@@ -52,7 +52,7 @@ impl World {
             heard: 0,
         };
         let rules = Rules {
-            observed: BTreeMap::new(),
+            observed: Default::default(),
             revision: Revision(1),
             rules: [(rule().limit, rule())].into(),
         };

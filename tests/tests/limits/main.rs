@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod costs;
+mod delays;
 mod observing;
 mod walk;
 
@@ -46,7 +47,8 @@ const REFUSED: &[Refused] = &[
     ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"reserve": 9}}"#, 422, "invalid", Some("cost.settle_header")),
     ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"reserve": 10, "settle_header": "x"}}"#, 422, "invalid", Some("cost")),
     ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"reserve": 1, "settle_header": "x", "default": 1}}"#, 422, "invalid", Some("cost.default")),
-    ("PUT", LIMIT, r#"{"threshold": 1, "delay_max": "1s"}"#, 422, "not-supported", Some("delay_max")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "delay_max": "61m"}"#, 422, "invalid", Some("delay_max")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "delay_max": 5}"#, 422, "invalid", Some("delay_max")),
     ("PUT", LIMIT, r#"{"threshold": 1, "concurrent": 1}"#, 422, "not-supported", Some("concurrent")),
     ("PUT", "/v1/limits/mine", r#"{"threshold": 1}"#, 422, "invalid", Some("id")),
     ("PATCH", LIMIT, r#"{"threshold": 1}"#, 404, "not-found", None),

@@ -244,6 +244,13 @@ impl Stage {
         }
     }
 
+    /// Until so many requests stand in line.
+    pub async fn turns(&self, requests: usize) {
+        while self.views.limiter().turns().len() != requests {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn authorized(&self, meta: &RequestMeta<'_>) -> Authorized {
         let routed = route(&self.views.now(), meta).ok().unwrap();
         authorize(routed, meta, &()).now_or_never().unwrap().ok().unwrap()

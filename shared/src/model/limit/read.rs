@@ -45,7 +45,7 @@ pub(super) fn read(id: LimitId, value: &Value, errors: &mut Errors) -> Option<Li
     {
         errors.invalid(&path.field("cost"), "more than the threshold: nothing would ever pass");
     }
-    let delay_max = fields.read("delay_max", errors, Duration::ZERO, later(Duration::ZERO, read_delay));
+    let delay_max = fields.read("delay_max", errors, Duration::ZERO, read_delay);
     let concurrent = fields.read("concurrent", errors, None, later(None, read_concurrent));
     fields.finish(errors);
     Some(Limit {

@@ -18,7 +18,7 @@ fn it_shows_its_defaults_and_stores_none() {
         json(
             r#"{"auth_token": ".*", "protocol": ".*", "method": ".*", "path": ".*", "data_size": 0,
                 "period": 60, "threshold": 100, "service": null, "algorithm": "sliding", "on_unreachable": "share",
-                "mode": "enforce", "override": false, "key": "auth_token", "cost": 1}"#
+                "mode": "enforce", "override": false, "key": "auth_token", "cost": 1, "delay_max": "0s"}"#
         ),
         "and no field that comes later"
     );
@@ -33,7 +33,7 @@ fn everything_that_can_be_said_is_kept() {
     let parsed = limit(
         r#"{"auth_token": "alice@example\\.com$", "protocol": "http", "method": "POST|PUT", "path": "/v1/(send|mail)",
             "data_size": "10MB", "period": 2678400, "threshold": 1000000000000, "service": "web", "algorithm": "fixed",
-            "on_unreachable": "closed", "mode": "observe", "override": true, "key": "client_ip"}"#,
+            "on_unreachable": "closed", "mode": "observe", "override": true, "key": "client_ip", "delay_max": "1h"}"#,
     );
     assert_eq!((parsed.data_size, parsed.period), (10_000_000, 2_678_400));
     assert_eq!(
@@ -48,7 +48,7 @@ fn everything_that_can_be_said_is_kept() {
     assert_eq!(
         parsed.body().as_str(),
         concat!(
-            r#"{"algorithm":"fixed","auth_token":"alice@example\\.com$","data_size":"10MB","key":"client_ip","#,
+            r#"{"algorithm":"fixed","auth_token":"alice@example\\.com$","data_size":"10MB","delay_max":"1h","key":"client_ip","#,
             r#""method":"POST|PUT","mode":"observe","on_unreachable":"closed","override":true,"#,
             r#""path":"/v1/(send|mail)","period":2678400,"protocol":"http","service":"web","threshold":1000000000000}"#
         )
@@ -146,7 +146,7 @@ fn refusals_name_the_field() {
             Wrong,
             "cost.request_header",
         ),
-        (r#"{"threshold":1,"delay_max":"5s"}"#, NotSupported, "delay_max"),
+        (r#"{"threshold":1,"delay_max":"-1s"}"#, Wrong, "delay_max"),
         (r#"{"threshold":1,"delay_max":"2h"}"#, Wrong, "delay_max"),
         (r#"{"threshold":1,"concurrent":10}"#, NotSupported, "concurrent"),
     ];

@@ -172,6 +172,7 @@ impl Owner {
             let lacks = want.least.saturating_sub(tokens);
             if lacks > 0 && tokens > 0 && want.queued == 0 {
                 // Nobody waits for them: what the proxy has in hand may come to more, with what comes back of it.
+                account.wants.remove(&instance);
                 continue;
             }
             // The last ones are for requests that take less, once it is certain that they are the last.

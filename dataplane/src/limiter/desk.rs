@@ -37,7 +37,7 @@ struct Inner {
     views: Reader,
     limiter: Arc<Limiter>,
     /// Of limits of this era: one that was deleted and comes again has another tally.
-    tallies: RefCell<HashMap<LimitId, Arc<Tally>>>,
+    tallies: RefCell<HashMap<LimitId, Tally>>,
     limits_era: Cell<u64>,
 }
 
@@ -66,9 +66,9 @@ enum Outcome {
 }
 
 enum Otherwise {
-    Refused(LimitId, Verdict),
-    /// The limit lets pass what its owner does not answer.
-    Uncounted(LimitId, KeyHash),
+    Refused(AccountId, Verdict),
+    /// The limit lets pass what its owner cannot be asked about.
+    Open(AccountId, Verdict),
 }
 
 impl Limits for Desk {
@@ -151,13 +151,13 @@ impl Inner {
         loop {
             if !waiting.ended(until).await {
                 match otherwise {
-                    Otherwise::Refused(limit, verdict) => {
-                        self.tally(limit, Decided::Refused);
-                        return Err(verdict);
+                    Otherwise::Open(account, _) if self.limiter.is_cut_off(&account) => {
+                        self.tally(LimitId(account.limit), Decided::Uncounted);
+                        uncounted.push(account.key);
                     }
-                    Otherwise::Uncounted(limit, key) => {
-                        self.tally(limit, Decided::Uncounted);
-                        uncounted.push(key);
+                    Otherwise::Refused(account, verdict) | Otherwise::Open(account, verdict) => {
+                        self.tally(LimitId(account.limit), Decided::Refused);
+                        return Err(verdict);
                     }
                 }
             }
@@ -176,8 +176,10 @@ impl Inner {
     fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
         let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
         let tally = |id| self.limiter.tallies().of(id);
+        self.limiter.touch(grant.accounts.place());
         let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
         let accounts = kept.as_ref()?.accounts()?;
+        accounts.iter().for_each(|of| of.tally.touch());
         let needs: SmallVec<[Need; 2]> = accounts.iter().map(|of| need(of.key)).collect();
         match self.limiter.decide(&needs) {
             Decision::Admitted { low, least, .. } => {
@@ -208,6 +210,10 @@ impl Inner {
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
         }
+        // Whoever counts for it, and whether anybody can be asked.
+        if let Some(none) = due.iter().find(|of| of.quota.threshold == 0) {
+            return self.refused(none, Duration::from_secs(none.quota.period.into()), true);
+        }
         let mut needs: SmallVec<[Need; 4]> = due.iter().map(|of| need(of.key)).collect();
         for _ in 0..ATTEMPTS {
             if needs.is_empty() {
@@ -233,7 +239,7 @@ impl Inner {
                 }
                 Blocked::Wait(waiting) => {
                     let otherwise = match of.in_force.limit.on_unreachable {
-                        OnUnreachable::Open => Otherwise::Uncounted(of.quota.id, of.key),
+                        OnUnreachable::Open => Otherwise::Open(of.account(), of.unanswered()),
                         OnUnreachable::Share | OnUnreachable::Closed => of.refusal(),
                     };
                     return Outcome::Wait { waiting, otherwise };
@@ -315,7 +321,11 @@ impl Due<'_> {
 
     /// When nothing comes of a wait.
     fn refusal(&self) -> Otherwise {
-        Otherwise::Refused(self.quota.id, exceeded(self.quota, RETRY_AFTER, false))
+        Otherwise::Refused(self.account(), self.unanswered())
+    }
+
+    fn unanswered(&self) -> Verdict {
+        exceeded(self.quota, RETRY_AFTER, false)
     }
 }
 

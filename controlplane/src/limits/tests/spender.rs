@@ -136,7 +136,7 @@ impl Spender {
         loop {
             let woken = self.woken.notified();
             let verdict = match self.slots.decide(&[need], monotonic_raw) {
-                Decision::Admitted { at, low } => {
+                Decision::Admitted { at, low, .. } => {
                     if low != 0 {
                         let outputs = {
                             let mut machine = self.machine.lock().unwrap();

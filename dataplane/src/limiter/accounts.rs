@@ -21,6 +21,7 @@ const KEPT_MAX: usize = 4;
 
 /// Of one grant. Found out, so that grants are equal whatever is in it.
 #[derive(Default)]
+#[repr(C)]
 pub struct Accounts {
     kept: ArcSwapOption<Kept>,
     /// Of the first that is kept, perhaps.

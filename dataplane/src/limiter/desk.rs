@@ -24,6 +24,8 @@ use crate::authorizer::Grant;
 use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, Verdict};
 use crate::view::{Reader, View, Views};
 
+/// Whoever is woken so long after the time gives its owner the time again, once.
+const LATE: Duration = Duration::from_millis(10);
 /// Decisions in one look: after each but the first there was something for this request a moment ago.
 const ATTEMPTS: usize = 16;
 /// Limits whose tallies a worker has at hand.
@@ -146,11 +148,18 @@ impl Inner {
         mut waiting: Waiting,
         mut otherwise: Otherwise,
     ) -> Result<Counted, Verdict> {
-        let until = Instant::now() + self.limiter.patience();
+        let mut until = Instant::now() + self.limiter.patience();
         let mut uncounted = Vec::new();
+        let mut was_late = false;
         loop {
             if !waiting.ended(until).await {
+                // A thread that stood still has not waited, and what it was told meanwhile it has not heard.
+                let is_late = !was_late && until.elapsed() > LATE;
                 match otherwise {
+                    _ if is_late => {
+                        was_late = true;
+                        until = Instant::now() + self.limiter.patience();
+                    }
                     Otherwise::Open(account, _) if self.limiter.is_cut_off(&account) => {
                         self.tally(LimitId(account.limit), Decided::Uncounted);
                         uncounted.push(account.key);

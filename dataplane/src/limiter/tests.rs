@@ -146,6 +146,9 @@ fn nobody_waits_for_longer_than_is_said() {
             };
             assert!(!is_spent, "{on_unreachable}: it has not answered, and that is all");
             stage.waits(0).await;
+            let tallies = stage.views.limiter().tallies().all();
+            let refused = tallies.values().map(|of| of.sum(Decided::Refused));
+            assert_eq!(refused.collect::<Vec<_>>(), [1], "{on_unreachable}");
         });
     }
 }

@@ -150,15 +150,15 @@ impl From<Verdict> for Refusal {
                 retry_after,
                 is_spent,
             } => {
-                let detail = format!("{} requests in {} s are the most", quota.threshold, quota.period);
+                let (of, detail) = exceeded(&quota, is_spent);
                 Refusal {
                     retry_after: Some(retry_after),
-                    ..quota_exceeded(quota, detail, is_spent)
+                    ..quota_exceeded(quota, of, detail, is_spent)
                 }
             }
             Verdict::CostsTooMuch { quota } => {
                 let detail = format!("it counts for more than {} requests", quota.threshold);
-                quota_exceeded(quota, detail, false)
+                quota_exceeded(quota, problem::QUOTA_EXCEEDED, detail, false)
             }
             Verdict::TooManyLimits => {
                 // The operator's to mend, not the client's.
@@ -194,8 +194,21 @@ impl From<Expired> for Refusal {
     }
 }
 
-fn quota_exceeded(quota: Quota, detail: String, is_spent: bool) -> Refusal {
-    let problem = Problem::new(problem::QUOTA_EXCEEDED, detail).with("limit", quota.id.to_string());
+fn exceeded(quota: &Quota, is_spent: bool) -> (Type, String) {
+    let Quota { threshold, period, .. } = quota;
+    let most = format!("{threshold} requests in {period} s are the most");
+    if is_spent {
+        return (problem::QUOTA_EXCEEDED, most);
+    }
+    let of = Type {
+        title: "What a limit on requests has left is not known",
+        ..problem::QUOTA_EXCEEDED
+    };
+    (of, format!("no control plane has said in time what is left; {most}"))
+}
+
+fn quota_exceeded(quota: Quota, of: Type, detail: String, is_spent: bool) -> Refusal {
+    let problem = Problem::new(of, detail).with("limit", quota.id.to_string());
     Refusal {
         problem: Box::new(problem),
         retry_after: None,

@@ -39,7 +39,7 @@ struct Inner {
     views: Reader,
     limiter: Arc<Limiter>,
     /// Of limits of this era: one that was deleted and comes again has another tally.
-    tallies: RefCell<HashMap<LimitId, Arc<Tally>>>,
+    tallies: RefCell<HashMap<LimitId, Tally>>,
     limits_era: Cell<u64>,
 }
 
@@ -126,8 +126,10 @@ impl Inner {
     fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
         let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
         let tally = |id| self.limiter.tallies().of(id);
+        self.limiter.touch(grant.accounts.place());
         let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
         let accounts = kept.as_ref()?.accounts()?;
+        accounts.iter().for_each(|of| of.tally.touch());
         let needs: SmallVec<[Need; 2]> = accounts.iter().map(Account::need).collect();
         match self.limiter.decide(&needs) {
             Decision::Admitted { low, least, .. } => {
@@ -169,6 +171,12 @@ impl Inner {
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
         }
+        // Whoever counts for it, and whether anybody can be asked.
+        if let Some(none) = due.iter().find(|of| of.quota.threshold == 0) {
+            let retry_after = Duration::from_secs(none.quota.period.into());
+            self.tally(none.quota.id, Decided::Refused);
+            return Outcome::Refused(none.exceeded(retry_after, true));
+        }
         if let Some(Due { quota, .. }) = due.iter().find(|of| of.is_hopeless()) {
             self.tally(quota.id, Decided::Refused);
             return Outcome::Refused(Verdict::CostsTooMuch { quota: *quota });
@@ -205,7 +213,7 @@ impl Inner {
                 }
                 Blocked::Wait(waiting) => {
                     let otherwise = match of.in_force.limit.on_unreachable {
-                        OnUnreachable::Open => Otherwise::Uncounted(of.quota.id, of.key),
+                        OnUnreachable::Open => Otherwise::Open(of.account(), of.exceeded(RETRY_AFTER, false)),
                         OnUnreachable::Share | OnUnreachable::Closed => when_unanswered(of),
                     };
                     return Outcome::Pending(Pending::Owner { waiting, otherwise });
@@ -285,6 +293,6 @@ fn until(retry: Time) -> Duration {
 fn when_unanswered(of: &Due<'_>) -> Otherwise {
     match of.awaited(Duration::ZERO, false) {
         Some(awaited) => Otherwise::Turn(awaited),
-        None => Otherwise::Refused(of.quota.id, of.exceeded(RETRY_AFTER, false)),
+        None => Otherwise::Refused(of.account(), of.exceeded(RETRY_AFTER, false)),
     }
 }

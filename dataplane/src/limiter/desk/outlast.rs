@@ -11,10 +11,13 @@ use crate::limiter::turns::{NoTurn, Turn};
 use crate::limiter::{RETRY_AFTER, Waiting};
 use crate::pipeline::{Counted, Verdict};
 use shared::model::LimitId;
-use shared::quota::KeyHash;
+use shared::quota::AccountId;
 
 /// Whoever is first in line asks no more often, while nobody has told when there will be something.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Whoever is woken so long after the time gives its owner the time again, once.
+const LATE: Duration = Duration::from_millis(10);
 
 pub(super) enum Pending {
     /// `otherwise`: what becomes of it when the wait brings nothing.
@@ -26,9 +29,9 @@ pub(super) enum Pending {
 }
 
 pub(super) enum Otherwise {
-    Refused(LimitId, Verdict),
-    /// The limit lets pass what its owner does not answer.
-    Uncounted(LimitId, KeyHash),
+    Refused(AccountId, Verdict),
+    /// The limit lets pass what its owner cannot be asked about.
+    Open(AccountId, Verdict),
     Turn(Awaited),
 }
 
@@ -44,20 +47,27 @@ impl Inner {
         let patience = self.limiter.patience();
         let mut until = arrived + patience;
         let mut uncounted = Vec::new();
+        let mut was_late = false;
         let mut turn: Option<Turn> = None;
         let mut news: Option<Waiting> = None;
         loop {
             match pending {
                 Pending::Owner { waiting, otherwise } => {
                     if !waiting.ended(until).await {
+                        // A thread that stood still has not waited, and what it was told meanwhile it has not heard.
+                        let is_late = !was_late && until.elapsed() > LATE;
                         match otherwise {
-                            Otherwise::Refused(limit, verdict) => {
-                                self.tally(limit, Decided::Refused);
-                                return Err(verdict);
+                            _ if is_late => {
+                                was_late = true;
+                                until = Instant::now() + patience;
                             }
-                            Otherwise::Uncounted(limit, key) => {
-                                self.tally(limit, Decided::Uncounted);
-                                uncounted.push(key);
+                            Otherwise::Open(account, _) if self.limiter.is_cut_off(&account) => {
+                                self.tally(LimitId(account.limit), Decided::Uncounted);
+                                uncounted.push(account.key);
+                            }
+                            Otherwise::Refused(account, verdict) | Otherwise::Open(account, verdict) => {
+                                self.tally(LimitId(account.limit), Decided::Refused);
+                                return Err(verdict);
                             }
                             Otherwise::Turn(awaited) => {
                                 pending = Pending::Turn(awaited);

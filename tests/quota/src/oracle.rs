@@ -175,6 +175,15 @@ impl Oracle {
         (sum > rule.threshold).then(|| format!("{sum} admitted in a window, {} permitted", rule.threshold))
     }
 
+    /// On average over all intervals that are a period shorter. A single one would count a burst more or less, as it
+    /// begins just before one or just after.
+    pub fn admitted_between(&self, start: u64, end: u64, period: u64) -> f64 {
+        let inside = self.admitted.values().flatten();
+        let inside = inside.filter(|(time, _)| (start..end).contains(time));
+        let part = |time: u64| (time - start).min(end - time).min(period) as f64 / period as f64;
+        inside.map(|(time, cost)| *cost as f64 * part(*time)).sum()
+    }
+
     pub fn begin_service(&mut self) {
         self.served.clear();
     }

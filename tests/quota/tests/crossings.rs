@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use shared::change::Revision;
 use shared::quota::proxy::{Input, Output, Verdict};
+use shared::quota::slots::{Decision, Need};
 use shared::quota::{
-    AccountId, Algorithm, Down, Label, OnUnreachable, Proxy, ProxyId, Rule, Rules, Said, Settings, Slots, Told,
+    AccountId, Algorithm, Down, Label, OnUnreachable, Proxy, ProxyId, Rule, Rules, Said, Settings, Slots, Standby, Told,
+    WHOLE,
 };
 use shared::time::Time;
 use uuid::Uuid;
@@ -41,7 +43,7 @@ struct World {
 }
 
 impl World {
-    fn new(account: AccountId) -> World {
+    fn new(account: AccountId, rule: Rule) -> World {
         let slots = Arc::new(Slots::new(8));
         let now = Time::from_nanos(1_000_000_000);
         let mut world = World {
@@ -53,7 +55,7 @@ impl World {
         };
         let rules = Rules {
             revision: Revision(1),
-            rules: [(rule().limit, rule())].into(),
+            rules: [(rule.limit, rule)].into(),
         };
         world.hand(Input::Rules(rules));
         world.hand(Input::Welcome(vec![(account.shard(), 1)]));
@@ -115,7 +117,7 @@ impl World {
 
 fn waiting() -> (World, AccountId) {
     let account = AccountId::of(rule().limit, b"token");
-    let mut world = World::new(account);
+    let mut world = World::new(account, rule());
     assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Wait);
     let outputs = world.proxy.take_outputs(world.now);
     assert!(world.note(outputs).iter().any(|said| matches!(said, Said::Want(_))));
@@ -162,6 +164,62 @@ fn the_rules_of_numbers_hold_when_an_owner_is_back() {
     world.hand(Input::Tick);
     let after = world.heard;
     assert!(after > before, "VULCAN_SIM_ORDER=message {after} after {before}");
+}
+
+#[test]
+fn the_rules_of_sleep_hold_for_answers_to_what_was_said_before() {
+    let (mut world, account) = waiting();
+    let asked = world.heard;
+    world.hand(Input::Slept);
+    world.heard = asked;
+    world.grant(account);
+    let rest = world.slots.rest(account.key);
+    assert_eq!(
+        rest, 0,
+        "VULCAN_SIM_ORDER=a want, a sleep, its grant: {rest} can be spent"
+    );
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_the_owner_is_heard_again() {
+    let account = AccountId::of(rule().limit, b"token");
+    let rule = Rule {
+        threshold: 10 * TOKENS,
+        on_unreachable: OnUnreachable::Share,
+        ..rule()
+    };
+    let mut world = World::new(account, rule);
+    let shard = account.shard();
+    world.tell(Told::Standby(Standby {
+        shard,
+        epoch: 1,
+        number: 1,
+        weight: WHOLE,
+    }));
+    world.now = world.now + rule.period * 2;
+    let now = world.now;
+    assert_eq!(world.proxy.block(account, 1, now), Verdict::Again);
+    let need = Need {
+        key: account.key,
+        cost: 1,
+    };
+    assert!(matches!(
+        world.slots.decide(&[need], || now),
+        Decision::Admitted { .. }
+    ));
+    world.tell(Told::Beat {
+        shards: vec![(shard, 1)],
+    });
+    let said = world.hand(Input::Tick);
+    let promises = said.iter().find_map(|said| match said {
+        Said::Beat { promised, idle, .. } => Some((*promised, *idle)),
+        _ => None,
+    });
+    let (rest, told) = (world.slots.rest(account.key), (true, Some(Duration::ZERO)));
+    assert!(
+        promises == Some(told) && rest == 0,
+        "VULCAN_SIM_ORDER=standby spent, the owner heard, a beat: told {promises:?}, {rest} can be spent"
+    );
 }
 
 /// The control: in order, the grant is there to be spent.

@@ -1,0 +1,211 @@
+//! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use shared::change::Revision;
+use shared::quota::owner::{Input, Output};
+use shared::quota::{
+    AccountId, Algorithm, CellKey, CellValue, Claim, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading, Rule, Rules,
+    Said, Settings, Standby, Told, Up, WHOLE, Want,
+};
+use shared::time::Time;
+use uuid::Uuid;
+
+const OWNER: Uuid = Uuid::from_u128(7);
+const TOKENS: u64 = 8;
+const WALL: u64 = 1_700_000_000_000_000_000;
+
+fn rule() -> Rule {
+    Rule {
+        limit: Uuid::from_u128(9),
+        revision: Revision(1),
+        algorithm: Algorithm::Sliding,
+        period: Duration::from_secs(10),
+        threshold: TOKENS,
+        on_unreachable: OnUnreachable::Share,
+    }
+}
+
+fn account() -> AccountId {
+    AccountId::of(rule().limit, b"token")
+}
+
+fn proxy(instance: u128) -> ProxyId {
+    ProxyId {
+        instance: Uuid::from_u128(instance),
+        boot: 1,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        forget_after: Duration::from_secs(8),
+        ..Settings::default()
+    }
+}
+
+/// An owner whose store does what it is asked for, until it is asked for the claim that is looked for.
+struct World {
+    owner: Owner,
+    since: Duration,
+    /// Found in the store by who claims.
+    found: Option<Claim>,
+    claims: Vec<Claim>,
+    told: Vec<(Uuid, u64, Told)>,
+    number: u64,
+}
+
+impl World {
+    fn new(found: Option<Claim>) -> World {
+        let reading = reading(Duration::ZERO);
+        let mut world = World {
+            owner: Owner::new(OWNER, settings(), reading, (Label::ZERO, Time::ZERO)),
+            since: Duration::ZERO,
+            found,
+            claims: Vec::new(),
+            told: Vec::new(),
+            number: 0,
+        };
+        world.hand(Input::Rules(Rules {
+            revision: Revision(1),
+            rules: [(rule().limit, rule())].into(),
+        }));
+        let members = [1, 2].map(|instance| proxy(instance).instance);
+        world.hand(Input::Members(members.into()));
+        world.hand(Input::Shards(1 << account().shard()));
+        world.hand(Input::Tick);
+        world
+    }
+
+    fn hand(&mut self, input: Input) {
+        for output in self.owner.handle(input, reading(self.since)) {
+            match output {
+                Output::Get(key) => {
+                    let outcome = Outcome::Is(self.found.map(CellValue::Claim));
+                    self.hand(Input::Cell { key, outcome });
+                }
+                Output::Swap { key, new, .. } => {
+                    if let (CellKey::Claim(_), CellValue::Claim(claim)) = (&key, new) {
+                        self.claims.push(claim);
+                    }
+                    let outcome = Outcome::Swapped;
+                    self.hand(Input::Cell { key, outcome });
+                }
+                Output::Send(down) => {
+                    let told = down.items.into_iter();
+                    self.told
+                        .extend(told.map(|told| (down.to.instance, down.number, told)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The newest message to a proxy, and the standby that it was given last.
+    fn heard(&self, instance: Uuid) -> (u64, Standby) {
+        let of = || self.told.iter().filter(move |(to, ..)| *to == instance);
+        let heard = of().map(|(_, number, _)| *number).max().unwrap_or(0);
+        let standbys = of().filter_map(|(.., told)| match told {
+            Told::Standby(standby) => Some(*standby),
+            _ => None,
+        });
+        let none = Standby {
+            shard: account().shard(),
+            epoch: 1,
+            ..Standby::default()
+        };
+        (heard, standbys.last().unwrap_or(none))
+    }
+
+    fn say(&mut self, from: u128, said: Said) {
+        self.number += 1;
+        let from = proxy(from);
+        self.hand(Input::Message(Up {
+            from,
+            to: OWNER,
+            number: self.number,
+            heard: self.heard(from.instance).0,
+            revision: Revision(1),
+            items: vec![said],
+        }));
+    }
+
+    fn beat(&mut self, from: u128) {
+        let (_, standby) = self.heard(proxy(from).instance);
+        let said = Said::Beat {
+            promised: true,
+            idle: None,
+            by: Revision::ZERO,
+            standby: vec![standby],
+        };
+        self.say(from, said);
+    }
+
+    /// Ticks for so long, while these beat.
+    fn go_on(&mut self, seconds: u64, beating: &[u128]) {
+        for _ in 0..2 * seconds {
+            self.since += Duration::from_millis(500);
+            self.hand(Input::Tick);
+            beating.iter().for_each(|instance| self.beat(*instance));
+        }
+    }
+
+    /// What a proxy is granted of all that there is.
+    fn want(&mut self, from: u128) -> u64 {
+        self.told.clear();
+        let want = Want {
+            account: account(),
+            queued: TOKENS,
+            rate: 1_000,
+        };
+        self.say(from, Said::Want(want));
+        let grants = self.told.iter().map(|(.., told)| match told {
+            Told::Grant { tokens, .. } => *tokens,
+            _ => 0,
+        });
+        grants.sum()
+    }
+}
+
+fn reading(since: Duration) -> Reading {
+    let since = since.as_nanos() as u64;
+    Reading {
+        mono: Time::from_nanos(1_000_000_000 + since),
+        wall: WALL + since,
+    }
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    let (_, standby) = world.heard(proxy(2).instance);
+    assert_eq!(standby.weight, WHOLE / 2);
+    // It may use its standby until it is to be forgotten, and all of that counts for a period.
+    world.go_on(12, &[1]);
+    let granted = world.want(1);
+    assert!(
+        granted <= TOKENS / 2,
+        "VULCAN_SIM_ORDER=silence, then a want: {granted} of {TOKENS} granted"
+    );
+    world.go_on(16, &[1]);
+    assert_eq!(world.want(1), TOKENS);
+}
+
+#[test]
+fn the_rules_of_claims_hold_when_the_one_before_ends_later() {
+    let to = Label::from_nanos(WALL).after(settings().claim + Duration::from_millis(15));
+    let world = World::new(Some(Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    }));
+    let [claim] = world.claims[..] else {
+        panic!("{:?}", world.claims)
+    };
+    assert_eq!(claim.epoch, 2);
+    assert!(claim.to >= to, "VULCAN_SIM_ORDER=a claim to {:?} after one to {to:?}", claim.to);
+}

@@ -7,8 +7,8 @@ use std::time::Duration;
 use shared::change::Revision;
 use shared::quota::owner::{Input, Output};
 use shared::quota::{
-    AccountId, Algorithm, CellKey, CellValue, Claim, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading, Rule, Rules,
-    Said, Settings, Standby, Told, Up, WHOLE, Want,
+    AccountId, Algorithm, CellKey, CellValue, Claim, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading, Rule,
+    Rules, Said, Settings, Standby, Told, Up, WHOLE, Want,
 };
 use shared::time::Time;
 use uuid::Uuid;
@@ -95,8 +95,7 @@ impl World {
                 }
                 Output::Send(down) => {
                     let told = down.items.into_iter();
-                    self.told
-                        .extend(told.map(|told| (down.to.instance, down.number, told)));
+                    self.told.extend(told.map(|told| (down.to.instance, down.number, told)));
                 }
                 _ => {}
             }
@@ -207,5 +206,9 @@ fn the_rules_of_claims_hold_when_the_one_before_ends_later() {
         panic!("{:?}", world.claims)
     };
     assert_eq!(claim.epoch, 2);
-    assert!(claim.to >= to, "VULCAN_SIM_ORDER=a claim to {:?} after one to {to:?}", claim.to);
+    assert!(
+        claim.to >= to,
+        "VULCAN_SIM_ORDER=a claim to {:?} after one to {to:?}",
+        claim.to
+    );
 }

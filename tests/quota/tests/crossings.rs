@@ -40,6 +40,8 @@ struct World {
     told: u64,
     /// The newest message of the proxy.
     heard: u64,
+    /// Of the owner.
+    label: Label,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
             now,
             told: 0,
             heard: 0,
+            label: Label::from_nanos(1_700_000_000_000_000_000),
         };
         let rules = Rules {
             revision: Revision(1),
@@ -90,7 +93,7 @@ impl World {
 
     fn tell_from(&mut self, from: Uuid, told: Told) -> Vec<Said> {
         self.told += 1;
-        let label = Label::from_nanos(1_700_000_000_000_000_000);
+        let label = self.label;
         self.hand(Input::Message(Down {
             from,
             to: PROXY,
@@ -164,6 +167,18 @@ fn the_rules_of_numbers_hold_when_an_owner_is_back() {
     world.hand(Input::Tick);
     let after = world.heard;
     assert!(after > before, "VULCAN_SIM_ORDER=message {after} after {before}");
+}
+
+#[test]
+fn the_rules_of_label_time_hold_for_an_owner_that_is_behind() {
+    let (mut world, account) = waiting();
+    world.label = world.label.before(Duration::from_millis(100));
+    let said = world.grant(account);
+    let rest = world.slots.rest(account.key);
+    assert!(
+        rest == 0 && said.iter().any(|said| matches!(said, Said::Behind { .. })),
+        "VULCAN_SIM_ORDER=a grant of 100 ms ago by label time: {rest} can be spent"
+    );
 }
 
 #[test]

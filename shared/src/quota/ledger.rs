@@ -33,6 +33,36 @@ pub struct Ledger {
     back: BTreeMap<u64, u64>,
     /// Charged before the account was one of the ledger.
     carry: u64,
+    foreign: Foreign,
+}
+
+/// What another wrote into the row. Someone who claimed the shard meanwhile may count by an earlier time: what he charged
+/// is not over when it would be by the time here. One claim that is made good after the row was seen may have been asked
+/// for before; after the second it is certain that nobody else had the shard when the row was written.
+#[derive(Debug, Default)]
+struct Foreign {
+    /// Claims to be made good.
+    claims: u8,
+    /// The last one that was.
+    claimed: Label,
+}
+
+impl Foreign {
+    fn seen(&mut self) {
+        self.claims = 2;
+    }
+
+    /// What is over by then counts no more.
+    fn now(&mut self, rule: Algorithm, now: Moment) -> Label {
+        if now.claimed != self.claimed {
+            (self.claimed, self.claims) = (now.claimed, self.claims.saturating_sub(1));
+        }
+        let counted = now.counted(rule);
+        match rule {
+            Algorithm::Sliding if self.claims > 0 => counted.min(now.claimed),
+            _ => counted,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -161,7 +191,8 @@ impl Ledger {
             *self.back.entry(self.bucket).or_default() += std::mem::take(&mut self.pool);
         }
         let expected = row.clone();
-        let mut buckets = normalized(row.as_ref(), rule, bucket, now);
+        let algorithm = row.as_ref().map_or(rule.algorithm, algorithm_of);
+        let mut buckets = normalized(row.as_ref(), rule, bucket, self.foreign.now(algorithm, now));
         let same = row.as_ref().is_none_or(|row| is_counted_by(row, rule));
         let back = std::mem::take(&mut self.back);
         for (bucket, tokens) in back.iter().filter(|_| same) {
@@ -211,7 +242,10 @@ impl Ledger {
 
     pub fn outcome(&mut self, outcome: Outcome) -> Option<Request> {
         match (self.flight.take()?, outcome) {
-            (Flight::Reading, Outcome::Is(value)) => self.row = Some(as_row(value)),
+            (Flight::Reading, Outcome::Is(value)) => {
+                self.row = Some(as_row(value));
+                self.foreign.seen();
+            }
             (Flight::Reading, _) => self.row = None,
             (Flight::Swap(change), Outcome::Swapped) => self.swapped(change),
             (Flight::Swap(change), Outcome::Unavailable) if !change.doubtful => self.undo(change, None),
@@ -238,6 +272,7 @@ impl Ledger {
     /// certainly did not.
     fn undo(&mut self, change: Change, row: Option<Option<Row>>) {
         self.row = row;
+        self.foreign.seen();
         self.carry += change.carry;
         if !change.doubtful {
             for (bucket, tokens) in change.back {
@@ -295,9 +330,8 @@ fn algorithm_of(row: &Row) -> Algorithm {
 }
 
 /// The charges of a row that count, by the buckets of this rule. Those by other buckets all go to `bucket`.
-fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Moment) -> BTreeMap<u64, u64> {
+fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeMap<u64, u64> {
     let Some(row) = row else { return BTreeMap::new() };
-    let now = now.counted(algorithm_of(row));
     // What another rule charged counts as long as by either.
     let span = rule.span().max(std::time::Duration::from_nanos(row.span));
     let since = now.before(span).before(2 * DELTA);

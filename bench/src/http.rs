@@ -5,7 +5,7 @@ pub mod load;
 pub mod origin;
 pub mod relay;
 pub mod rivals;
-mod wire;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;

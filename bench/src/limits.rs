@@ -1,16 +1,30 @@
-//! What it costs to find the limits that a request counts for, to change one of many, and to count a request.
+//! What it costs to find the limits that a request counts for, to change one of many, and to count a request; and how
+//! exact it is, beside Redis and for longer.
 
+mod background;
+mod beside;
+mod edge;
+mod lane;
+mod load;
+pub mod long;
+mod redis;
+mod relay;
 mod step;
+mod times;
+mod world;
 
 use std::hint::black_box;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use shared::change::{Body, Kind, Op, Revision, Verb};
 use shared::table::{Asked, Table};
 
 use crate::histogram::Histogram;
+use crate::process::own_time;
 use crate::report::{Table as Report, against, micros};
+use crate::vulcan::Vulcan;
 
 const LOOKUPS: usize = 1_000_000;
 const CHANGES: usize = 1_000;
@@ -25,6 +39,23 @@ pub struct Options {
     /// How many of them have patterns that must be run, where some have.
     #[arg(long, default_value_t = 200)]
     run: usize,
+    /// What is measured: all of it unless said otherwise.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Found, Part::Decided, Part::Beside, Part::Killed])]
+    parts: Vec<Part>,
+    #[command(flatten)]
+    beside: beside::Options,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What it costs to find a request's limits, and to change one.
+    Found,
+    /// What it costs to decide.
+    Decided,
+    /// Vulcan beside Redis.
+    Beside,
+    /// The same while the owner, or Redis, is killed.
+    Killed,
 }
 
 /// Tokens that are held against limits, and how many limits each has to find.
@@ -59,9 +90,26 @@ const CUSTOMERS: Requests = Requests {
     found: 1,
 };
 
-pub fn run(options: &Options) -> io::Result<()> {
+pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
+    println!("\n## Limits");
+    if options.parts.contains(&Part::Found) {
+        found(options)?;
+    }
+    if options.parts.contains(&Part::Decided) {
+        decided(options)?;
+    }
+    if options.parts.contains(&Part::Beside) {
+        beside::steady(vulcan, &options.beside, scratch)?;
+    }
+    if options.parts.contains(&Part::Killed) {
+        beside::killed(vulcan, &options.beside, scratch)?;
+    }
+    Ok(())
+}
+
+fn found(options: &Options) -> io::Result<()> {
     println!(
-        "\n## Limits\n\nThe mean of {LOOKUPS} look-ups on one thread, by the processor's time; and {CHANGES} changes, each of \
+        "\nThe mean of {LOOKUPS} look-ups on one thread, by the processor's time; and {CHANGES} changes, each of \
          one limit, with what the next look-up would otherwise have to compile.\n"
     );
     let mut lookups = Report::new(["limits", "requests with", "look-up ns: one token / any", "goal ns", ""]);
@@ -135,11 +183,16 @@ pub fn run(options: &Options) -> io::Result<()> {
         }
     }
     print!("{lookups}\n{changes}");
+    Ok(())
+}
+
+fn decided(options: &Options) -> io::Result<()> {
     println!(
-        "\nRouting by one service, and limits that count by the client's address, with tokens at hand; the mean of one \
-         thread's CPU time over a million requests.\n"
+        "\nRouting by one service, an authorizer that has answered, and limits, with tokens at hand: what the limits add to a \
+         request, and what their parts cost by themselves. The mean of one thread's CPU time over a million requests of all \
+         the tokens by chance.\n"
     );
-    print!("{}", step::report()?);
+    print!("{}", step::report(options.limits, options.run)?);
     Ok(())
 }
 
@@ -165,17 +218,11 @@ fn look_up(table: &Table, tokens: usize, skipped: usize, requests: &Requests) ->
             return Err(io::Error::other(format!("{token} has {found} limits")));
         }
     }
-    let began = processor_time();
+    let began = own_time();
     for token in tokens.iter().cycle().take(LOOKUPS) {
         ask(token);
     }
-    Ok((processor_time() - began) / LOOKUPS as u32)
-}
-
-/// Of this thread: what others run meanwhile is not its.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+    Ok((own_time() - began) / LOOKUPS as u32)
 }
 
 /// Each time another limit becomes what the limit `by` further would be.

@@ -50,8 +50,10 @@ enum Task {
     Swap(swap::Options),
     /// What an authorizer's remembered answer costs.
     Authorize(authorize::Options),
-    /// What it costs to find a request's limits among many.
+    /// What a request's limits cost it, and how exact they are beside Redis.
     Limits(limits::Options),
+    /// Whether limits are kept and used up in long runs.
+    LimitsLong(limits::long::Options),
     /// What choosing an upstream costs.
     Pick(pick::Options),
     /// Loads one address and prints what came of it.
@@ -101,7 +103,8 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Store(options) => measured(|scratch| store::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
         Task::Authorize(options) => measured(|_| authorize::run(&options)),
-        Task::Limits(options) => measured(|_| limits::run(&options)),
+        Task::Limits(options) => measured(|scratch| limits::run(&vulcan, &options, scratch)),
+        Task::LimitsLong(options) => measured(|scratch| limits::long::run(&vulcan, &options, scratch)),
         Task::Pick(options) => measured(|_| pick::run(&options)),
         Task::Load {
             target,

@@ -104,14 +104,32 @@ impl Server {
         usage(self.pid())
     }
 
+    /// SIGKILL; it is gone when this returns.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.signal(Signal::KILL);
+        self.child.wait().map(drop)
+    }
+
+    /// Bytes that it has given to disks so far.
+    pub fn written(&self) -> io::Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.pid()))?;
+        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        written
+            .and_then(|bytes| bytes.parse().ok())
+            .ok_or_else(|| self.failure("has no count of what it wrote"))
+    }
+
     fn failure(&self, what: &str) -> io::Error {
         let log = fs::read_to_string(&self.stderr).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(5).collect();
         io::Error::other(format!("{} {what}; its log ends: {}", self.name, tail.join(" <- ")))
     }
 
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
+    /// None once its end has been seen: its id may be another's then.
+    fn signal(&mut self, signal: Signal) {
+        if let Ok(None) = self.child.try_wait()
+            && let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw)
+        {
             let _gone_already = kill_process(pid, signal);
         }
     }

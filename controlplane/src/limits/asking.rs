@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use net::duplex::{Address, Requests};
@@ -63,13 +65,9 @@ impl Asking {
         match self.usage_here(account).await? {
             Answer::Here(usage) => Ok(usage),
             Answer::Elsewhere(urls) => {
-                for url in urls {
-                    let body = self.ask(&url, Method::GET, account).await;
-                    if let Some(usage) = body.and_then(|body| serde_json::from_slice(&body).ok()) {
-                        return Ok(usage);
-                    }
-                }
-                Err(Unanswered::NoOwner)
+                let body = self.ask_all(&urls, Method::GET, account).await;
+                body.and_then(|body| serde_json::from_slice(&body).ok())
+                    .ok_or(Unanswered::NoOwner)
             }
         }
     }
@@ -81,12 +79,8 @@ impl Asking {
         match self.reset_here(account).await? {
             Answer::Here(()) => Ok(()),
             Answer::Elsewhere(urls) => {
-                for url in urls {
-                    if self.ask(&url, Method::POST, account).await.is_some() {
-                        return Ok(());
-                    }
-                }
-                Err(Unanswered::NoOwner)
+                let done = self.ask_all(&urls, Method::POST, account).await;
+                done.map(|_| ()).ok_or(Unanswered::NoOwner)
             }
         }
     }
@@ -140,6 +134,17 @@ impl Asking {
             }
         }
         Err(Unanswered::NoStore)
+    }
+
+    /// All at once, so that one that does not answer keeps nobody waiting. What the one said that has the account.
+    async fn ask_all(&self, urls: &[Arc<str>], method: Method, account: AccountId) -> Option<bytes::Bytes> {
+        let mut asked: FuturesUnordered<_> = urls.iter().map(|url| self.ask(url, method.clone(), account)).collect();
+        while let Some(answer) = asked.next().await {
+            if answer.is_some() {
+                return answer;
+            }
+        }
+        None
     }
 
     /// None: it is not there either.

@@ -2,6 +2,7 @@
 //! lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -30,6 +31,8 @@ use crate::push::Reader;
 pub const PATH: &str = "/v1/peers/limits";
 /// Answers that were not taken yet.
 const ANSWERS_MAX: usize = 16;
+/// Whoever opened a stream asks several times a second; one that is silent for so long is gone.
+const SILENT_MAX: Duration = Duration::from_secs(30);
 /// What was read from others and not handled yet.
 pub const INCOMING_MAX: usize = 16_384;
 
@@ -132,10 +135,10 @@ async fn open(State(state): State<Arc<Open>>, request: Request) -> Response {
     response
 }
 
-/// Until the other side ends it, or it says something that is none of these.
+/// Until the other side ends it or is silent, or it says something that is none of these.
 async fn read(mut reader: Reader<Line>, incoming: mpsc::Sender<Incoming>, answers: mpsc::Sender<Bytes>) {
     let mut who = None;
-    while let Ok(Some(line)) = reader.next().await {
+    while let Ok(Ok(Some(line))) = tokio::time::timeout(SILENT_MAX, reader.next()).await {
         if let Line::Ask { from, .. } = &line {
             who = Some(*from);
         }

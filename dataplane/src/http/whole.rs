@@ -3,18 +3,23 @@
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use shared::model::Timeouts;
+use tokio::time::{Instant, timeout_at};
 
 use super::session::{Expired, Session};
 
 /// Bytes. The answers of most programs are shorter, and come in one read or two, so that nobody waits for them; a client
 /// begins sooner with a longer one if it gets what is there.
 const WHOLE_MAX: u64 = 16 * 1024;
+/// A program that sends a head writes its short body with it, or right behind; where it does not, the client is to see what
+/// there is, as with any proxy.
+const GATHER_FOR: Duration = Duration::from_millis(100);
 
 /// The body of an upstream's answer: what has come of it, and what comes.
 pub struct Rest {
@@ -45,17 +50,17 @@ impl Rest {
         length.is_some_and(|length| length <= WHOLE_MAX)
     }
 
-    /// Waits until all of it has come, for each part as long as for any of a body. One that has come in parts for longer than
-    /// a service allows for an answer goes on as it comes.
+    /// Waits until all of it has come, but not for long: what comes later goes on as it comes.
     pub async fn gather(&mut self, session: &Session, timeouts: &Timeouts) -> Result<(), Short> {
-        let began = session.now();
+        let until = Instant::now() + GATHER_FOR;
         let mut parts = BytesMut::new();
-        while !self.incoming.is_end_stream() && session.now().duration_since(began) < timeouts.response {
-            session.awaits_answer(timeouts.idle, timeouts.idle);
-            let frame = session.attempt(pin!(self.incoming.frame())).await;
-            let frame = match frame.map_err(Short::Expired)? {
-                Some(Ok(frame)) => frame,
-                Some(Err(_)) | None => return Err(Short::Ended),
+        session.awaits_answer(timeouts.idle, timeouts.idle);
+        while !self.incoming.is_end_stream() {
+            let coming = timeout_at(until, self.incoming.frame());
+            let frame = match session.attempt(pin!(coming)).await.map_err(Short::Expired)? {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_)) | None) => return Err(Short::Ended),
+                Err(_) => break,
             };
             let Ok(data) = frame.into_data() else { continue };
             if parts.is_empty() && self.held.is_empty() {

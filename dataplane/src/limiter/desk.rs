@@ -62,9 +62,9 @@ enum Outcome {
 }
 
 enum Otherwise {
-    Refused(Verdict),
+    Refused(LimitId, Verdict),
     /// The limit lets pass what its owner does not answer.
-    Uncounted(KeyHash),
+    Uncounted(LimitId, KeyHash),
 }
 
 impl Limits for Desk {
@@ -139,8 +139,14 @@ impl Inner {
         loop {
             if !waiting.ended(until).await {
                 match otherwise {
-                    Otherwise::Refused(verdict) => return Err(verdict),
-                    Otherwise::Uncounted(key) => uncounted.push(key),
+                    Otherwise::Refused(limit, verdict) => {
+                        self.tally(limit, Decided::Refused);
+                        return Err(verdict);
+                    }
+                    Otherwise::Uncounted(limit, key) => {
+                        self.tally(limit, Decided::Uncounted);
+                        uncounted.push(key);
+                    }
                 }
             }
             match self.look(request, before, &uncounted) {
@@ -183,22 +189,22 @@ impl Inner {
                 Blocked::Again => {}
                 Blocked::Refuse { retry_after } => return self.refused(of, retry_after, false),
                 Blocked::Uncounted => {
-                    self.tally(of, Decided::Uncounted);
+                    self.tally(of.limit(), Decided::Uncounted);
                     due.remove(short);
                     needs.remove(short);
                 }
                 Blocked::Wait(waiting) => {
                     let otherwise = match of.in_force.limit.on_unreachable {
-                        OnUnreachable::Open => Otherwise::Uncounted(of.account.key),
-                        OnUnreachable::Share | OnUnreachable::Closed => {
-                            Otherwise::Refused(of.verdict(RETRY_AFTER, false))
-                        }
+                        OnUnreachable::Open => Otherwise::Uncounted(of.limit(), of.account.key),
+                        OnUnreachable::Share | OnUnreachable::Closed => of.refusal(),
                     };
                     return Outcome::Wait { waiting, otherwise };
                 }
                 Blocked::Stale(waiting) => {
-                    let otherwise = Otherwise::Refused(of.verdict(RETRY_AFTER, false));
-                    return Outcome::Wait { waiting, otherwise };
+                    return Outcome::Wait {
+                        waiting,
+                        otherwise: of.refusal(),
+                    };
                 }
             }
         }
@@ -209,7 +215,7 @@ impl Inner {
         let mut counted = before.clone();
         for (at, of) in due.iter().enumerate() {
             counted.accounts.push(of.account.key);
-            self.tally(of, Decided::Admitted);
+            self.tally(of.limit(), Decided::Admitted);
             if low >> at & 1 == 1 {
                 self.limiter.prefetch(of.account);
             }
@@ -223,12 +229,11 @@ impl Inner {
     }
 
     fn refused(&self, of: &Due<'_>, retry_after: Duration, is_spent: bool) -> Outcome {
-        self.tally(of, Decided::Refused);
+        self.tally(of.limit(), Decided::Refused);
         Outcome::Refused(of.verdict(retry_after, is_spent))
     }
 
-    fn tally(&self, of: &Due<'_>, decided: Decided) {
-        let id = of.in_force.limit.id;
+    fn tally(&self, id: LimitId, decided: Decided) {
         let mut tallies = self.tallies.borrow_mut();
         if tallies.len() >= TALLIES_MAX {
             tallies.clear();
@@ -242,6 +247,15 @@ impl Inner {
 const COST: u32 = 1;
 
 impl Due<'_> {
+    fn limit(&self) -> LimitId {
+        self.in_force.limit.id
+    }
+
+    /// When nothing comes of a wait.
+    fn refusal(&self) -> Otherwise {
+        Otherwise::Refused(self.limit(), self.verdict(RETRY_AFTER, false))
+    }
+
     fn need(&self) -> Need {
         Need {
             key: self.account.key,

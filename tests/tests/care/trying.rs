@@ -13,7 +13,7 @@ const PROBES: u64 = 8;
 
 /// The first of four is in trouble, and every proxy has noticed.
 async fn in_trouble(scene: &Scene, service: &str, clients: &[Shape], fault: Option<Fault>) -> Vec<Origin> {
-    let settings = json!({"timeouts": {"response": "500ms"}});
+    let settings = json!({"timeouts": {"response": "1500ms"}});
     scene.api.service(service, settings).await;
     let mut origins = scene.origins(service).await;
     let load = scene.load(service, clients);

@@ -83,7 +83,7 @@ fn a_body_that_stands_still_is_asked_for_elsewhere() {
 }
 
 #[test]
-fn a_short_body_goes_on_whole_however_it_comes() {
+fn a_short_body_goes_on_however_it_comes() {
     story(async || {
         let (stage, origin, mut client) = scene("").await;
         let (mut upstream, _) = client.asks(GET, &origin).await;
@@ -91,8 +91,6 @@ fn a_short_body_goes_on_whole_however_it_comes() {
             upstream.send(&part_of_ten(0)).await;
             for part in ["0", "12", "345678", "9"] {
                 others().await;
-                let mut early = [0; 1];
-                assert!(client.stream.try_read(&mut early).is_err(), "nothing of it has gone on");
                 upstream.send(part).await;
             }
             assert_eq!(client.message().await.body, "0123456789");
@@ -108,7 +106,7 @@ fn a_short_body_goes_on_whole_however_it_comes() {
 #[test]
 fn a_short_body_that_comes_too_slowly_goes_on_as_it_comes() {
     story(async || {
-        let (_stage, origin, mut client) = scene(r#","timeouts":{"response":"500ms"}"#).await;
+        let (_stage, origin, mut client) = scene("").await;
         client.send(GET).await;
         let mut upstream = origin.answers(&part_of_ten(1)).await;
         for part in ["1", "2", "3"] {

@@ -1,6 +1,8 @@
 //! Limits as resources, from outside: stored, shown, refused, and live on every proxy when the write answers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod walk;
+
 use serde_json::json;
 use vulcan_tests::api::Api;
 use vulcan_tests::world::World;

@@ -1,5 +1,4 @@
 //! The walk of docs/limiting.md, as it stands there.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use vulcan_tests::tour::{self, Tour};
 use vulcan_tests::world::World;

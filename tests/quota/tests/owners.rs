@@ -106,7 +106,7 @@ impl World {
     fn heard(&self, instance: Uuid) -> (u64, Standby) {
         let of = || self.told.iter().filter(move |(to, ..)| *to == instance);
         let heard = of().map(|(_, number, _)| *number).max().unwrap_or(0);
-        let standbys = of().filter_map(|(.., told)| match told {
+        let mut standbys = of().filter_map(|(.., told)| match told {
             Told::Standby(standby) => Some(*standby),
             _ => None,
         });
@@ -115,7 +115,7 @@ impl World {
             epoch: 1,
             ..Standby::default()
         };
-        (heard, standbys.last().unwrap_or(none))
+        (heard, standbys.next_back().unwrap_or(none))
     }
 
     fn say(&mut self, from: u128, said: Said) {

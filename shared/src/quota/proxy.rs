@@ -119,6 +119,8 @@ pub struct Proxy {
     agenda: BTreeSet<(Time, KeyHash)>,
     /// Since when all that was spent on this machine is known; none: always.
     knows: Option<Time>,
+    /// When this life began, unless it is the first.
+    began: Option<Time>,
     /// Accounts that have some of it open.
     standbys: BTreeSet<KeyHash>,
     /// When standby was used last, and the oldest table that it was used by, as far as that counts.
@@ -144,6 +146,7 @@ impl Proxy {
             holdings: BTreeMap::new(),
             agenda: BTreeSet::new(),
             knows: (id.boot > 1).then_some(now),
+            began: (id.boot > 1).then_some(now),
             standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,

@@ -102,6 +102,11 @@ impl Rule {
         self.algorithm == other.algorithm && self.period == other.period
     }
 
+    /// Whether a proxy may use a standby. It begins a period after its owner was lost, and ends `forget_after` that.
+    pub fn has_standby(&self, forget_after: Duration) -> bool {
+        self.on_unreachable == OnUnreachable::Share && self.period < forget_after
+    }
+
     /// The tokens of one account that a standby of this weight stands for.
     pub fn standby(&self, weight: u64) -> u64 {
         let tokens = u128::from(self.threshold) * u128::from(weight) / u128::from(WHOLE);

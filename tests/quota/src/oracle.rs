@@ -170,7 +170,10 @@ impl Oracle {
             .iter()
             .rev()
             .take_while(|(time, _)| window(*time) + 1 >= window(at));
-        let same = near.filter(|(time, _)| *time >= state.since && window(*time) == window(at));
+        // What another form granted does not end before its window.
+        let begin = window(at) * period + BETWEEN;
+        let is_certain = |time: u64| time >= state.from || clock::label(time) >= begin;
+        let same = near.filter(|(time, _)| *time >= state.since && window(*time) == window(at) && is_certain(*time));
         let sum: u64 = same.map(|(_, cost)| cost).sum();
         (sum > rule.threshold).then(|| format!("{sum} admitted in a window, {} permitted", rule.threshold))
     }

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use shared::change::Revision;
-use shared::quota::owner::{Input, Output};
+use shared::quota::owner::{Input, Output, Roster};
 use shared::quota::{
-    AccountId, Algorithm, CellKey, CellValue, Claim, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading, Rule,
-    Rules, Said, Settings, Standby, Told, Up, WHOLE, Want,
+    AccountId, Algorithm, CellKey, CellValue, Claim, Handover, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading,
+    Rule, Rules, Said, Settings, Standby, Told, Up, WHOLE, Want,
 };
 use shared::time::Time;
 use uuid::Uuid;
@@ -41,7 +41,7 @@ fn proxy(instance: u128) -> ProxyId {
 
 fn settings() -> Settings {
     Settings {
-        forget_after: Duration::from_secs(8),
+        forget_after: Duration::from_secs(12),
         ..Settings::default()
     }
 }
@@ -93,6 +93,12 @@ impl World {
                     let outcome = Outcome::Swapped;
                     self.hand(Input::Cell { key, outcome });
                 }
+                Output::ReadRoster(shard) => {
+                    let members = [1, 2].map(|instance| proxy(instance).instance).into();
+                    let left = Vec::new();
+                    let roster = Roster { members, left };
+                    self.hand(Input::Roster { shard, roster });
+                }
                 Output::Send(down) => {
                     let told = down.items.into_iter();
                     self.told.extend(told.map(|told| (down.to.instance, down.number, told)));
@@ -119,8 +125,11 @@ impl World {
     }
 
     fn say(&mut self, from: u128, said: Said) {
+        self.say_as(proxy(from), said);
+    }
+
+    fn say_as(&mut self, from: ProxyId, said: Said) {
         self.number += 1;
-        let from = proxy(from);
         self.hand(Input::Message(Up {
             from,
             to: OWNER,
@@ -131,15 +140,16 @@ impl World {
         }));
     }
 
-    fn beat(&mut self, from: u128) {
-        let (_, standby) = self.heard(proxy(from).instance);
+    fn beat(&mut self, from: ProxyId) {
+        let (_, standby) = self.heard(from.instance);
         let said = Said::Beat {
             promised: true,
             idle: None,
             by: Revision::ZERO,
+            began: None,
             standby: vec![standby],
         };
-        self.say(from, said);
+        self.say_as(from, said);
     }
 
     /// Ticks for so long, while these beat.
@@ -147,7 +157,7 @@ impl World {
         for _ in 0..2 * seconds {
             self.since += Duration::from_millis(500);
             self.hand(Input::Tick);
-            beating.iter().for_each(|instance| self.beat(*instance));
+            beating.iter().for_each(|instance| self.beat(proxy(*instance)));
         }
     }
 
@@ -183,7 +193,7 @@ fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
     let (_, standby) = world.heard(proxy(2).instance);
     assert_eq!(standby.weight, WHOLE / 2);
     // It may use its standby until it is to be forgotten, and all of that counts for a period.
-    world.go_on(12, &[1]);
+    world.go_on(15, &[1]);
     let granted = world.want(1);
     assert!(
         granted <= TOKENS / 2,
@@ -211,4 +221,75 @@ fn the_rules_of_claims_hold_when_the_one_before_ends_later() {
         "VULCAN_SIM_ORDER=a claim to {:?} after one to {to:?}",
         claim.to
     );
+}
+
+/// A predecessor that ends after a few seconds.
+fn predecessor() -> Claim {
+    let to = Label::from_nanos(WALL).after(Duration::from_secs(3));
+    Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    }
+}
+
+/// What a proxy that is heard anew says of itself, which began so long ago.
+fn answer(began: Option<Duration>, weight: u64) -> Said {
+    Said::Census {
+        shard: account().shard(),
+        epoch: 2,
+        knows: None,
+        began,
+        earliest: None,
+        oldest: None,
+        uses: Vec::new(),
+        weight,
+    }
+}
+
+/// The second life of one.
+fn second() -> ProxyId {
+    ProxyId { boot: 2, ..proxy(2) }
+}
+
+/// A successor that has heard the census of a proxy that was there all along and of another one's second life.
+fn after_a_restart(handed: Option<Handover>) -> World {
+    let mut world = World::new(Some(predecessor()));
+    if let Some(handover) = handed {
+        world.hand(Input::Handover(handover));
+    }
+    world.go_on(12, &[1]);
+    world.say(1, answer(None, WHOLE / 2));
+    world.say_as(second(), answer(Some(Duration::ZERO), 0));
+    world
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_a_life_ended_that_nobody_heard() {
+    let mut world = after_a_restart(None);
+    // Its first life may have used half of all just before its end.
+    world.go_on(8, &[1]);
+    let granted = world.want(1);
+    assert!(
+        granted <= TOKENS / 2,
+        "VULCAN_SIM_ORDER=a proxy cut off, its owner followed, its restart: {granted} of {TOKENS} granted"
+    );
+    world.go_on(14, &[1]);
+    assert_eq!(world.want(1), TOKENS);
+}
+
+/// The control: a predecessor that knew of no use, and handed over, says so.
+#[test]
+fn who_hands_over_vouches_for_lives_that_ended_before() {
+    let handover = Handover {
+        shard: account().shard(),
+        epoch: 1,
+        charges: Vec::new(),
+        vouched: Some(Label::from_nanos(WALL).after(Duration::from_secs(13))),
+    };
+    let mut world = after_a_restart(Some(handover));
+    world.go_on(1, &[1]);
+    world.beat(second());
+    assert_eq!(world.want(1), TOKENS);
 }

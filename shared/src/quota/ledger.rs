@@ -31,6 +31,8 @@ pub struct Ledger {
     bucket: u64,
     /// Reserved in the store for a bucket that is over, or for another pool, and certainly not spent.
     back: BTreeMap<u64, u64>,
+    /// Spent, and earlier than the bucket says to which it is charged: by that one, and the one in which it was.
+    early: BTreeMap<(u64, u64), u64>,
     /// Charged before the account was one of the ledger.
     carry: u64,
     foreign: Foreign,
@@ -81,6 +83,7 @@ struct Change {
     chunk: u64,
     carry: u64,
     back: BTreeMap<u64, u64>,
+    early: BTreeMap<(u64, u64), u64>,
     /// It may have been swapped already.
     doubtful: bool,
     /// The chunk is not wanted any more.
@@ -159,6 +162,13 @@ impl Ledger {
         }
     }
 
+    /// Tokens of a grant that was charged to one bucket were spent in another. The store hears of it with the next swap.
+    pub fn spent(&mut self, charged: u64, bucket: u64, tokens: u64) {
+        if bucket < charged && tokens > 0 {
+            *self.early.entry((charged, bucket)).or_default() += tokens;
+        }
+    }
+
     /// When something that was found charged will count no more.
     pub fn frees_at(&self, rule: &Rule, now: Moment) -> Label {
         let Some(Some(row)) = &self.row else {
@@ -184,7 +194,7 @@ impl Ledger {
         };
         let counted = now.counted(rule.algorithm);
         let bucket = match rule.algorithm {
-            Algorithm::Sliding => rule.bucket_of(counted.after(rule.validity()).after(2 * DELTA)),
+            Algorithm::Sliding => rule.bucket_of(counted.after(rule.reserved()).after(2 * DELTA)),
             Algorithm::Fixed => rule.bucket_of(counted),
         };
         if self.bucket != bucket && self.pool > 0 {
@@ -199,6 +209,15 @@ impl Ledger {
             if let Some(charged) = buckets.get_mut(bucket) {
                 *charged = charged.saturating_sub(*tokens);
             }
+        }
+        let early = std::mem::take(&mut self.early);
+        for ((charged, bucket), tokens) in early.iter().filter(|_| same) {
+            let Some(charged) = buckets.get_mut(charged) else {
+                continue;
+            };
+            let moved = (*charged).min(*tokens);
+            *charged -= moved;
+            *buckets.entry(*bucket).or_default() += moved;
         }
         *buckets.entry(bucket).or_default() += self.carry;
         let charged: u64 = match rule.algorithm {
@@ -228,6 +247,7 @@ impl Ledger {
             chunk,
             carry: std::mem::take(&mut self.carry),
             back,
+            early,
             doubtful: false,
             is_void: false,
         };
@@ -277,6 +297,9 @@ impl Ledger {
         if !change.doubtful {
             for (bucket, tokens) in change.back {
                 *self.back.entry(bucket).or_default() += tokens;
+            }
+            for (buckets, tokens) in change.early {
+                *self.early.entry(buckets).or_default() += tokens;
             }
         }
     }

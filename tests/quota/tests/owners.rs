@@ -293,3 +293,60 @@ fn who_hands_over_vouches_for_lives_that_ended_before() {
     world.beat(second());
     assert_eq!(world.want(1), TOKENS);
 }
+
+impl World {
+    /// When a proxy was told last to come again.
+    fn retry(&self, instance: u128) -> Option<Duration> {
+        let of = self.told.iter().filter(|(to, ..)| *to == proxy(instance).instance);
+        let mut retries = of.filter_map(|(.., told)| match told {
+            Told::Exhausted { retry_in, .. } => Some(*retry_in),
+            _ => None,
+        });
+        retries.next_back()
+    }
+
+    /// A proxy has all that there is, another one was told when to come again.
+    fn exhausted() -> (World, Duration) {
+        let mut world = World::new(None);
+        world.go_on(4, &[1, 2]);
+        assert_eq!(world.want(1), TOKENS);
+        assert_eq!(world.want(2), 0);
+        let retry = world.retry(2).unwrap();
+        world.told.clear();
+        (world, retry)
+    }
+
+    fn give_back(&mut self, used: u64) {
+        self.say(
+            1,
+            Said::Return {
+                id: 1,
+                used,
+                unspent: TOKENS - used,
+                age: Duration::ZERO,
+                earlier: Vec::new(),
+            },
+        );
+    }
+}
+
+#[test]
+fn who_was_told_to_come_late_is_told_when_all_was_spent_early() {
+    let (mut world, late) = World::exhausted();
+    world.give_back(TOKENS);
+    let bucket = rule().bucket();
+    let earlier = world.retry(2).unwrap();
+    assert!(
+        earlier + bucket * (Rule::VALID_BUCKETS - 1) <= late,
+        "{earlier:?}, {late:?}"
+    );
+    assert!(earlier >= rule().period, "{earlier:?}");
+}
+
+#[test]
+fn who_asked_long_ago_is_told_when_something_came_back() {
+    let (mut world, _) = World::exhausted();
+    world.go_on(2, &[1, 2]);
+    world.give_back(0);
+    assert_eq!(world.retry(2), Some(Duration::ZERO));
+}

@@ -157,6 +157,7 @@ impl Owner {
             }
             for account in held.accounts.values_mut() {
                 account.wants.remove(&instance);
+                account.told.remove(&instance);
             }
             let Some(holder) = held.holders.remove(&instance) else {
                 continue;

@@ -234,6 +234,27 @@ fn the_rules_of_standbys_hold_when_the_owner_is_heard_again() {
     );
 }
 
+#[test]
+fn who_was_let_in_again_is_not_kept_out_by_what_was_said_before() {
+    let (mut world, account) = waiting();
+    let exhausted = |seconds| Told::Exhausted {
+        account,
+        epoch: 1,
+        retry_in: Duration::from_secs(seconds),
+    };
+    let before = world.told;
+    world.told = before + 1;
+    world.tell(exhausted(0));
+    world.told = before;
+    world.tell(exhausted(10));
+    assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Wait);
+    // The control: said later, it holds.
+    world.told = before + 2;
+    world.tell(exhausted(10));
+    let refused = world.proxy.block(account, 1, world.now);
+    assert!(matches!(refused, Verdict::Refuse { .. }), "{refused:?}");
+}
+
 /// The control: in order, the grant is there to be spent.
 #[test]
 fn a_grant_can_be_spent_once_however_often_it_comes() {

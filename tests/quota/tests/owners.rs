@@ -350,3 +350,13 @@ fn who_asked_long_ago_is_told_when_something_came_back() {
     world.give_back(0);
     assert_eq!(world.retry(2), Some(Duration::ZERO));
 }
+
+#[test]
+fn a_second_life_gets_its_standby_at_once_if_the_first_used_none() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    world.told.clear();
+    world.beat(second());
+    world.go_on(1, &[1]);
+    assert_eq!(world.heard(second().instance).1.weight, WHOLE / 2);
+}

@@ -149,7 +149,7 @@ impl Owner {
     pub(super) fn bury(&mut self, instance: Uuid, ended: bool) {
         let now = self.now;
         let Some(peer) = self.peers.get(&instance) else { return };
-        let counts = now.after(self.history.standby_counts());
+        let counts = self.history.standby_counts();
         let forgotten = peer.heard_at.after(stretch(self.settings.forget_after));
         for held in self.held.values_mut() {
             if ended {
@@ -168,21 +168,21 @@ impl Owner {
                 revision: peer.revision.min(peer.used_revision),
                 quiet_until: peer.quiet_until,
                 used_until: peer.used_until,
-                until: forgotten.max(now).after(self.history.standby_counts()),
+                until: forgotten.max(now).after(counts),
             };
             held.ghosts.push(match ended {
                 false => ghost,
-                true if peer.quiet_until > now => Ghost {
-                    quiet_until: Label::MAX,
-                    until: counts,
-                    ..ghost
-                },
-                true => Ghost {
-                    quiet_until: Label::MAX,
-                    used_until: now,
-                    until: counts,
-                    ..ghost
-                },
+                true => {
+                    // It used none since it said when it did, if it promised that.
+                    let is_quiet = peer.quiet_until > now;
+                    let used_until = if is_quiet { peer.used_until } else { now };
+                    Ghost {
+                        quiet_until: Label::MAX,
+                        used_until,
+                        until: used_until.after(counts),
+                        ..ghost
+                    }
+                }
             });
         }
     }

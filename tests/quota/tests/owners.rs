@@ -253,6 +253,15 @@ fn second() -> ProxyId {
     ProxyId { boot: 2, ..proxy(2) }
 }
 
+impl World {
+    fn go_on_with_the_second_life(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.go_on(1, &[1]);
+            self.beat(second());
+        }
+    }
+}
+
 /// A successor that has heard the census of a proxy that was there all along and of another one's second life.
 fn after_a_restart(handed: Option<Handover>) -> World {
     let mut world = World::new(Some(predecessor()));
@@ -269,13 +278,13 @@ fn after_a_restart(handed: Option<Handover>) -> World {
 fn the_rules_of_standbys_hold_when_a_life_ended_that_nobody_heard() {
     let mut world = after_a_restart(None);
     // Its first life may have used half of all just before its end.
-    world.go_on(8, &[1]);
+    world.go_on_with_the_second_life(8);
     let granted = world.want(1);
     assert!(
         granted <= TOKENS / 2,
         "VULCAN_SIM_ORDER=a proxy cut off, its owner followed, its restart: {granted} of {TOKENS} granted"
     );
-    world.go_on(14, &[1]);
+    world.go_on_with_the_second_life(14);
     assert_eq!(world.want(1), TOKENS);
 }
 

@@ -197,20 +197,8 @@ fn the_rules_of_sleep_hold_for_answers_to_what_was_said_before() {
 
 #[test]
 fn the_rules_of_standbys_hold_when_the_owner_is_heard_again() {
-    let account = AccountId::of(rule().limit, b"token");
-    let rule = Rule {
-        threshold: 10 * TOKENS,
-        on_unreachable: OnUnreachable::Share,
-        ..rule()
-    };
-    let mut world = World::new(account, rule);
+    let (mut world, account, rule) = with_a_standby();
     let shard = account.shard();
-    world.tell(Told::Standby(Standby {
-        shard,
-        epoch: 1,
-        number: 1,
-        weight: WHOLE,
-    }));
     world.now = world.now + rule.period * 2;
     let now = world.now;
     assert_eq!(world.proxy.block(account, 1, now), Verdict::Again);
@@ -232,6 +220,41 @@ fn the_rules_of_standbys_hold_when_the_owner_is_heard_again() {
         promises == Some(told) && rest == 0,
         "VULCAN_SIM_ORDER=standby spent, the owner heard, a beat: told {promises:?}, {rest} can be spent"
     );
+}
+
+/// An account with a standby, and a proxy that has all of it.
+fn with_a_standby() -> (World, AccountId, Rule) {
+    let account = AccountId::of(rule().limit, b"token");
+    let rule = Rule {
+        threshold: 10 * TOKENS,
+        on_unreachable: OnUnreachable::Share,
+        ..rule()
+    };
+    let mut world = World::new(account, rule);
+    world.tell(Told::Standby(Standby {
+        shard: account.shard(),
+        epoch: 1,
+        number: 1,
+        weight: WHOLE,
+    }));
+    (world, account, rule)
+}
+
+#[test]
+fn the_rules_of_standbys_hold_until_a_period_is_over() {
+    let (mut world, account, rule) = with_a_standby();
+    let lost = world.now;
+    let promised = Settings::default().promise;
+    for waited in [promised, rule.period, rule.period + rule.validity()] {
+        world.now = lost + waited;
+        let verdict = world.proxy.block(account, 1, world.now);
+        assert!(
+            verdict != Verdict::Again,
+            "VULCAN_SIM_ORDER=the owner lost, standby spent {waited:?} later: {verdict:?}"
+        );
+    }
+    world.now = lost + promised + (rule.period + rule.validity()) * 2;
+    assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Again);
 }
 
 #[test]

@@ -184,7 +184,8 @@ impl Inner {
     /// Decides about a request whose accounts are known beforehand, if there is something to decide by.
     fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
         let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
-        let tally = |id| self.limiter.tallies().of(id);
+        self.turn_to(view);
+        let tally = |id| self.at_hand(id, Tally::clone);
         self.limiter.touch(grant.accounts.place());
         let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
         let accounts = kept.as_ref()?.accounts()?;
@@ -212,9 +213,7 @@ impl Inner {
     }
 
     fn decide(&self, view: &View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
-        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
-            self.tallies.borrow_mut().clear();
-        }
+        self.turn_to(view);
         let mut due = due(view, request, before, uncounted);
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
@@ -292,12 +291,22 @@ impl Inner {
     }
 
     fn tally(&self, id: LimitId, decided: Decided) {
+        self.at_hand(id, |tally| tally.count(decided));
+    }
+
+    fn at_hand<R>(&self, id: LimitId, look: impl FnOnce(&Tally) -> R) -> R {
         let mut tallies = self.tallies.borrow_mut();
         if tallies.len() >= TALLIES_MAX {
             tallies.clear();
         }
-        let tally = tallies.entry(id).or_insert_with(|| self.limiter.tallies().of(id));
-        tally.count(decided);
+        look(tallies.entry(id).or_insert_with(|| self.limiter.tallies().of(id)))
+    }
+
+    /// Forgets the tallies of limits before those of this view.
+    fn turn_to(&self, view: &View) {
+        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
+            self.tallies.borrow_mut().clear();
+        }
     }
 }
 

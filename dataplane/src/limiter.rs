@@ -48,7 +48,7 @@ const SAID_MAX: usize = 256;
 const SLOTS_EACH: usize = 2;
 /// The least that a request waits for its owner.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// And the most, however far away the owner is.
+/// And the most, however long it takes to answer; also where that is not known.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 /// When nobody knows when there will be something to spend.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -92,8 +92,9 @@ struct Inner {
     waiters: Waiters,
     said: VecDeque<Up>,
     trip: RoundTrip,
-    /// The least that a request waits for its owner.
+    /// The least that a request waits for its owner, and the most.
     patience: Duration,
+    patience_max: Duration,
     slept: Duration,
     has_left: bool,
 }
@@ -110,6 +111,7 @@ impl Default for Inner {
             said: VecDeque::new(),
             trip: RoundTrip::default(),
             patience: PATIENCE,
+            patience_max: PATIENCE_MAX,
             slept: Duration::ZERO,
             has_left: false,
         }
@@ -244,6 +246,13 @@ impl Limiter {
         }
     }
 
+    /// Has the processor fetch an account's slot, and does not wait for it. `place`: the latter half of the account's name.
+    pub(crate) fn touch(&self, place: u64) {
+        if let Some(slots) = self.slots.get() {
+            slots.touch(place);
+        }
+    }
+
     /// For a request whose account has not got `cost` tokens here.
     pub fn block(self: &Arc<Self>, account: AccountId, cost: u32) -> Blocked {
         let inner = &mut *self.lock();
@@ -297,9 +306,16 @@ impl Limiter {
 
     /// How long a request waits for its owner.
     pub fn patience(&self) -> Duration {
-        let mut inner = self.lock();
-        let round_trips = inner.trip.least(raw()) * 4;
-        round_trips.min(PATIENCE_MAX).max(inner.patience)
+        let inner = self.lock();
+        let patience = inner.trip.patience(raw()).unwrap_or(PATIENCE_MAX);
+        patience.clamp(inner.patience, inner.patience_max)
+    }
+
+    /// Whether the owner of an account has not been heard for so long that it counts as away.
+    pub fn is_cut_off(&self, account: &AccountId) -> bool {
+        let inner = self.lock();
+        let machine = inner.machine.as_ref();
+        machine.is_some_and(|machine| machine.is_cut_off(account.shard(), raw()))
     }
 
     pub fn tallies(&self) -> &Tallies {

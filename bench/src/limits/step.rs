@@ -69,7 +69,7 @@ pub fn report(many: usize, run: usize) -> io::Result<Report> {
         "goal ns",
         "",
         "of it the look-up",
-        "the account's name",
+        "naming an account anew",
         "the token",
     ]);
     for scene in scenes(many, run) {

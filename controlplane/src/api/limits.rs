@@ -5,6 +5,7 @@ use axum::extract::State;
 use http::StatusCode;
 use net::problem::{self, Problem};
 use serde::Serialize;
+use serde_json::json as value;
 use shared::change::{Kind, ObjectKey};
 use shared::model::{LimitId, Mode};
 use shared::quota::owner::{Span, Usage};
@@ -16,7 +17,7 @@ use super::call::Call;
 use super::page::Page;
 use super::revisions::timestamp;
 use super::write::{show as show_object, write};
-use crate::limits::asking::{Asking, Unanswered};
+use crate::limits::asking::{Asking, Forgotten, Unanswered};
 use crate::registry::plan::Subject;
 use crate::registry::{Document, document, limit};
 
@@ -99,6 +100,7 @@ struct Reset<'a> {
     limit: String,
     key: &'a str,
     reset: bool,
+    fleet: Forgotten,
 }
 
 /// `?key=`: what is counted under; empty is what an unauthenticated request counts under.
@@ -117,17 +119,27 @@ pub async fn usage(State(api): State<Arc<Api>>, call: Call) -> Answer {
     Ok(json(StatusCode::OK, &used))
 }
 
-/// Lets the count begin anew. What proxies hold stays theirs.
+/// Lets the count begin anew, and answers when no proxy refuses by what was counted before. What proxies hold stays theirs.
 pub async fn reset(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["key"])?;
     call.unconditional()?;
     let (id, key) = (call.limit()?, query.required("key")?);
     let (asking, rule) = counted(&api, &call, id).await?;
     let account = AccountId::of(id.0, key.as_bytes());
-    asking.reset(account, &rule).await.map_err(unanswered)?;
-    let limit = id.to_string();
-    let reset = true;
-    Ok(json(StatusCode::OK, &Reset { limit, key, reset }))
+    let fleet = asking.reset(account, &rule).await.map_err(unanswered)?;
+    if fleet.reached < fleet.members {
+        let Forgotten { reached, members } = fleet;
+        let detail = format!("the count has begun anew, and {reached} of {members} proxies know");
+        let problem = Problem::new(problem::WAIT_NOT_REACHED, detail);
+        return Err(problem.with("reset", true).with("fleet", value!(fleet)).into());
+    }
+    let reset = Reset {
+        limit: id.to_string(),
+        key,
+        reset: true,
+        fleet,
+    };
+    Ok(json(StatusCode::OK, &reset))
 }
 
 /// The rule of a limit that somebody counts, and whom to ask.

@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use net::duplex::{Address, Requests};
+use serde::{Deserialize, Serialize};
 use shared::quota::owner::Usage;
 use shared::quota::{AccountId, CellKey, CellValue, Label, Outcome, Row, Rule, Settings};
 use tokio::sync::{mpsc, oneshot};
@@ -27,13 +28,20 @@ const TRIES: usize = 8;
 
 pub enum Question {
     Usage(AccountId, oneshot::Sender<Answer<Usage>>),
-    Reset(AccountId, oneshot::Sender<Answer<()>>),
+    Reset(AccountId, oneshot::Sender<Answer<Forgotten>>),
 }
 
 pub enum Answer<T> {
     Here(T),
     /// Not here. Where there are others.
     Elsewhere(Vec<Arc<str>>),
+}
+
+/// How many proxies there are that may refuse by a count which began anew, and how many of them know that it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    pub members: usize,
+    pub reached: usize,
 }
 
 /// Why there is no answer.
@@ -72,15 +80,17 @@ impl Asking {
         }
     }
 
-    pub async fn reset(&self, account: AccountId, rule: &Rule) -> Result<(), Unanswered> {
+    /// Answers when all proxies know, or after a while.
+    pub async fn reset(&self, account: AccountId, rule: &Rule) -> Result<Forgotten, Unanswered> {
         if self.is_in_store(rule) {
             self.clear(account).await?;
         }
         match self.reset_here(account).await? {
-            Answer::Here(()) => Ok(()),
+            Answer::Here(forgotten) => Ok(forgotten),
             Answer::Elsewhere(urls) => {
-                let done = self.ask_all(&urls, Method::POST, account).await;
-                done.map(|_| ()).ok_or(Unanswered::NoOwner)
+                let body = self.ask_all(&urls, Method::POST, account).await;
+                body.and_then(|body| serde_json::from_slice(&body).ok())
+                    .ok_or(Unanswered::NoOwner)
             }
         }
     }
@@ -94,7 +104,7 @@ impl Asking {
         self.put(Question::Usage(account, answer), answered).await
     }
 
-    pub(super) async fn reset_here(&self, account: AccountId) -> Result<Answer<()>, Unanswered> {
+    pub(super) async fn reset_here(&self, account: AccountId) -> Result<Answer<Forgotten>, Unanswered> {
         let (answer, answered) = oneshot::channel();
         self.put(Question::Reset(account, answer), answered).await
     }

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod log;
+mod resets;
 mod rosters;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use super::{Inbox, Setup};
 use crate::changelog::{Changelog, Head};
 use crate::push::Fleet;
 use log::members;
+use resets::Reset;
 use rosters::{Rosters, read_head};
 
 /// While there is something to own.
@@ -71,6 +73,7 @@ pub struct Driver {
     sweep: Sweep,
     post: Post,
     rosters: Rosters,
+    resets: Vec<Reset>,
     /// None: there can be no other control plane.
     relay: Option<Relay>,
     began: Instant,
@@ -120,6 +123,7 @@ impl Driver {
             sweep: Sweep::new(cells),
             post: Post::default(),
             rosters: Rosters::default(),
+            resets: Vec::new(),
             relay,
             began: Instant::now(),
             changelog,
@@ -188,6 +192,7 @@ impl Driver {
         if self.is_limited {
             self.sweep.look(&self.fleet);
         }
+        self.finish_resets();
         let changelog = &self.changelog;
         self.rosters.look(|| read_head(changelog.clone()));
         let elsewhere = self.post.deliver(&self.fleet);
@@ -201,7 +206,10 @@ impl Driver {
         let is_here = self.owner.as_ref().is_some_and(|owner| owner.incarnation() == up.to);
         match &self.relay {
             Some(relay) if !is_here => relay.up(up),
-            _ => self.input(Input::Message(*up)),
+            _ => {
+                self.knows(&up);
+                self.input(Input::Message(*up));
+            }
         }
     }
 
@@ -212,14 +220,7 @@ impl Driver {
                 let usage = self.owner.as_ref().and_then(|owner| owner.usage(&account));
                 let _ = answer.send(usage.map_or_else(|| self.elsewhere(), Answer::Here));
             }
-            Question::Reset(account, answer) => {
-                let is_here = self.owner.as_mut().is_some_and(|owner| owner.reset(&account));
-                let _ = answer.send(match is_here {
-                    true => Answer::Here(()),
-                    false => self.elsewhere(),
-                });
-                self.input(Input::Tick);
-            }
+            Question::Reset(account, answer) => self.reset(account, answer),
         }
     }
 

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
 use net::problem::{self, Problem};
 use serde::{Deserialize, Serialize};
 use shared::quota::{AccountId, Down, Handover, KeyHash, Label, Up};
@@ -112,7 +112,7 @@ async fn usage(State(state): State<Arc<Open>>, Path((limit, key)): Path<(Uuid, K
 
 async fn reset(State(state): State<Arc<Open>>, Path((limit, key)): Path<(Uuid, KeyHash)>) -> Response {
     match state.asking.reset_here(AccountId { limit, key }).await {
-        Ok(asking::Answer::Here(())) => StatusCode::OK.into_response(),
+        Ok(asking::Answer::Here(forgotten)) => Json(forgotten).into_response(),
         _ => not_here(),
     }
 }

@@ -9,6 +9,7 @@ use net::clock::monotonic_raw;
 use shared::quota::{AccountId, CellKey, CellValue, Outcome};
 use shared::time::Time;
 
+use super::asking::Forgotten;
 use spender::Spender;
 use world::World;
 
@@ -238,7 +239,13 @@ async fn a_count_is_shown_and_begins_anew_when_it_is_told_to() {
             usage.previous.map(|span| span.tokens),
             (algorithm == "fixed").then_some(0)
         );
-        world.reset(account).await;
+        assert!(spenders.iter().any(|spender| spender.refuses(account)));
+        let all = Forgotten { members: 2, reached: 2 };
+        assert_eq!(world.reset(account).await, all);
+        assert!(
+            !spenders.iter().any(|spender| spender.refuses(account)),
+            "when it is said"
+        );
         assert_eq!(world.usage(account).await.window.tokens, 0);
         assert_eq!(
             spend(&spenders, account, Duration::from_secs(1)).await.len(),
@@ -246,6 +253,20 @@ async fn a_count_is_shown_and_begins_anew_when_it_is_told_to() {
             "{rules:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_says_who_does_not_know_of_it() {
+    let world = World::new().await;
+    world
+        .limit(r#"{"threshold":10,"period":60,"on_unreachable":"closed"}"#)
+        .await;
+    let mut spenders = world.spenders(3).await;
+    let account = account("a");
+    assert_eq!(spend(&spenders, account, Duration::from_millis(500)).await.len(), 10);
+    spenders[1].stand_still();
+    let but_one = Forgotten { members: 3, reached: 2 };
+    assert_eq!(world.reset(account).await, but_one);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,11 @@ pub enum Answer {
 
 /// Leave, and what goes with it.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Grant {
+    /// What limits count its requests under. First, and so beside the counter of those who have the answer in hand: one
+    /// place in memory less that has to be fetched for a request.
+    pub accounts: Accounts,
     /// None: the authorizer named none, or failed and lets everybody pass.
     pub auth_token: Option<HeaderValue>,
     /// Where the request goes instead of to its service's upstreams.
@@ -32,8 +36,6 @@ pub struct Grant {
     pub limit_key: Option<Arc<str>>,
     /// For the upstream, in the place of what the client sent under these names.
     pub copied: Vec<(HeaderName, HeaderValue)>,
-    /// What limits count its requests under.
-    pub accounts: Accounts,
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -186,8 +186,20 @@ impl From<Expired> for Refusal {
 
 fn quota_exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> Refusal {
     let Quota { threshold, period, .. } = quota;
-    let detail = format!("{threshold} requests in {period} s are the most");
-    let problem = Problem::new(problem::QUOTA_EXCEEDED, detail).with("limit", quota.id.to_string());
+    let most = format!("{threshold} requests in {period} s are the most");
+    let (of, detail) = match is_spent {
+        true => (problem::QUOTA_EXCEEDED, most),
+        false => {
+            let title = "What a limit on requests has left is not known";
+            let detail = format!("no control plane has said in time what is left; {most}");
+            let of = Type {
+                title,
+                ..problem::QUOTA_EXCEEDED
+            };
+            (of, detail)
+        }
+    };
+    let problem = Problem::new(of, detail).with("limit", quota.id.to_string());
     Refusal {
         problem: Box::new(problem),
         retry_after: Some(retry_after),

@@ -1,6 +1,7 @@
 //! The accounts of a grant, kept beside it: most requests of a token are about the same ones as the request before.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -20,9 +21,12 @@ const KEPT_MAX: usize = 4;
 
 /// Of one grant. Found out, so that grants are equal whatever is in it.
 #[derive(Default)]
+#[repr(C)]
 pub struct Accounts {
-    digests: OnceLock<Digests>,
     kept: ArcSwapOption<Kept>,
+    /// Of the first that is kept, perhaps.
+    name: AtomicU64,
+    digests: OnceLock<Digests>,
 }
 
 /// Of what requests are counted under.
@@ -44,7 +48,7 @@ pub(super) struct Kept {
 pub(super) struct Account {
     pub key: KeyHash,
     pub quota: Quota,
-    pub tally: Arc<Tally>,
+    pub tally: Tally,
 }
 
 impl Digests {
@@ -83,12 +87,12 @@ impl Accounts {
         view: &View,
         grant: &Grant,
         service: &Service,
-        tally: impl Fn(LimitId) -> Arc<Tally>,
+        tally: impl Fn(LimitId) -> Tally,
     ) -> Option<Guard<Option<Arc<Kept>>>> {
         let is_of_now = |kept: &&Arc<Kept>| kept.limits_era == view.limits_era();
         let mut kept = self.kept.load();
         if kept.as_ref().filter(is_of_now).is_none() {
-            self.kept.store(Some(Arc::new(Kept::find(view, grant, service, tally))));
+            self.keep(Kept::find(view, grant, service, tally));
             kept = self.kept.load();
         }
         // Whoever goes to two services in turn does not look for the accounts of both in turn.
@@ -98,12 +102,26 @@ impl Accounts {
     }
 }
 
+impl Accounts {
+    fn keep(&self, kept: Kept) {
+        let first = kept.accounts().and_then(<[Account]>::first);
+        let name = first.map_or(0, |first| first.key.halves().1);
+        self.name.store(name, Ordering::Relaxed);
+        self.kept.store(Some(Arc::new(kept)));
+    }
+
+    /// Where the first one's slot is looked for: it takes long to fetch, and is not needed before what is kept.
+    pub(super) fn place(&self) -> u64 {
+        self.name.load(Ordering::Relaxed)
+    }
+}
+
 impl Kept {
     pub fn accounts(&self) -> Option<&[Account]> {
         self.accounts.as_deref()
     }
 
-    fn find(view: &View, grant: &Grant, service: &Service, tally: impl Fn(LimitId) -> Arc<Tally>) -> Kept {
+    fn find(view: &View, grant: &Grant, service: &Service, tally: impl Fn(LimitId) -> Tally) -> Kept {
         let digests = Digests::of(Some(grant));
         let account = |of: &Arc<InForce>| Account {
             key: KeyHash::of_digests(

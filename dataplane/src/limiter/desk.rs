@@ -24,6 +24,8 @@ use crate::authorizer::Grant;
 use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, Verdict};
 use crate::view::{Reader, View, Views};
 
+/// Whoever is woken so long after the time gives its owner the time again, once.
+const LATE: Duration = Duration::from_millis(10);
 /// Decisions in one look: after each but the first there was something for this request a moment ago.
 const ATTEMPTS: usize = 16;
 /// Limits whose tallies a worker has at hand.
@@ -37,7 +39,7 @@ struct Inner {
     views: Reader,
     limiter: Arc<Limiter>,
     /// Of limits of this era: one that was deleted and comes again has another tally.
-    tallies: RefCell<HashMap<LimitId, Arc<Tally>>>,
+    tallies: RefCell<HashMap<LimitId, Tally>>,
     limits_era: Cell<u64>,
 }
 
@@ -66,9 +68,9 @@ enum Outcome {
 }
 
 enum Otherwise {
-    Refused(LimitId, Verdict),
-    /// The limit lets pass what its owner does not answer.
-    Uncounted(LimitId, KeyHash),
+    Refused(AccountId, Verdict),
+    /// The limit lets pass what its owner cannot be asked about.
+    Open(AccountId, Verdict),
 }
 
 impl Limits for Desk {
@@ -146,18 +148,25 @@ impl Inner {
         mut waiting: Waiting,
         mut otherwise: Otherwise,
     ) -> Result<Counted, Verdict> {
-        let until = Instant::now() + self.limiter.patience();
+        let mut until = Instant::now() + self.limiter.patience();
         let mut uncounted = Vec::new();
+        let mut was_late = false;
         loop {
             if !waiting.ended(until).await {
+                // A thread that stood still has not waited, and what it was told meanwhile it has not heard.
+                let is_late = !was_late && until.elapsed() > LATE;
                 match otherwise {
-                    Otherwise::Refused(limit, verdict) => {
-                        self.tally(limit, Decided::Refused);
-                        return Err(verdict);
+                    _ if is_late => {
+                        was_late = true;
+                        until = Instant::now() + self.limiter.patience();
                     }
-                    Otherwise::Uncounted(limit, key) => {
-                        self.tally(limit, Decided::Uncounted);
-                        uncounted.push(key);
+                    Otherwise::Open(account, _) if self.limiter.is_cut_off(&account) => {
+                        self.tally(LimitId(account.limit), Decided::Uncounted);
+                        uncounted.push(account.key);
+                    }
+                    Otherwise::Refused(account, verdict) | Otherwise::Open(account, verdict) => {
+                        self.tally(LimitId(account.limit), Decided::Refused);
+                        return Err(verdict);
                     }
                 }
             }
@@ -175,9 +184,12 @@ impl Inner {
     /// Decides about a request whose accounts are known beforehand, if there is something to decide by.
     fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
         let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
-        let tally = |id| self.limiter.tallies().of(id);
+        self.turn_to(view);
+        let tally = |id| self.at_hand(id, Tally::clone);
+        self.limiter.touch(grant.accounts.place());
         let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
         let accounts = kept.as_ref()?.accounts()?;
+        accounts.iter().for_each(|of| of.tally.touch());
         let needs: SmallVec<[Need; 2]> = accounts.iter().map(|of| need(of.key)).collect();
         match self.limiter.decide(&needs) {
             Decision::Admitted { low, least, .. } => {
@@ -201,12 +213,14 @@ impl Inner {
     }
 
     fn decide(&self, view: &View, request: &Request<'_>, before: &Counted, uncounted: &[KeyHash]) -> Outcome {
-        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
-            self.tallies.borrow_mut().clear();
-        }
+        self.turn_to(view);
         let mut due = due(view, request, before, uncounted);
         if due.len() > NEEDS_MAX {
             return Outcome::Refused(Verdict::TooManyLimits);
+        }
+        // Whoever counts for it, and whether anybody can be asked.
+        if let Some(none) = due.iter().find(|of| of.quota.threshold == 0) {
+            return self.refused(none, Duration::from_secs(none.quota.period.into()), true);
         }
         let mut needs: SmallVec<[Need; 4]> = due.iter().map(|of| need(of.key)).collect();
         for _ in 0..ATTEMPTS {
@@ -233,7 +247,7 @@ impl Inner {
                 }
                 Blocked::Wait(waiting) => {
                     let otherwise = match of.in_force.limit.on_unreachable {
-                        OnUnreachable::Open => Otherwise::Uncounted(of.quota.id, of.key),
+                        OnUnreachable::Open => Otherwise::Open(of.account(), of.unanswered()),
                         OnUnreachable::Share | OnUnreachable::Closed => of.refusal(),
                     };
                     return Outcome::Wait { waiting, otherwise };
@@ -277,12 +291,22 @@ impl Inner {
     }
 
     fn tally(&self, id: LimitId, decided: Decided) {
+        self.at_hand(id, |tally| tally.count(decided));
+    }
+
+    fn at_hand<R>(&self, id: LimitId, look: impl FnOnce(&Tally) -> R) -> R {
         let mut tallies = self.tallies.borrow_mut();
         if tallies.len() >= TALLIES_MAX {
             tallies.clear();
         }
-        let tally = tallies.entry(id).or_insert_with(|| self.limiter.tallies().of(id));
-        tally.count(decided);
+        look(tallies.entry(id).or_insert_with(|| self.limiter.tallies().of(id)))
+    }
+
+    /// Forgets the tallies of limits before those of this view.
+    fn turn_to(&self, view: &View) {
+        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
+            self.tallies.borrow_mut().clear();
+        }
     }
 }
 
@@ -315,7 +339,11 @@ impl Due<'_> {
 
     /// When nothing comes of a wait.
     fn refusal(&self) -> Otherwise {
-        Otherwise::Refused(self.quota.id, exceeded(self.quota, RETRY_AFTER, false))
+        Otherwise::Refused(self.account(), self.unanswered())
+    }
+
+    fn unanswered(&self) -> Verdict {
+        exceeded(self.quota, RETRY_AFTER, false)
     }
 }
 

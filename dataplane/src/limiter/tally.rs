@@ -31,28 +31,38 @@ impl Decided {
 #[repr(align(64))]
 struct Cell([AtomicU64; 3]);
 
-/// Of one limit.
-pub struct Tally {
-    cells: Box<[Cell]>,
-}
+/// Of one limit. A clone is the same.
+#[derive(Clone)]
+pub struct Tally(Arc<[Cell]>);
 
 impl Tally {
     pub fn count(&self, decided: Decided) {
-        if let Some(cell) = self.cells.get(here(self.cells.len().saturating_sub(1))) {
+        if let Some(cell) = self.here() {
             cell.0[decided as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Has the processor fetch what `count` needs, and does not wait for it.
+    pub(super) fn touch(&self) {
+        if let Some(cell) = self.here() {
+            cell.0[0].load(Ordering::Relaxed);
+        }
+    }
+
+    fn here(&self) -> Option<&Cell> {
+        self.0.get(here(self.0.len().saturating_sub(1)))
+    }
+
     pub fn sum(&self, decided: Decided) -> u64 {
         let of = |cell: &Cell| cell.0[decided as usize].load(Ordering::Relaxed);
-        self.cells.iter().map(of).sum()
+        self.0.iter().map(of).sum()
     }
 }
 
 /// Of all limits that a request was counted for.
 pub struct Tallies {
     workers: usize,
-    by_limit: Mutex<BTreeMap<LimitId, Arc<Tally>>>,
+    by_limit: Mutex<BTreeMap<LimitId, Tally>>,
 }
 
 impl Tallies {
@@ -63,15 +73,12 @@ impl Tallies {
         }
     }
 
-    pub fn of(&self, limit: LimitId) -> Arc<Tally> {
-        let made = || {
-            let cells = (0..=self.workers).map(|_| Cell::default()).collect();
-            Arc::new(Tally { cells })
-        };
+    pub fn of(&self, limit: LimitId) -> Tally {
+        let made = || Tally((0..=self.workers).map(|_| Cell::default()).collect());
         self.lock().entry(limit).or_insert_with(made).clone()
     }
 
-    pub fn all(&self) -> BTreeMap<LimitId, Arc<Tally>> {
+    pub fn all(&self) -> BTreeMap<LimitId, Tally> {
         self.lock().clone()
     }
 
@@ -79,7 +86,7 @@ impl Tallies {
         self.lock().retain(|id, _| is_there(id));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<LimitId, Arc<Tally>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LimitId, Tally>> {
         self.by_limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared::quota::Said;
 
 use self::owner::{Stage, story};
-use super::Decided;
+use super::{Decided, PATIENCE, PATIENCE_MAX};
 use crate::pipeline::{Counted, Verdict};
 
 fn is_refused(outcome: &Result<Counted, Verdict>) -> bool {
@@ -134,15 +134,61 @@ fn who_has_gone_waits_no_longer() {
 
 #[test]
 fn nobody_waits_for_longer_than_is_said() {
-    for (on_unreachable, passes) in [("closed", false), ("share", false), ("open", true)] {
+    for on_unreachable in ["closed", "share", "open"] {
         story(async || {
             let limit = format!(r#"{{"threshold":9,"on_unreachable":"{on_unreachable}"}}"#);
             let stage = Stage::new(&[&limit]).await;
             stage.owner_stands_still();
-            stage.views.limiter().lock().patience = Duration::from_millis(1);
+            stage.is_patient_for(Duration::from_millis(1));
             let outcome = stage.ask("/").await;
-            assert_eq!(outcome.is_ok(), passes, "{on_unreachable}: {outcome:?}");
+            let Err(Verdict::QuotaExceeded { is_spent, .. }) = outcome else {
+                panic!("{on_unreachable}: {outcome:?}")
+            };
+            assert!(!is_spent, "{on_unreachable}: it has not answered, and that is all");
             stage.waits(0).await;
+            let tallies = stage.views.limiter().tallies().all();
+            let refused = tallies.values().map(|of| of.sum(Decided::Refused));
+            assert_eq!(refused.collect::<Vec<_>>(), [1], "{on_unreachable}");
+        });
+    }
+}
+
+#[test]
+fn only_who_cannot_ask_passes_uncounted() {
+    story(async || {
+        let open = r#"{"threshold":1,"on_unreachable":"open"}"#;
+        let none = r#"{"threshold":0,"on_unreachable":"open","path":"/none"}"#;
+        let stage = Stage::new(&[open, none]).await;
+        stage.owner_stands_still();
+        stage.is_patient_for(Duration::from_millis(1));
+        while !stage.is_cut_off() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(stage.admitted(5, "/").await, 5);
+        assert_eq!(stage.admitted(5, "/none").await, 0, "whoever counts, nobody passes");
+        let tallies = stage.views.limiter().tallies().all();
+        let uncounted = tallies.values().map(|of| of.sum(Decided::Uncounted));
+        assert_eq!(uncounted.collect::<Vec<_>>(), [5, 0]);
+    });
+}
+
+/// The patience that was: 50 ms, whatever it took before.
+#[test]
+fn who_is_answered_late_is_answered() {
+    for (patience_max, all) in [(PATIENCE, false), (PATIENCE_MAX, true)] {
+        story(async || {
+            let stage = Stage::new(&[r#"{"threshold":9,"key":"client_ip"}"#]).await;
+            {
+                let limiter = stage.views.limiter();
+                let mut inner = limiter.lock();
+                (inner.patience, inner.patience_max) = (PATIENCE, patience_max);
+            }
+            stage.owner_answers_every(PATIENCE * 4);
+            let mut admitted = 0;
+            for client in 0..10 {
+                admitted += u32::from(stage.ask_from(client).await.is_ok());
+            }
+            assert_eq!(admitted == 10, all, "{admitted} of 10");
         });
     }
 }
@@ -170,7 +216,7 @@ fn what_is_not_spent_goes_back_at_the_end() {
             _ => (0, false),
         });
         assert!(unspent.into_iter().any(|back| back == (1, true)), "{said:?}");
-        stage.views.limiter().lock().patience = Duration::from_millis(1);
+        stage.is_patient_for(Duration::from_millis(1));
         assert!(is_refused(&stage.ask("/").await));
     });
 }

@@ -1,4 +1,4 @@
-//! How long a question takes to an owner and back.
+//! How long a question takes to an owner and back, and how long an answer is worth waiting for.
 
 use std::time::Duration;
 
@@ -6,23 +6,28 @@ use shared::quota::{Said, Up};
 use shared::time::Time;
 use uuid::Uuid;
 
-/// What was measured is forgotten after this or twice as much.
-const ROUND: Duration = Duration::from_secs(10);
+/// A question that was not answered for so long never will be: its owner is gone.
+const LOST_AFTER: Duration = Duration::from_secs(2);
 
-/// The least of the last while: an owner may answer late, because it has nothing to say.
+/// Smoothed, with its mean deviation, as RFC 6298 does it for what is sent again.
 #[derive(Default)]
 pub(super) struct RoundTrip {
     /// A message that is to be answered: to whom, its number, and when it was sent.
     probe: Option<(Uuid, u64, Time)>,
-    /// Of this round and the one before.
-    least: [Option<Duration>; 2],
-    round: Time,
+    /// None: nothing was measured yet.
+    measured: Option<Measured>,
+}
+
+#[derive(Clone, Copy)]
+struct Measured {
+    mean: Duration,
+    deviation: Duration,
 }
 
 impl RoundTrip {
     pub fn sent(&mut self, up: &Up, now: Time) {
         let is_asking = up.items.iter().any(|said| matches!(said, Said::Want(_)));
-        let is_free = self.probe.is_none_or(|(_, _, sent)| now.since(sent) > ROUND);
+        let is_free = self.probe.is_none_or(|(_, _, sent)| now.since(sent) > LOST_AFTER);
         if is_asking && is_free {
             self.probe = Some((up.to, up.number, now));
         }
@@ -35,22 +40,24 @@ impl RoundTrip {
             return;
         }
         self.probe = None;
-        self.turn(now);
         let took = now.since(sent);
-        self.least[0] = Some(self.least[0].map_or(took, |least| least.min(took)));
+        self.measured = Some(match self.measured {
+            None => Measured {
+                mean: took,
+                deviation: took / 2,
+            },
+            Some(Measured { mean, deviation }) => Measured {
+                deviation: (deviation * 3 + mean.abs_diff(took)) / 4,
+                mean: (mean * 7 + took) / 8,
+            },
+        });
     }
 
-    /// Zero where nothing is known.
-    pub fn least(&mut self, now: Time) -> Duration {
-        self.turn(now);
-        self.least.iter().flatten().min().copied().unwrap_or_default()
-    }
-
-    fn turn(&mut self, now: Time) {
-        if now.since(self.round) > ROUND {
-            self.round = now;
-            self.least = [None, self.least[0]];
-        }
+    /// None where nothing is known: the deviation alone is little where answers are even, until one is not. A question that is still open shows that it takes as long as that, at the least.
+    pub fn patience(&self, now: Time) -> Option<Duration> {
+        let Measured { mean, deviation } = self.measured?;
+        let open = self.probe.map_or(Duration::ZERO, |(_, _, sent)| now.since(sent));
+        Some((mean + deviation * 4).max(mean * 4).max(open * 2))
     }
 }
 
@@ -61,15 +68,15 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_least_of_a_while() {
-        let owner = Uuid::from_u128(7);
-        let up = |number| Up {
+    const OWNER: Uuid = Uuid::from_u128(7);
+
+    fn up(number: u64) -> Up {
+        Up {
             from: ProxyId {
                 instance: Uuid::nil(),
                 boot: 1,
             },
-            to: owner,
+            to: OWNER,
             number,
             heard: 0,
             revision: Revision::ZERO,
@@ -78,17 +85,46 @@ mod tests {
                 queued: 1,
                 rate: 1,
             })],
-        };
-        let at = |millis: u64| Time::from_nanos(millis * 1_000_000);
-        let mut trip = RoundTrip::default();
-        assert_eq!(trip.least(at(0)), Duration::ZERO);
-        for (number, sent, heard) in [(1, 0, 30), (2, 100, 900), (3, 1_000, 1_040)] {
-            trip.sent(&up(number), at(sent));
-            trip.heard(owner, number - 1, at(heard - 1));
-            trip.heard(owner, number, at(heard));
         }
-        assert_eq!(trip.least(at(1_100)), Duration::from_millis(30));
-        assert_eq!(trip.least(at(12_000)), Duration::from_millis(30), "the round before");
-        assert_eq!(trip.least(at(24_000)), Duration::ZERO);
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    fn after(trip: &RoundTrip, millis: u64) -> Option<u128> {
+        trip.patience(at(millis)).map(|patience| patience.as_millis())
+    }
+
+    #[test]
+    fn what_is_waited_for_follows_what_it_took() {
+        let mut trip = RoundTrip::default();
+        assert_eq!(after(&trip, 0), None);
+        trip.sent(&up(1), at(0));
+        trip.heard(OWNER, 0, at(10));
+        trip.heard(Uuid::nil(), 1, at(20));
+        assert_eq!(after(&trip, 30), None, "that was no answer");
+        trip.heard(OWNER, 1, at(40));
+        assert_eq!(after(&trip, 40), Some(4 * 40));
+        // An owner that became slow: at once more than it took.
+        trip.sent(&up(2), at(1_000));
+        trip.heard(OWNER, 2, at(1_600));
+        assert!(after(&trip, 1_600) > Some(600));
+        for number in 3..60 {
+            trip.sent(&up(number), at(number * 1_000));
+            trip.heard(OWNER, number, at(number * 1_000 + 10));
+        }
+        assert!(after(&trip, 60_000) < Some(50), "and quick again");
+    }
+
+    #[test]
+    fn a_question_that_is_not_answered_makes_patient() {
+        let mut trip = RoundTrip::default();
+        trip.sent(&up(1), at(0));
+        trip.heard(OWNER, 1, at(1));
+        trip.sent(&up(2), at(1_000));
+        assert_eq!(after(&trip, 1_100), Some(200));
+        trip.sent(&up(3), at(3_500));
+        assert_eq!(after(&trip, 3_510), Some(20), "another was asked");
     }
 }

@@ -86,7 +86,7 @@ fn decode(path: &str) -> Result<Cow<'_, str>, BadPath> {
 }
 
 /// RFC 3986, 2.3
-fn is_unreserved(byte: u8) -> bool {
+pub(super) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 

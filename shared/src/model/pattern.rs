@@ -1,5 +1,6 @@
 //! What a limit demands of a text: a regular expression that is anchored at the start, and only there.
 
+mod escapes;
 mod form;
 mod several;
 
@@ -58,11 +59,20 @@ impl Pattern {
 
     /// The error says what is wrong with `text`.
     pub fn parse(text: &str, case: Case) -> Result<Pattern, String> {
-        if text.len() > Pattern::BYTES_MAX {
+        Pattern::compile(text, text, case)
+    }
+
+    /// For paths in the form in which they are compared: escapes are read in whatever spelling they are written.
+    pub fn parse_path(text: &str) -> Result<Pattern, String> {
+        Pattern::compile(text, &escapes::normalise(text), Case::Matters)
+    }
+
+    fn compile(source: &str, text: &str, case: Case) -> Result<Pattern, String> {
+        if source.len() > Pattern::BYTES_MAX {
             return Err(format!("at most {} bytes are accepted", Pattern::BYTES_MAX));
         }
         Ok(Pattern {
-            source: text.into(),
+            source: source.into(),
             case,
             form: Form::of(text, case)?,
         })

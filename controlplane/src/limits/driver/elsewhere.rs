@@ -50,6 +50,7 @@ impl Driver {
             }
             Line::Up(up) => {
                 relay.routed(up.from.instance, from);
+                self.knows(&up);
                 self.input(Input::Message(*up));
             }
             Line::Down(down) => {

@@ -97,6 +97,20 @@ impl Spender {
         *self.said.lock().unwrap() = None;
     }
 
+    /// It reads, and does nothing by itself.
+    pub fn stand_still(&mut self) {
+        self.running.truncate(1);
+    }
+
+    /// Whether it refuses without asking.
+    pub fn refuses(&self, account: AccountId) -> bool {
+        let need = Need {
+            key: account.key,
+            cost: 1,
+        };
+        matches!(self.slots.decide(&[need], monotonic_raw), Decision::Exhausted { .. })
+    }
+
     pub fn hand(&self, input: Input) {
         let outputs = self.machine.lock().unwrap().handle(input, monotonic_raw());
         self.put_out(outputs);
@@ -136,7 +150,7 @@ impl Spender {
         loop {
             let woken = self.woken.notified();
             let verdict = match self.slots.decide(&[need], monotonic_raw) {
-                Decision::Admitted { at, low } => {
+                Decision::Admitted { at, low, .. } => {
                     if low != 0 {
                         let outputs = {
                             let mut machine = self.machine.lock().unwrap();

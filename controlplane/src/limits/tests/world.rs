@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::LIMIT;
 use super::spender::Spender;
-use crate::limits::asking::Asking;
+use crate::limits::asking::{Asking, Forgotten};
 use crate::limits::{Clock, Limits, MachineClock, Setup};
 use crate::planes::{self, Sharing};
 use crate::push::tests::stage::{Stage, log};
@@ -123,9 +123,9 @@ impl World {
         panic!("nobody counts {account:?}");
     }
 
-    pub async fn reset(&self, account: AccountId) {
+    pub async fn reset(&self, account: AccountId) -> Forgotten {
         let rule = *self.rules().of(&account.limit).unwrap();
-        self.asking.reset(account, &rule).await.unwrap();
+        self.asking.reset(account, &rule).await.unwrap()
     }
 
     pub fn rules(&self) -> Rules {

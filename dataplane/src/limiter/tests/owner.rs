@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use http::HeaderValue;
 use shared::change::{Epoch, Kind, Revision};
 use shared::quota::owner::{Input, Output, Roster};
-use shared::quota::{CellKey, CellValue, Label, Outcome, Owner, ProxyId, Reading, Rules, Settings};
+use shared::quota::{CellKey, CellValue, Label, Outcome, Owner, ProxyId, Reading, Rules, SHARDS, Settings};
 use shared::time::Time;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
@@ -43,6 +43,8 @@ pub struct Stage {
     store: Cell<Epoch>,
     owner: Rc<RefCell<Machine>>,
     stands: Rc<Cell<bool>>,
+    /// Between two looks of the owner at what was said.
+    pace: Rc<Cell<Duration>>,
 }
 
 /// An owner, its store and its roster.
@@ -133,7 +135,6 @@ impl Stage {
             boot: 1,
         };
         views.limiter().begin(id, 1_024);
-        views.limiter().lock().patience = AMPLE;
         let stage = Stage {
             desk: Desk::new(&views),
             views,
@@ -142,7 +143,9 @@ impl Stage {
             store: Cell::new(Epoch(Uuid::new_v4())),
             owner: Rc::new(RefCell::new(Machine::new(BTreeSet::from([id.instance])))),
             stands: Rc::default(),
+            pace: Rc::new(Cell::new(Duration::from_millis(1))),
         };
+        stage.is_patient_for(AMPLE);
         stage.begin(limits).await;
         stage.live();
         stage
@@ -166,7 +169,7 @@ impl Stage {
 
     /// The proxy and its owner go on by themselves.
     fn live(&self) {
-        let (owner, stands) = (self.owner.clone(), self.stands.clone());
+        let (owner, stands, pace) = (self.owner.clone(), self.stands.clone(), self.pace.clone());
         let limiter = self.views.limiter().clone();
         spawn_local(async move {
             loop {
@@ -174,7 +177,7 @@ impl Stage {
                     false => owner.borrow_mut().go_on(&limiter),
                     true => drop(limiter.tick()),
                 }
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(pace.get()).await;
             }
         });
     }
@@ -215,6 +218,28 @@ impl Stage {
 
     pub fn owner_stands_still(&self) {
         self.stands.set(true);
+    }
+
+    pub fn owner_answers_every(&self, pace: Duration) {
+        self.pace.set(pace);
+    }
+
+    /// However long it takes to be answered.
+    pub fn is_patient_for(&self, patience: Duration) {
+        let mut inner = self.views.limiter().lock();
+        (inner.patience, inner.patience_max) = (patience, patience);
+    }
+
+    pub fn is_cut_off(&self) -> bool {
+        let limiter = self.views.limiter();
+        (0..SHARDS).all(|shard| {
+            limiter
+                .lock()
+                .machine
+                .as_ref()
+                .unwrap()
+                .is_cut_off(shard, reading().mono)
+        })
     }
 
     pub fn owner_goes_on(&self) {

@@ -23,9 +23,12 @@ pub(super) fn read(id: LimitId, value: &Value, errors: &mut Errors) -> Option<Li
     let path = &Path::Root;
     let mut fields = Fields::of(value, path, errors)?;
     let auth_token = pattern(&mut fields, "auth_token", Case::Matters, errors);
-    let protocol = pattern(&mut fields, "protocol", Case::Ignored, errors);
+    let protocol = fields.read("protocol", errors, Pattern::any(Case::Ignored), read_protocol);
     let method = pattern(&mut fields, "method", Case::Ignored, errors);
-    let target = pattern(&mut fields, "path", Case::Matters, errors);
+    let target = fields.read("path", errors, Pattern::any(Case::Matters), |value, path, errors| {
+        let parsed = Pattern::parse_path(string(value, path, errors)?);
+        parsed.map_err(|detail| errors.invalid(path, detail)).ok()
+    });
     let data_size = fields.read("data_size", errors, 0, |value, path, errors| {
         parse_size(value).map_err(|detail| errors.invalid(path, detail)).ok()
     });
@@ -69,6 +72,23 @@ fn pattern(fields: &mut Fields<'_>, name: &'static str, case: Case, errors: &mut
         let parsed = Pattern::parse(string(value, path, errors)?, case);
         parsed.map_err(|detail| errors.invalid(path, detail)).ok()
     })
+}
+
+/// One that nothing would ever count for is a mistake.
+fn read_protocol(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Pattern> {
+    let parsed = Pattern::parse(string(value, path, errors)?, Case::Ignored);
+    let takes_any = |protocol: &Pattern| ["HTTP", "SMTP"].iter().any(|known| protocol.matches(known));
+    match parsed {
+        Ok(protocol) if takes_any(&protocol) => Some(protocol),
+        Ok(_) => {
+            errors.invalid(path, "it takes neither HTTP nor SMTP, and there is no other protocol");
+            None
+        }
+        Err(detail) => {
+            errors.invalid(path, detail);
+            None
+        }
+    }
 }
 
 fn word<T: Copy + Default>(

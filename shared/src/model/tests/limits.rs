@@ -72,7 +72,7 @@ fn a_patch_may_take_back_what_was_said() {
 #[test]
 fn refusals_name_the_field() {
     let large = format!(r#"{{"threshold":1,"auth_token":"{}"}}"#, "a".repeat(4_097));
-    let cases: [(&str, InvalidKind, &str); 38] = [
+    let cases: [(&str, InvalidKind, &str); 40] = [
         ("{", Malformed, ""),
         ("{}", Wrong, "threshold"),
         (r#"{"threshold":1,"threshold":2}"#, Malformed, "threshold"),
@@ -90,6 +90,8 @@ fn refusals_name_the_field() {
         (r#"{"threshold":1,"auth_token":null}"#, Wrong, "auth_token"),
         (&large, Wrong, "auth_token"),
         (r#"{"threshold":1,"protocol":"[z-a]"}"#, Wrong, "protocol"),
+        (r#"{"threshold":1,"protocol":"FTP"}"#, Wrong, "protocol"),
+        (r#"{"threshold":1,"protocol":"HTTPS"}"#, Wrong, "protocol"),
         (r#"{"threshold":1,"method":"*"}"#, Wrong, "method"),
         (r#"{"threshold":1,"method":["GET"]}"#, Wrong, "method"),
         (r#"{"threshold":1,"path":"(\\w{9}){999}"}"#, Wrong, "path"),

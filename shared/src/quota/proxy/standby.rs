@@ -16,7 +16,8 @@ use crate::quota::{Algorithm, Label, Rule, stretch};
 use crate::time::Time;
 
 impl Proxy {
-    pub(super) fn is_cut_off(&self, shard: Shard, now: Time) -> bool {
+    /// Whether a shard's owner, if there is one, has not been heard for so long that this proxy is on its own.
+    pub fn is_cut_off(&self, shard: Shard, now: Time) -> bool {
         let view = &self.views[usize::from(shard)];
         let link = view.owner.and_then(|owner| self.links.get(&owner));
         now >= view.quiet_until && link.is_none_or(|link| now.since(link.heard_when) >= self.settings.promise)

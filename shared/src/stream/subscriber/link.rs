@@ -20,8 +20,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// is one. When all were tried in vain, each is given twice the time.
 const ECHO_WITHIN: Duration = Duration::from_secs(5);
 const ROUNDS_MAX: u32 = 4;
-/// Pauses between attempts grow from up to the first of these to up to the second.
+/// Pauses between attempts grow from up to the first of these to up to the second, or the third where a control plane is
+/// there and takes no more. Nobody is burdened by attempts that nobody hears; and whoever waits for its return waits for the
+/// last proxy: what limits grant is known when all have said what they spent.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+const BACKOFF_UNHEARD: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
 /// The longest that a control plane may send a proxy away for: a slip of its must not end the proxy's attempts.
 const AWAY_MAX: Duration = Duration::from_secs(30);
@@ -155,8 +158,8 @@ impl Link {
         }
     }
 
-    fn rest(&mut self, at_least: Duration, now: Time) {
-        let ceiling = BACKOFF_FIRST.saturating_mul(1 << self.failures.min(8)).min(BACKOFF_MAX);
+    fn rest(&mut self, at_least: Duration, at_most: Duration, now: Time) {
+        let ceiling = BACKOFF_FIRST.saturating_mul(1 << self.failures.min(8)).min(at_most);
         self.failures += 1;
         self.stage = Stage::Idle {
             until: now + at_least + self.up_to(ceiling),
@@ -239,6 +242,10 @@ impl Subscriber {
     }
 
     pub(super) fn disconnected(&mut self, why: Disconnected, now: Time, out: &mut Vec<Output>) {
+        let at_most = match why {
+            Disconnected::Refused { .. } => BACKOFF_MAX,
+            Disconnected::Lost(_) => BACKOFF_UNHEARD,
+        };
         if let Disconnected::Refused { status, detail, held } = why
             && !matches!(self.link.stage, Stage::Live(_))
         {
@@ -249,18 +256,18 @@ impl Subscriber {
             }
             out.push(Output::Alarm(Alarm::Refused { status, detail }));
         }
-        self.hang_up(Duration::ZERO, now, out);
+        self.hang_up(Duration::ZERO, at_most, now, out);
     }
 
     fn cut(&mut self, now: Time, out: &mut Vec<Output>) {
         out.push(Output::Close);
-        self.hang_up(Duration::ZERO, now, out);
+        self.hang_up(Duration::ZERO, BACKOFF_MAX, now, out);
     }
 
-    fn hang_up(&mut self, rest: Duration, now: Time, out: &mut Vec<Output>) {
+    fn hang_up(&mut self, rest: Duration, at_most: Duration, now: Time, out: &mut Vec<Output>) {
         let said_goodbye = matches!(&self.link.stage, Stage::Live(live) if live.left);
         self.link.url = (self.link.url + 1) % self.settings.urls.max(1);
-        self.link.rest(rest, now);
+        self.link.rest(rest, at_most, now);
         if said_goodbye && self.leaving != Leaving::Finished {
             self.finish(out);
         }
@@ -271,7 +278,7 @@ impl Subscriber {
             let taken = match (line, &self.link.stage) {
                 (Down::Goaway { after_ms }, _) => {
                     out.push(Output::Close);
-                    return self.hang_up(Duration::from_millis(after_ms).min(AWAY_MAX), now, out);
+                    return self.hang_up(Duration::from_millis(after_ms).min(AWAY_MAX), BACKOFF_MAX, now, out);
                 }
                 (Down::Welcome(welcome), Stage::Greeting { sent }) => self.welcomed(welcome, *sent, now, out),
                 (Down::Snapshot(offer), Stage::Live(_)) => self.offered(offer, out),

@@ -641,6 +641,33 @@ fn attempts_go_through_all_addresses() {
     assert!(urls.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
+/// Whoever was away for long is found again within a second and a tick; one that refuses is spared for longer.
+#[test]
+fn nobody_who_is_back_is_waited_for_long() {
+    let lost = || Disconnected::Lost("refused".to_owned());
+    let refused = || Disconnected::Refused {
+        status: 503,
+        detail: String::new(),
+        held: false,
+    };
+    let longest = |why: &dyn Fn() -> Disconnected| {
+        let mut world = World::new(None);
+        let mut dials = Vec::new();
+        for _ in 0..2_000 {
+            world.now += 250;
+            for output in world.proxy.handle(Input::Tick, at(world.now)) {
+                if let Output::Connect { .. } = output {
+                    dials.push(world.now);
+                    world.proxy.handle(Input::Disconnected(why()), at(world.now));
+                }
+            }
+        }
+        dials.windows(2).map(|pair| pair[1] - pair[0]).max()
+    };
+    assert!(longest(&lost) <= Some(1_250));
+    assert!(longest(&refused) > Some(2_000));
+}
+
 #[test]
 fn a_query_is_answered_on_the_connection_of_now() {
     let mut world = World::new(None);

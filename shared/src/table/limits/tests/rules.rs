@@ -191,3 +191,17 @@ fn a_token_has_certain_limits_where_nothing_else_is_asked_about() {
     assert_eq!(certain("web", "carol"), None);
     assert_eq!(certain("paths", "bob"), None);
 }
+
+#[test]
+fn escapes_of_a_path_are_the_same_in_every_spelling() {
+    let table = table(&[
+        r#","path":"/caf%c3%a9$""#,
+        r#","path":"/caf%C3%A9$""#,
+        r#","path":"/c%61f%c3%A9$""#,
+    ]);
+    for path in ["/caf%c3%a9", "/caf%C3%A9", "/%63af%C3%a9"] {
+        let path = crate::model::path::normalise(path).unwrap();
+        let asked = Asked { path: &path, ..ASKED };
+        assert_eq!(found(&table, asked), [0, 1, 2], "{path}");
+    }
+}

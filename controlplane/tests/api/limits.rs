@@ -208,7 +208,10 @@ async fn a_count_is_shown_and_set_back() {
             assert!(window["from"].as_str() < window["to"].as_str(), "{window}");
             assert_eq!(shown["previous"].is_null(), algorithm == "sliding", "{shown}");
             let reset = plane.delete(&usage("?key=")).await.expect(200).json;
-            assert_eq!(reset, json!({"limit": ID, "key": "", "reset": true}));
+            assert_eq!(
+                reset,
+                json!({"limit": ID, "key": "", "reset": true, "fleet": {"reached": 0, "members": 0}})
+            );
         }
     }
     let keyless = plane.get(&usage("")).await.expect_problem(422, "invalid");

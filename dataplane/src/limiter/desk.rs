@@ -125,7 +125,8 @@ impl Inner {
     /// Decides about a request whose accounts are known beforehand, if there is something to decide by.
     fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
         let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
-        let tally = |id| self.limiter.tallies().of(id);
+        self.turn_to(view);
+        let tally = |id| self.at_hand(id, Tally::clone);
         self.limiter.touch(grant.accounts.place());
         let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
         let accounts = kept.as_ref()?.accounts()?;
@@ -161,9 +162,7 @@ impl Inner {
         uncounted: &[KeyHash],
         has_turn: bool,
     ) -> Outcome {
-        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
-            self.tallies.borrow_mut().clear();
-        }
+        self.turn_to(view);
         let Dues { mut due, observed } = match Dues::of(view, request, before, uncounted) {
             Ok(dues) => dues,
             Err(verdict) => return Outcome::Refused(verdict),
@@ -276,12 +275,22 @@ impl Inner {
     }
 
     fn tally(&self, id: LimitId, decided: Decided) {
+        self.at_hand(id, |tally| tally.count(decided));
+    }
+
+    fn at_hand<R>(&self, id: LimitId, look: impl FnOnce(&Tally) -> R) -> R {
         let mut tallies = self.tallies.borrow_mut();
         if tallies.len() >= TALLIES_MAX {
             tallies.clear();
         }
-        let tally = tallies.entry(id).or_insert_with(|| self.limiter.tallies().of(id));
-        tally.count(decided);
+        look(tallies.entry(id).or_insert_with(|| self.limiter.tallies().of(id)))
+    }
+
+    /// Forgets the tallies of limits before those of this view.
+    fn turn_to(&self, view: &View) {
+        if self.limits_era.replace(view.limits_era()) != view.limits_era() {
+            self.tallies.borrow_mut().clear();
+        }
     }
 }
 

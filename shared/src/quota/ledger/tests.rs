@@ -8,6 +8,7 @@ use super::*;
 const NOW: Moment = Moment {
     label: Label::from_nanos(1_000_000_000_000_000),
     skipped: Duration::ZERO,
+    claimed: Label::from_nanos(1_000_000_000_000_000),
 };
 
 fn rule(threshold: u64) -> Rule {
@@ -119,4 +120,32 @@ fn what_one_request_takes_is_reserved_at_once_if_it_is_there() {
     assert!(ledger.reserve(&rule(100), NOW, demand, op(2)).is_some());
     ledger.outcome(Outcome::Swapped);
     assert_eq!(ledger.available(&rule(100), NOW), 20, "no more than there is");
+}
+
+#[test]
+fn what_was_spent_early_is_charged_early_and_once() {
+    let (mut ledger, new) = reserving(100);
+    ledger.outcome(Outcome::Swapped);
+    ledger.take(10);
+    let charged = *new.buckets.keys().next().unwrap();
+    ledger.spent(charged, charged - 1, 4);
+    ledger.spent(charged, charged + 1, 6);
+    let nothing = Demand {
+        rate: 0,
+        queued: 0,
+        least: 0,
+    };
+    let reserve = |ledger: &mut Ledger, n| match ledger.reserve(&rule(100), NOW, nothing, op(n)) {
+        Some(Request::Swap { new, .. }) => Some(new.buckets),
+        _ => None,
+    };
+    let early = BTreeMap::from([(charged - 1, 4), (charged, 6)]);
+    assert_eq!(reserve(&mut ledger, 2), Some(early.clone()));
+    // What certainly was not done is done with the next one.
+    ledger.outcome(Outcome::Unavailable);
+    assert_eq!(reserve(&mut ledger, 3), None);
+    ledger.outcome(Outcome::Is(Some(CellValue::Row(new))));
+    assert_eq!(reserve(&mut ledger, 4), Some(early));
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!(reserve(&mut ledger, 5), None);
 }

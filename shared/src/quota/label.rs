@@ -48,6 +48,9 @@ pub struct Moment {
     pub label: Label,
     /// What label time may have skipped, all in all. Less that, it is steady: no less real time went by than it did.
     pub skipped: Duration,
+    /// What it was counted as when the claim of now was asked for. Whoever follows counts from there on, at the least: it
+    /// may have to take more for skipped.
+    pub claimed: Label,
 }
 
 impl Moment {

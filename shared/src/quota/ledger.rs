@@ -31,8 +31,40 @@ pub struct Ledger {
     bucket: u64,
     /// Reserved in the store for a bucket that is over, or for another pool, and certainly not spent.
     back: BTreeMap<u64, u64>,
+    /// Spent, and earlier than the bucket says to which it is charged: by that one, and the one in which it was.
+    early: BTreeMap<(u64, u64), u64>,
     /// Charged before the account was one of the ledger.
     carry: u64,
+    foreign: Foreign,
+}
+
+/// What another wrote into the row. Someone who claimed the shard meanwhile may count by an earlier time: what he charged
+/// is not over when it would be by the time here. One claim that is made good after the row was seen may have been asked
+/// for before; after the second it is certain that nobody else had the shard when the row was written.
+#[derive(Debug, Default)]
+struct Foreign {
+    /// Claims to be made good.
+    claims: u8,
+    /// The last one that was.
+    claimed: Label,
+}
+
+impl Foreign {
+    fn seen(&mut self) {
+        self.claims = 2;
+    }
+
+    /// What is over by then counts no more.
+    fn now(&mut self, rule: Algorithm, now: Moment) -> Label {
+        if now.claimed != self.claimed {
+            (self.claimed, self.claims) = (now.claimed, self.claims.saturating_sub(1));
+        }
+        let counted = now.counted(rule);
+        match rule {
+            Algorithm::Sliding if self.claims > 0 => counted.min(now.claimed),
+            _ => counted,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +83,7 @@ struct Change {
     chunk: u64,
     carry: u64,
     back: BTreeMap<u64, u64>,
+    early: BTreeMap<(u64, u64), u64>,
     /// It may have been swapped already.
     doubtful: bool,
     /// The chunk is not wanted any more.
@@ -129,6 +162,13 @@ impl Ledger {
         }
     }
 
+    /// Tokens of a grant that was charged to one bucket were spent in another. The store hears of it with the next swap.
+    pub fn spent(&mut self, charged: u64, bucket: u64, tokens: u64) {
+        if bucket < charged && tokens > 0 {
+            *self.early.entry((charged, bucket)).or_default() += tokens;
+        }
+    }
+
     /// When something that was found charged will count no more.
     pub fn frees_at(&self, rule: &Rule, now: Moment) -> Label {
         let Some(Some(row)) = &self.row else {
@@ -154,20 +194,30 @@ impl Ledger {
         };
         let counted = now.counted(rule.algorithm);
         let bucket = match rule.algorithm {
-            Algorithm::Sliding => rule.bucket_of(counted.after(rule.validity()).after(2 * DELTA)),
+            Algorithm::Sliding => rule.bucket_of(counted.after(rule.reserved()).after(2 * DELTA)),
             Algorithm::Fixed => rule.bucket_of(counted),
         };
         if self.bucket != bucket && self.pool > 0 {
             *self.back.entry(self.bucket).or_default() += std::mem::take(&mut self.pool);
         }
         let expected = row.clone();
-        let mut buckets = normalized(row.as_ref(), rule, bucket, now);
+        let algorithm = row.as_ref().map_or(rule.algorithm, algorithm_of);
+        let mut buckets = normalized(row.as_ref(), rule, bucket, self.foreign.now(algorithm, now));
         let same = row.as_ref().is_none_or(|row| is_counted_by(row, rule));
         let back = std::mem::take(&mut self.back);
         for (bucket, tokens) in back.iter().filter(|_| same) {
             if let Some(charged) = buckets.get_mut(bucket) {
                 *charged = charged.saturating_sub(*tokens);
             }
+        }
+        let early = std::mem::take(&mut self.early);
+        for ((charged, bucket), tokens) in early.iter().filter(|_| same) {
+            let Some(charged) = buckets.get_mut(charged) else {
+                continue;
+            };
+            let moved = (*charged).min(*tokens);
+            *charged -= moved;
+            *buckets.entry(*bucket).or_default() += moved;
         }
         *buckets.entry(bucket).or_default() += self.carry;
         let charged: u64 = match rule.algorithm {
@@ -197,6 +247,7 @@ impl Ledger {
             chunk,
             carry: std::mem::take(&mut self.carry),
             back,
+            early,
             doubtful: false,
             is_void: false,
         };
@@ -211,7 +262,10 @@ impl Ledger {
 
     pub fn outcome(&mut self, outcome: Outcome) -> Option<Request> {
         match (self.flight.take()?, outcome) {
-            (Flight::Reading, Outcome::Is(value)) => self.row = Some(as_row(value)),
+            (Flight::Reading, Outcome::Is(value)) => {
+                self.row = Some(as_row(value));
+                self.foreign.seen();
+            }
             (Flight::Reading, _) => self.row = None,
             (Flight::Swap(change), Outcome::Swapped) => self.swapped(change),
             (Flight::Swap(change), Outcome::Unavailable) if !change.doubtful => self.undo(change, None),
@@ -238,10 +292,14 @@ impl Ledger {
     /// certainly did not.
     fn undo(&mut self, change: Change, row: Option<Option<Row>>) {
         self.row = row;
+        self.foreign.seen();
         self.carry += change.carry;
         if !change.doubtful {
             for (bucket, tokens) in change.back {
                 *self.back.entry(bucket).or_default() += tokens;
+            }
+            for (buckets, tokens) in change.early {
+                *self.early.entry(buckets).or_default() += tokens;
             }
         }
     }
@@ -295,9 +353,8 @@ fn algorithm_of(row: &Row) -> Algorithm {
 }
 
 /// The charges of a row that count, by the buckets of this rule. Those by other buckets all go to `bucket`.
-fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Moment) -> BTreeMap<u64, u64> {
+fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeMap<u64, u64> {
     let Some(row) = row else { return BTreeMap::new() };
-    let now = now.counted(algorithm_of(row));
     // What another rule charged counts as long as by either.
     let span = rule.span().max(std::time::Duration::from_nanos(row.span));
     let since = now.before(span).before(2 * DELTA);

@@ -113,6 +113,8 @@ pub enum Said {
         idle: Option<Duration>,
         /// The oldest table that it may have been used by, for as long as that counts.
         by: Revision,
+        /// How long ago this life of the proxy began: it does not know what the one before used. None: it is the first.
+        began: Option<Duration>,
         standby: Vec<Standby>,
     },
     Census {
@@ -120,6 +122,8 @@ pub enum Said {
         epoch: u64,
         /// Since when this proxy knows all that was spent on its machine; none: always.
         knows: Option<Duration>,
+        /// As in a beat.
+        began: Option<Duration>,
         /// What label time would be now, at the least, by the owner before; none if this proxy did not hear that one.
         earliest: Option<Label>,
         /// What it would be now by the oldest owner that this proxy heard not long ago.
@@ -223,6 +227,8 @@ pub struct Handover {
     pub shard: Shard,
     pub epoch: u64,
     pub charges: Vec<Charge>,
+    /// Nothing that was used of a standby before this counts; none: that is not known.
+    pub vouched: Option<Label>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,7 @@ mod claim;
 mod history;
 mod peer;
 mod serve;
+mod silence;
 mod skip;
 mod standby;
 mod usage;
@@ -143,7 +144,7 @@ impl Owner {
             clock,
             mono: reading.mono,
             wanted: 0,
-            history: History::default(),
+            history: History::new(settings.forget_after),
             members: BTreeSet::new(),
             peers: BTreeMap::new(),
             numbers: Numbers::default(),
@@ -296,16 +297,23 @@ impl Owner {
                     promised,
                     idle,
                     by,
+                    began,
                     standby,
                 } => {
-                    let used = idle.map(|idle| (now.before(shrink(idle)), by));
-                    let heard = (up.heard, up.revision);
-                    self.heard_beat(up.from, heard, promised, used, &standby);
+                    let beat = standby::Beat {
+                        heard: up.heard,
+                        revision: up.revision,
+                        promised,
+                        used: idle.map(|idle| (now.before(shrink(idle)), by)),
+                        began: began.map(|age| now.before(shrink(age))),
+                    };
+                    self.heard_beat(up.from, beat, &standby);
                 }
                 Said::Census {
                     shard,
                     epoch,
                     knows,
+                    began,
                     earliest,
                     oldest,
                     uses,
@@ -313,6 +321,7 @@ impl Owner {
                 } => {
                     let answer = census::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
+                        began: began.map(|age| now.before(shrink(age))),
                         earliest,
                         oldest,
                         uses,

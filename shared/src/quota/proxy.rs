@@ -119,6 +119,8 @@ pub struct Proxy {
     agenda: BTreeSet<(Time, KeyHash)>,
     /// Since when all that was spent on this machine is known; none: always.
     knows: Option<Time>,
+    /// When this life began, unless it is the first.
+    began: Option<Time>,
     /// Accounts that have some of it open.
     standbys: BTreeSet<KeyHash>,
     /// When standby was used last, and the oldest table that it was used by, as far as that counts.
@@ -144,6 +146,7 @@ impl Proxy {
             holdings: BTreeMap::new(),
             agenda: BTreeSet::new(),
             knows: (id.boot > 1).then_some(now),
+            began: (id.boot > 1).then_some(now),
             standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,
@@ -230,7 +233,7 @@ impl Proxy {
         for holding in self.holdings.values_mut() {
             let rule = self.rules.of(&holding.account.limit).copied();
             holding.follow(rule.unwrap_or(holding.rule));
-            holding.wanted_at = None;
+            (holding.wanted_at, holding.heard) = (None, (0, 0));
         }
     }
 
@@ -281,12 +284,13 @@ impl Proxy {
         }
         for told in down.items {
             if is_known || matches!(told, Told::Beat { .. } | Told::Census { .. }) {
-                self.told(down.from, sent, told, behind.is_some(), now);
+                self.told(down.from, (down.number, sent), told, behind.is_some(), now);
             }
         }
     }
 
-    fn told(&mut self, owner: Uuid, sent: Option<Time>, told: Told, behind: bool, now: Time) {
+    /// By the owner's message of that number; `sent`: when what it answers was.
+    fn told(&mut self, owner: Uuid, (number, sent): (u64, Option<Time>), told: Told, behind: bool, now: Time) {
         match told {
             Told::Grant {
                 id,
@@ -316,7 +320,7 @@ impl Proxy {
                     .copied()
                     .filter(|rule| rule.revision == revision);
                 match rule.filter(|_| is_current && !behind && !self.leaving && now < allowance.expiry) {
-                    Some(rule) => self.granted(account, rule, allowance, now),
+                    Some(rule) => self.granted(account, rule, allowance, (epoch, number), now),
                     None => self.give_back(&allowance, now),
                 }
             }
@@ -327,7 +331,10 @@ impl Proxy {
                 retry_in,
             } => {
                 let is_current = self.views[usize::from(account.shard())].epoch == epoch;
-                if let Some(holding) = self.holdings.get_mut(&account.key).filter(|_| is_current && !behind) {
+                let holding = self.holdings.get_mut(&account.key).filter(|_| is_current && !behind);
+                if let Some(holding) = holding
+                    && holding.hear((epoch, number))
+                {
                     let retry = now + retry_in;
                     holding.retry = retry;
                     let evicted = self.slots.exhaust(account.key, retry);

@@ -47,6 +47,7 @@ const BUCKETS: u32 = 60;
 impl Rule {
     /// However long the period, an allowance that is lost is not lost for longer.
     pub const VALIDITY_MAX: Duration = Duration::from_secs(60);
+    const RESERVED_BUCKETS: u32 = 2;
     /// In how many buckets an allowance is valid.
     pub const VALID_BUCKETS: u32 = 6;
 
@@ -65,6 +66,12 @@ impl Rule {
     /// The longest that an allowance is valid.
     pub fn validity(&self) -> Duration {
         (self.bucket_sliding() * Self::VALID_BUCKETS).min(Self::VALIDITY_MAX)
+    }
+
+    /// For how long what is taken out of the store may be granted, at the least. All of it counts as spent at the end of
+    /// that, so that a longer time would be one for which less is to be had.
+    pub fn reserved(&self) -> Duration {
+        (self.bucket_sliding() * Self::RESERVED_BUCKETS).min(Self::VALIDITY_MAX)
     }
 
     /// After so long an allowance may be recalled, and an account that has nothing is asked for again.
@@ -100,6 +107,11 @@ impl Rule {
     /// Whether windows of the one are windows of the other.
     pub fn counts_like(&self, other: &Rule) -> bool {
         self.algorithm == other.algorithm && self.period == other.period
+    }
+
+    /// Whether a proxy may use a standby. It begins a period after its owner was lost, and ends `forget_after` that.
+    pub fn has_standby(&self, forget_after: Duration) -> bool {
+        self.on_unreachable == OnUnreachable::Share && self.period < forget_after
     }
 
     /// The tokens of one account that a standby of this weight stands for.

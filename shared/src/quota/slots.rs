@@ -39,7 +39,7 @@ pub struct Need {
 pub enum Decision {
     Admitted {
         at: Time,
-        /// Bit `i`: need `i` left its allowance low, and more should be asked for.
+        /// Bit `i`: need `i` left its allowance low, or empty, and more should be asked for.
         low: u32,
         /// The need that left the least.
         least: usize,
@@ -61,7 +61,7 @@ struct Slot {
     retry: AtomicU64,
     /// Requests refused for `retry`, since it was asked.
     refused: AtomicU64,
-    /// At how many tokens more should be asked for.
+    /// At how many tokens more should be asked for; and at none.
     low: AtomicU64,
     /// Tokens of the allowance that were taken, and put back.
     put_back: AtomicU64,
@@ -317,7 +317,7 @@ impl<'a> Attempt<'a> {
         }
         let (before, after) = (u64::from(tokens_of(seen.word)), u64::from(tokens_of(left)));
         let low = slot.low.load(Ordering::Relaxed);
-        if before > low && after <= low {
+        if before > low && after <= low || after == 0 {
             self.low |= 1 << self.taken;
         }
         self.taken += 1;

@@ -170,9 +170,21 @@ impl Oracle {
             .iter()
             .rev()
             .take_while(|(time, _)| window(*time) + 1 >= window(at));
-        let same = near.filter(|(time, _)| *time >= state.since && window(*time) == window(at));
+        // What another form granted does not end before its window.
+        let begin = window(at) * period + BETWEEN;
+        let is_certain = |time: u64| time >= state.from || clock::label(time) >= begin;
+        let same = near.filter(|(time, _)| *time >= state.since && window(*time) == window(at) && is_certain(*time));
         let sum: u64 = same.map(|(_, cost)| cost).sum();
         (sum > rule.threshold).then(|| format!("{sum} admitted in a window, {} permitted", rule.threshold))
+    }
+
+    /// On average over all intervals that are a period shorter. A single one would count a burst more or less, as it
+    /// begins just before one or just after.
+    pub fn admitted_between(&self, start: u64, end: u64, period: u64) -> f64 {
+        let inside = self.admitted.values().flatten();
+        let inside = inside.filter(|(time, _)| (start..end).contains(time));
+        let part = |time: u64| (time - start).min(end - time).min(period) as f64 / period as f64;
+        inside.map(|(time, cost)| *cost as f64 * part(*time)).sum()
     }
 
     pub fn begin_service(&mut self) {

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use shared::change::Revision;
 use shared::quota::proxy::{Input, Output, Verdict};
+use shared::quota::slots::{Decision, Need};
 use shared::quota::{
-    AccountId, Algorithm, Down, Label, OnUnreachable, Proxy, ProxyId, Rule, Rules, Said, Settings, Slots, Told,
+    AccountId, Algorithm, Down, Label, OnUnreachable, Proxy, ProxyId, Rule, Rules, Said, Settings, Slots, Standby,
+    Told, WHOLE,
 };
 use shared::time::Time;
 use uuid::Uuid;
@@ -38,10 +40,12 @@ struct World {
     told: u64,
     /// The newest message of the proxy.
     heard: u64,
+    /// Of the owner.
+    label: Label,
 }
 
 impl World {
-    fn new(account: AccountId) -> World {
+    fn new(account: AccountId, rule: Rule) -> World {
         let slots = Arc::new(Slots::new(8));
         let now = Time::from_nanos(1_000_000_000);
         let mut world = World {
@@ -50,10 +54,11 @@ impl World {
             now,
             told: 0,
             heard: 0,
+            label: Label::from_nanos(1_700_000_000_000_000_000),
         };
         let rules = Rules {
             revision: Revision(1),
-            rules: [(rule().limit, rule())].into(),
+            rules: [(rule.limit, rule)].into(),
         };
         world.hand(Input::Rules(rules));
         world.hand(Input::Welcome(vec![(account.shard(), 1)]));
@@ -88,7 +93,7 @@ impl World {
 
     fn tell_from(&mut self, from: Uuid, told: Told) -> Vec<Said> {
         self.told += 1;
-        let label = Label::from_nanos(1_700_000_000_000_000_000);
+        let label = self.label;
         self.hand(Input::Message(Down {
             from,
             to: PROXY,
@@ -115,7 +120,7 @@ impl World {
 
 fn waiting() -> (World, AccountId) {
     let account = AccountId::of(rule().limit, b"token");
-    let mut world = World::new(account);
+    let mut world = World::new(account, rule());
     assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Wait);
     let outputs = world.proxy.take_outputs(world.now);
     assert!(world.note(outputs).iter().any(|said| matches!(said, Said::Want(_))));
@@ -140,8 +145,8 @@ fn the_rules_of_recalls_hold_when_they_overtake_the_grant() {
     assert!(returned.iter().any(all), "{returned:?}");
     world.grant(account);
     let rest = world.slots.rest(account.key);
-    assert_eq!(
-        rest, 0,
+    assert!(
+        rest == 0,
         "VULCAN_SIM_ORDER=a recall before its grant: {rest} can be spent"
     );
 }
@@ -162,6 +167,115 @@ fn the_rules_of_numbers_hold_when_an_owner_is_back() {
     world.hand(Input::Tick);
     let after = world.heard;
     assert!(after > before, "VULCAN_SIM_ORDER=message {after} after {before}");
+}
+
+#[test]
+fn the_rules_of_label_time_hold_for_an_owner_that_is_behind() {
+    let (mut world, account) = waiting();
+    world.label = world.label.before(Duration::from_millis(100));
+    let said = world.grant(account);
+    let rest = world.slots.rest(account.key);
+    assert!(
+        rest == 0 && said.iter().any(|said| matches!(said, Said::Behind { .. })),
+        "VULCAN_SIM_ORDER=a grant of 100 ms ago by label time: {rest} can be spent"
+    );
+}
+
+#[test]
+fn the_rules_of_sleep_hold_for_answers_to_what_was_said_before() {
+    let (mut world, account) = waiting();
+    let asked = world.heard;
+    world.hand(Input::Slept);
+    world.heard = asked;
+    world.grant(account);
+    let rest = world.slots.rest(account.key);
+    assert!(
+        rest == 0,
+        "VULCAN_SIM_ORDER=a want, a sleep, its grant: {rest} can be spent"
+    );
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_the_owner_is_heard_again() {
+    let (mut world, account, rule) = with_a_standby();
+    let shard = account.shard();
+    world.now = world.now + rule.period * 2;
+    let now = world.now;
+    assert_eq!(world.proxy.block(account, 1, now), Verdict::Again);
+    let need = Need {
+        key: account.key,
+        cost: 1,
+    };
+    assert!(matches!(world.slots.decide(&[need], || now), Decision::Admitted { .. }));
+    world.tell(Told::Beat {
+        shards: vec![(shard, 1)],
+    });
+    let said = world.hand(Input::Tick);
+    let promises = said.iter().find_map(|said| match said {
+        Said::Beat { promised, idle, .. } => Some((*promised, *idle)),
+        _ => None,
+    });
+    let (rest, told) = (world.slots.rest(account.key), (true, Some(Duration::ZERO)));
+    assert!(
+        promises == Some(told) && rest == 0,
+        "VULCAN_SIM_ORDER=standby spent, the owner heard, a beat: told {promises:?}, {rest} can be spent"
+    );
+}
+
+/// An account with a standby, and a proxy that has all of it.
+fn with_a_standby() -> (World, AccountId, Rule) {
+    let account = AccountId::of(rule().limit, b"token");
+    let rule = Rule {
+        threshold: 10 * TOKENS,
+        on_unreachable: OnUnreachable::Share,
+        ..rule()
+    };
+    let mut world = World::new(account, rule);
+    world.tell(Told::Standby(Standby {
+        shard: account.shard(),
+        epoch: 1,
+        number: 1,
+        weight: WHOLE,
+    }));
+    (world, account, rule)
+}
+
+#[test]
+fn the_rules_of_standbys_hold_until_a_period_is_over() {
+    let (mut world, account, rule) = with_a_standby();
+    let lost = world.now;
+    let promised = Settings::default().promise;
+    for waited in [promised, rule.period, rule.period + rule.validity()] {
+        world.now = lost + waited;
+        let verdict = world.proxy.block(account, 1, world.now);
+        assert!(
+            verdict != Verdict::Again,
+            "VULCAN_SIM_ORDER=the owner lost, standby spent {waited:?} later: {verdict:?}"
+        );
+    }
+    world.now = lost + promised + (rule.period + rule.validity()) * 2;
+    assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Again);
+}
+
+#[test]
+fn who_was_let_in_again_is_not_kept_out_by_what_was_said_before() {
+    let (mut world, account) = waiting();
+    let exhausted = |seconds| Told::Exhausted {
+        account,
+        epoch: 1,
+        retry_in: Duration::from_secs(seconds),
+    };
+    let before = world.told;
+    world.told = before + 1;
+    world.tell(exhausted(0));
+    world.told = before;
+    world.tell(exhausted(10));
+    assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Wait);
+    // The control: said later, it holds.
+    world.told = before + 2;
+    world.tell(exhausted(10));
+    let refused = world.proxy.block(account, 1, world.now);
+    assert!(matches!(refused, Verdict::Refuse { .. }), "{refused:?}");
 }
 
 /// The control: in order, the grant is there to be spent.

@@ -45,3 +45,19 @@ fn the_table() {
         loaded(3, 100, 10, fixed, 30.0);
     }
 }
+
+/// What a threshold is worth: by how much of it there is for each proxy, and how much is asked for.
+#[test]
+#[ignore = "a table for people"]
+fn what_is_admitted() {
+    for fixed in [false, true] {
+        for proxies in [1, 3] {
+            for threshold in [1, 7, 100, 1_000] {
+                for load in [1.5, 30.0] {
+                    loaded(proxies, threshold, 10, fixed, load);
+                }
+            }
+        }
+        loaded(3, 1_000, 120, fixed, 1.5);
+    }
+}

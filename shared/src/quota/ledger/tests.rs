@@ -8,6 +8,7 @@ use super::*;
 const NOW: Moment = Moment {
     label: Label::from_nanos(1_000_000_000_000_000),
     skipped: Duration::ZERO,
+    claimed: Label::from_nanos(1_000_000_000_000_000),
 };
 
 fn rule(threshold: u64) -> Rule {
@@ -88,4 +89,28 @@ fn what_was_reserved_under_a_higher_threshold_goes_back() {
         panic!("nothing is put back");
     };
     assert_eq!(new.buckets.values().sum::<u64>(), 0);
+}
+
+#[test]
+fn what_was_spent_early_is_charged_early_and_once() {
+    let (mut ledger, new) = reserving(100);
+    ledger.outcome(Outcome::Swapped);
+    ledger.take(10);
+    let charged = *new.buckets.keys().next().unwrap();
+    ledger.spent(charged, charged - 1, 4);
+    ledger.spent(charged, charged + 1, 6);
+    let nothing = Demand { rate: 0, queued: 0 };
+    let reserve = |ledger: &mut Ledger, n| match ledger.reserve(&rule(100), NOW, nothing, op(n)) {
+        Some(Request::Swap { new, .. }) => Some(new.buckets),
+        _ => None,
+    };
+    let early = BTreeMap::from([(charged - 1, 4), (charged, 6)]);
+    assert_eq!(reserve(&mut ledger, 2), Some(early.clone()));
+    // What certainly was not done is done with the next one.
+    ledger.outcome(Outcome::Unavailable);
+    assert_eq!(reserve(&mut ledger, 3), None);
+    ledger.outcome(Outcome::Is(Some(CellValue::Row(new))));
+    assert_eq!(reserve(&mut ledger, 4), Some(early));
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!(reserve(&mut ledger, 5), None);
 }

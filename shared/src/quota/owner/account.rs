@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::claim::Held;
 use super::{Output, Owner};
 use crate::quota::cell::{CellKey, CellValue, Outcome};
+use crate::quota::label::Moment;
 use crate::quota::ledger::{Demand, Ledger, Request};
 use crate::quota::message::{AccountId, GrantId, Shard, Want};
 use crate::quota::window::Window;
@@ -20,6 +21,8 @@ pub struct Account {
     /// Only of an account that is counted in the store.
     pub ledger: Option<Ledger>,
     pub wants: BTreeMap<Uuid, Wanted>,
+    /// Who goes by it that there is nothing before this.
+    pub told: BTreeMap<Uuid, Label>,
     pub recalled_at: Label,
     used_at: Label,
 }
@@ -48,6 +51,7 @@ impl Account {
             window: Window::default(),
             ledger: (rule.period > ledger_above).then(Ledger::default),
             wants: BTreeMap::new(),
+            told: BTreeMap::new(),
             recalled_at: Label::ZERO,
             used_at: Label::ZERO,
         }
@@ -129,16 +133,28 @@ impl Owner {
         let Some(held) = held.filter(|held| held.epoch() == Some(grant.epoch)) else {
             return;
         };
+        let moment = held.moment(self.now);
         let Some(account) = held.accounts.get_mut(&grant.account) else {
             return;
         };
         let unspent = unspent.min(grant.tokens);
         let mut used = grant.tokens - unspent;
+        let spent = spent.filter(|_| account.rule.algorithm == Algorithm::Sliding);
         match &mut account.ledger {
-            Some(ledger) => ledger.refund(grant.bucket, unspent, grant.revision == account.rule.revision),
+            Some(ledger) => {
+                ledger.refund(grant.bucket, unspent, grant.revision == account.rule.revision);
+                for (tokens, until) in spent {
+                    let label = until.max(grant.at);
+                    let counted = moment.map(|now| Moment { label, ..now }.counted(account.rule.algorithm));
+                    let bucket = counted.map_or(grant.bucket, |counted| account.rule.bucket_of(counted));
+                    let tokens = tokens.min(used);
+                    ledger.spent(grant.bucket, bucket, tokens);
+                    used -= tokens;
+                }
+            }
             None => {
                 account.window.discharge(grant.bucket, unspent);
-                for (tokens, until) in spent.filter(|_| account.rule.algorithm == Algorithm::Sliding) {
+                for (tokens, until) in spent {
                     let bucket = account.rule.bucket_of(until).min(grant.bucket);
                     let moved = account.window.discharge(grant.bucket, tokens.min(used));
                     account.window.charge(bucket, moved);
@@ -149,6 +165,7 @@ impl Owner {
         if !account.wants.is_empty() {
             self.serve(shard, grant.account);
         }
+        self.tell_earlier(shard, grant.account);
     }
 
     pub(super) fn replace_rules(&mut self, rules: Rules) {
@@ -221,6 +238,7 @@ impl Owner {
         let mut leftovers = Vec::new();
         held.accounts.retain(|id, account| {
             account.window.prune(&account.rule, now);
+            account.told.retain(|_, retry| *retry > now);
             if let Some(ledger) = &mut account.ledger {
                 let idle = now.since(account.used_at) > account.rule.validity() + LATE;
                 if idle {

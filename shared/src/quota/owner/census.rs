@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::claim::{Held, nanos};
+use super::silence::Silence;
 use super::standby::Holder;
 use super::{Departure, Owner, Roster};
 use crate::quota::message::{AccountId, Handover, ProxyId, Shard, Told, Use};
@@ -41,6 +42,7 @@ pub struct Spent {
 
 pub struct Answer {
     pub knows: Option<Label>,
+    pub began: Option<Label>,
     pub earliest: Option<Label>,
     pub oldest: Option<Label>,
     pub uses: Vec<Use>,
@@ -67,6 +69,8 @@ impl Owner {
         }
         held.handed = true;
         held.blind = Label::ZERO;
+        // The two owners' times may differ.
+        held.vouched = handover.vouched.unwrap_or(Label::ZERO).before(2 * DELTA);
         for charge in handover.charges {
             let end = now.before(shrink(charge.age)).after(stretch(charge.ahead));
             self.import(Spent {
@@ -90,13 +94,14 @@ impl Owner {
             if now.since(departure.at) < counts {
                 census.left.push(departure.clone());
             }
-            if !departure.goodbye {
-                let until = departure.at.after(forget).after(held.skip.by());
-                held.silent.insert(departure.instance, until);
-            }
+            let silence = match departure.goodbye {
+                true => Silence::over(departure.at.after(2 * DELTA).after(held.skip.by())),
+                false => Silence::going_on(departure.at.after(forget).after(held.skip.by())),
+            };
+            held.silent.insert(departure.instance, silence);
         }
         for member in &roster.members {
-            held.silent.insert(*member, now.after(forget));
+            held.silent.insert(*member, Silence::going_on(now.after(forget)));
         }
         census.waiting = Some(roster.members.clone());
         self.replace_members(&roster.members | &self.members);
@@ -124,7 +129,7 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard).filter(|held| held.epoch() == Some(epoch)) else {
             return;
         };
-        if held.silent.remove(&from.instance).is_some() {
+        if held.break_silence(&from.instance, answer.began) {
             held.holders.insert(from.instance, Holder::found(answer.weight));
         }
         let handed = held.handed;

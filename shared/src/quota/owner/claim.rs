@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::census::{Census, Spent};
+use super::silence::Silence;
 use super::skip::Skip;
 use super::standby::{Ghost, Holder};
 use super::{Output, Owner};
@@ -39,7 +40,9 @@ pub struct Held {
     pub holders: BTreeMap<Uuid, Holder>,
     pub ghosts: Vec<Ghost>,
     /// Who may hold a standby that is not known.
-    pub silent: BTreeMap<Uuid, Label>,
+    pub silent: BTreeMap<Uuid, Silence>,
+    /// Nothing that was used of a standby before this counts.
+    pub vouched: Label,
 }
 
 #[derive(Debug)]
@@ -224,6 +227,7 @@ impl Owner {
         };
         let Some(claim) = held.claim else { return };
         self.put_back_rows(&mut held);
+        let vouched = self.vouched(&held);
         let blind = held.blind.after(stretch(self.settings.ledger_above)) > now;
         if blind || !held.blind_limits.is_empty() {
             return;
@@ -241,6 +245,7 @@ impl Owner {
             shard,
             epoch: claim.epoch,
             charges: charges.collect(),
+            vouched,
         }));
     }
 }

@@ -13,8 +13,10 @@ const FORMS_MAX: usize = 8;
 /// Deleted limits whose charges may count if they are made again.
 const DELETED_MAX: usize = 100_000;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
+    /// A proxy that lost its owner for so long uses no standby any more.
+    forget_after: Duration,
     current: Rules,
     /// Of each limit that there was, ascending by revision; the last may be what was deleted.
     forms: BTreeMap<Uuid, Vec<Rule>>,
@@ -24,6 +26,16 @@ pub struct History {
 }
 
 impl History {
+    pub fn new(forget_after: Duration) -> History {
+        History {
+            forget_after,
+            current: Rules::default(),
+            forms: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            standby_counts: Duration::ZERO,
+        }
+    }
+
     pub fn current(&self) -> &Rules {
         &self.current
     }
@@ -77,7 +89,7 @@ impl History {
     }
 
     fn recall(&mut self) {
-        let is_shared = |form: &Rule| form.on_unreachable == OnUnreachable::Share;
+        let is_shared = |form: &Rule| form.has_standby(self.forget_after);
         let shared = self.forms.values().filter(|forms| forms.iter().any(is_shared));
         let spans = shared.flatten().map(Rule::span);
         self.standby_counts = spans.max().unwrap_or_default();
@@ -104,13 +116,13 @@ impl History {
 
     pub fn is_shared(&self, limit: &Uuid) -> bool {
         let mut forms = self.since(limit, Revision::ZERO).iter();
-        forms.any(|form| form.on_unreachable == OnUnreachable::Share)
+        forms.any(|form| form.has_standby(self.forget_after))
     }
 
     /// The most tokens that a proxy seen at `revision` last may spend of its standby within one period of `rule`.
     pub fn standby(&self, rule: &Rule, revision: Revision, weight: u64) -> u64 {
         let shared = self.since(&rule.limit, revision).iter();
-        let shared = shared.filter(|form| form.on_unreachable == OnUnreachable::Share);
+        let shared = shared.filter(|form| form.has_standby(self.forget_after));
         let most = shared.map(|form| {
             let times = rule.period.as_nanos().div_ceil(form.period.as_nanos().max(1));
             form.standby(weight)

@@ -158,6 +158,7 @@ impl Owner {
             }
             rest -= tokens;
             account.wants.remove(&instance);
+            account.told.remove(&instance);
             match &mut account.ledger {
                 Some(ledger) => ledger.take(tokens),
                 None => account.window.charge(offer.bucket, tokens),
@@ -238,11 +239,54 @@ impl Owner {
                 continue;
             }
             (want.told, want.told_at) = (retry, now);
+            account.told.insert(*instance, retry);
             if let Some(peer) = self.peers.get_mut(instance) {
                 peer.outbox.push(Told::Exhausted {
                     account: id,
                     epoch,
                     retry_in: retry.since(now),
+                });
+            }
+        }
+    }
+}
+
+impl Owner {
+    /// Something came back, or was spent earlier than it could have been: who refuses requests until a later time by what it
+    /// was told may come before.
+    pub(super) fn tell_earlier(&mut self, shard: Shard, id: AccountId) {
+        let now = self.now;
+        let Some(rule) = self.history.current().of(&id.limit).copied() else {
+            return;
+        };
+        let told = |held: &Held| held.accounts.get(&id).is_some_and(|account| !account.told.is_empty());
+        let Some(held) = self.held.get(&shard).filter(|held| told(held) && held.is_exact(now)) else {
+            return;
+        };
+        if held.closed_until(&rule, now).is_some() {
+            return;
+        }
+        let (Some(epoch), Some(moment), Some(offer)) = (held.epoch(), held.moment(now), self.offer(shard, &id, &rule))
+        else {
+            return;
+        };
+        let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
+            return;
+        };
+        let chance = match offer.tokens {
+            0 => frees_at(account, &rule, moment),
+            _ => now,
+        };
+        for (instance, retry) in &mut account.told {
+            if chance.after(rule.patience() / 2) > *retry {
+                continue;
+            }
+            *retry = chance;
+            if let Some(peer) = self.peers.get_mut(instance) {
+                peer.outbox.push(Told::Exhausted {
+                    account: id,
+                    epoch,
+                    retry_in: chance.since(now),
                 });
             }
         }
@@ -261,9 +305,13 @@ fn is_blind(held: &Held, rule: &Rule, now: Label) -> bool {
 
 /// When there may be something again: at the next moment at which a charge counts no more.
 fn next_chance(account: &Account, rule: &Rule, now: Moment) -> Label {
-    let free = match &account.ledger {
+    let least = (rule.patience() / 2).min(Duration::from_secs(1));
+    frees_at(account, rule, now).max(now.label.after(least))
+}
+
+fn frees_at(account: &Account, rule: &Rule, now: Moment) -> Label {
+    match &account.ledger {
         Some(ledger) => ledger.frees_at(rule, now),
         None => account.window.frees_at(rule, now.label),
-    };
-    free.max(now.label.after(rule.patience().min(Duration::from_secs(1))))
+    }
 }

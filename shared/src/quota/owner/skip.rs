@@ -81,9 +81,11 @@ impl Skip {
 impl Held {
     /// None while it may turn out that less was skipped than may have been.
     pub fn moment(&self, now: Label) -> Option<Moment> {
+        let claimed = self.claim?.from;
         self.skip.is_settled.then(|| Moment {
             label: now,
             skipped: self.skip.all(),
+            claimed,
         })
     }
 

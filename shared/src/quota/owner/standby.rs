@@ -26,6 +26,19 @@ pub struct Holder {
     used: u64,
 }
 
+/// What a proxy says of itself, about all shards.
+pub struct Beat {
+    /// The newest message of this owner that it has read.
+    pub heard: u64,
+    /// Of its table.
+    pub revision: Revision,
+    pub promised: bool,
+    /// When it used standby last, and by which table.
+    pub used: Option<(Label, Revision)>,
+    /// When this life of it began; none: it is the first.
+    pub began: Option<Label>,
+}
+
 /// Who may spend standby soon, or did not long ago. When something is granted, nobody else is looked at.
 #[derive(Debug, Default)]
 pub struct Restless {
@@ -49,13 +62,13 @@ impl Restless {
 /// The standby of a proxy that is not there any more.
 #[derive(Clone, Copy, Debug)]
 pub struct Ghost {
-    id: ProxyId,
-    weight: u64,
-    revision: Revision,
-    quiet_until: Label,
-    used_until: Label,
+    pub id: ProxyId,
+    pub weight: u64,
+    pub revision: Revision,
+    pub quiet_until: Label,
+    pub used_until: Label,
     /// It counts no longer.
-    until: Label,
+    pub until: Label,
 }
 
 impl Holder {
@@ -75,26 +88,19 @@ impl Holder {
 }
 
 impl Held {
-    fn weight_known(&self) -> u64 {
+    pub fn weight_known(&self) -> u64 {
         let holders = self.holders.values().map(Holder::weight);
         holders.chain(self.ghosts.iter().map(|ghost| ghost.weight)).sum()
     }
 }
 
 impl Owner {
-    pub(super) fn heard_beat(
-        &mut self,
-        from: ProxyId,
-        (heard, revision): (u64, Revision),
-        promised: bool,
-        used: Option<(Label, Revision)>,
-        standby: &[Standby],
-    ) {
+    pub(super) fn heard_beat(&mut self, from: ProxyId, beat: Beat, standby: &[Standby]) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from.instance) else {
             return;
         };
-        let (used_until, by) = used.unwrap_or_default();
+        let (used_until, by) = beat.used.unwrap_or_default();
         if used_until > peer.used_until {
             // By what it had then: it may have been told less, and know lower limits, since.
             let counts = peer.used_until > now.before(self.history.standby_counts());
@@ -111,9 +117,9 @@ impl Owner {
             }
         }
         // Only now: what it used by the table before stands in its beat, and nowhere else.
-        peer.revision = peer.revision.max(revision);
-        if promised {
-            peer.promised(heard, &self.settings);
+        peer.revision = peer.revision.max(beat.revision);
+        if beat.promised {
+            peer.promised(beat.heard, &self.settings);
         }
         for told in standby {
             let Some(held) = self.held.get_mut(&told.shard) else {
@@ -122,7 +128,7 @@ impl Owner {
             if held.epoch() != Some(told.epoch) {
                 continue;
             }
-            held.silent.remove(&from.instance);
+            held.break_silence(&from.instance, beat.began);
             let ghosts = &mut held.ghosts;
             let holder = held.holders.entry(from.instance).or_insert_with(|| {
                 // It is back: what it has is known again, but not with how much it used any of it.
@@ -143,14 +149,15 @@ impl Owner {
     pub(super) fn bury(&mut self, instance: Uuid, ended: bool) {
         let now = self.now;
         let Some(peer) = self.peers.get(&instance) else { return };
-        let counts = now.after(self.history.standby_counts());
+        let counts = self.history.standby_counts();
         let forgotten = peer.heard_at.after(stretch(self.settings.forget_after));
         for held in self.held.values_mut() {
             if ended {
-                held.silent.remove(&instance);
+                held.break_silence(&instance, Some(now));
             }
             for account in held.accounts.values_mut() {
                 account.wants.remove(&instance);
+                account.told.remove(&instance);
             }
             let Some(holder) = held.holders.remove(&instance) else {
                 continue;
@@ -161,21 +168,21 @@ impl Owner {
                 revision: peer.revision.min(peer.used_revision),
                 quiet_until: peer.quiet_until,
                 used_until: peer.used_until,
-                until: forgotten.max(now).after(self.history.standby_counts()),
+                until: forgotten.max(now).after(counts),
             };
             held.ghosts.push(match ended {
                 false => ghost,
-                true if peer.quiet_until > now => Ghost {
-                    quiet_until: Label::MAX,
-                    until: counts,
-                    ..ghost
-                },
-                true => Ghost {
-                    quiet_until: Label::MAX,
-                    used_until: now,
-                    until: counts,
-                    ..ghost
-                },
+                true => {
+                    // It used none since it said when it did, if it promised that.
+                    let is_quiet = peer.quiet_until > now;
+                    let used_until = if is_quiet { peer.used_until } else { now };
+                    Ghost {
+                        quiet_until: Label::MAX,
+                        used_until,
+                        until: used_until.after(counts),
+                        ..ghost
+                    }
+                }
             });
         }
     }
@@ -208,11 +215,8 @@ impl Owner {
                 kept = kept.saturating_add(self.history.standby(rule, ghost.revision, ghost.weight));
             }
         }
-        if !held.silent.is_empty() {
-            let unknown = WHOLE.saturating_sub(held.weight_known());
-            kept = kept.saturating_add(self.history.standby(rule, Revision::ZERO, unknown));
-        }
-        kept
+        let unknown = held.silent_weight(rule, self.now, expires);
+        kept.saturating_add(self.history.standby(rule, Revision::ZERO, unknown))
     }
 
     /// Of the tables that someone goes by, or went by with a standby that was used and counts yet.
@@ -223,7 +227,9 @@ impl Owner {
             false => peer.revision,
         });
         let ghosts = self.held.values().flat_map(|held| &held.ghosts);
-        peers.chain(ghosts.map(|ghost| ghost.revision)).min()
+        let silent = self.held.values().flat_map(|held| held.silent.keys());
+        let others = ghosts.map(|ghost| ghost.revision).chain(silent.map(|_| Revision::ZERO));
+        peers.chain(others).min()
     }
 
     /// An allowance ends at most its validity from now, and so no later than who promises for longer than the clocks may
@@ -252,7 +258,7 @@ impl Owner {
                 continue;
             };
             held.ghosts.retain(|ghost| ghost.until > now);
-            held.silent.retain(|_, until| *until > now);
+            held.tidy_silence(now, self.history.standby_counts());
             let peers = &self.peers;
             let is_remembered = |instance: &Uuid| {
                 let heard = peers.get(instance).map(|peer| peer.heard_at);

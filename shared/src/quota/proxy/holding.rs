@@ -75,6 +75,8 @@ pub struct Holding {
     pub wanted_at: Option<Time>,
     /// The owner has nothing before this.
     pub retry: Time,
+    /// The newest of its messages that said what there is: its epoch, and the number.
+    pub heard: (u64, u64),
     /// Of the last period, for a census.
     pub spent: VecDeque<Spent>,
     /// The longest period that it was counted by.
@@ -97,6 +99,7 @@ impl Holding {
             rate: 0,
             wanted_at: None,
             retry: Time::ZERO,
+            heard: (0, 0),
             spent: VecDeque::new(),
             keep: rule.span(),
             standby: Window::default(),
@@ -114,6 +117,13 @@ impl Holding {
         let open = self.open.iter().map(|open| open.allowance.source);
         open.chain(self.next.iter().map(|allowance| allowance.source))
             .any(|held| held == source)
+    }
+
+    /// Whether a message is no older than what was heard of the account before.
+    pub fn hear(&mut self, message: (u64, u64)) -> bool {
+        let is_newer = message >= self.heard;
+        self.heard = self.heard.max(message);
+        is_newer
     }
 
     pub fn record(&mut self, spent: Spent) {
@@ -154,13 +164,23 @@ fn certain(earlier: &[(u64, Time)], mut put_back: u64) -> Vec<(u64, Time)> {
 }
 
 impl Proxy {
-    pub(super) fn granted(&mut self, account: AccountId, rule: Rule, allowance: Allowance, now: Time) {
+    /// `message`: the epoch, and the number of the message.
+    pub(super) fn granted(
+        &mut self,
+        account: AccountId,
+        rule: Rule,
+        allowance: Allowance,
+        message: (u64, u64),
+        now: Time,
+    ) {
         let Some(holding) = self.hold(account, rule, now) else {
             self.give_back(&allowance, now);
             return;
         };
+        if holding.hear(message) {
+            holding.retry = Time::ZERO;
+        }
         holding.wanted_at = None;
-        holding.retry = Time::ZERO;
         if holding.next.len() == NEXT_MAX {
             self.give_back(&allowance, now);
             return;

@@ -127,6 +127,7 @@ mod tests {
             shard: 0,
             epoch: 1,
             knows: None,
+            began: None,
             earliest: None,
             oldest: None,
             uses: vec![USE; uses],

@@ -62,6 +62,7 @@ impl Proxy {
                 standby: standby.collect(),
                 idle: self.standby_used.map(|(at, _)| now.since(at)),
                 by: self.standby_used.map_or(Revision::ZERO, |(_, by)| by),
+                began: self.began.map(|began| now.since(began)),
             };
             self.say(owner, said);
         }
@@ -148,7 +149,7 @@ impl Proxy {
 fn may_use(view: &View, rule: &Rule, forget_after: Duration, now: Time) -> bool {
     let from = view.quiet_until + stretch(rule.validity() + rule.period);
     let is_remembered = view.reached.is_some_and(|reached| now.since(reached) < forget_after);
-    view.standby.weight > 0 && now >= from && is_remembered
+    rule.has_standby(forget_after) && view.standby.weight > 0 && now >= from && is_remembered
 }
 
 /// Whatever the algorithm, no period by this proxy's clock has more than its standby.

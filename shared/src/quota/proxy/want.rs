@@ -65,8 +65,12 @@ impl Proxy {
         }
     }
 
-    /// The slot is low, or empty: more should be there before it is needed.
+    /// The slot is low, or empty: more should be there before it is needed, and what was spent counts from now on, not
+    /// from when someone looks.
     pub fn prefetch(&mut self, account: AccountId, now: Time) {
+        if self.slots.rest(account.key) == 0 {
+            self.advance(account.key, now);
+        }
         let Some(holding) = self.holdings.get(&account.key) else {
             return;
         };

@@ -75,7 +75,7 @@ fn a_token_is_not_taken_by_the_expiry_of_another_allowance() {
 }
 
 #[test]
-fn the_low_mark_is_told_once() {
+fn the_low_mark_is_told_once_and_so_is_the_end() {
     let slots = Slots::new(64);
     slots.open(key(1), 4, Time::from_nanos(100), 2);
     let lows: Vec<u32> = (0..4)
@@ -84,7 +84,7 @@ fn the_low_mark_is_told_once() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(lows, [0, 1, 0, 0]);
+    assert_eq!(lows, [0, 1, 0, 1]);
 }
 
 #[test]

@@ -27,6 +27,10 @@ fn predecessor() -> Claim {
 
 fn claimed(now: u64) -> Held {
     let mut held = Held::default();
+    held.claim = Some(Claim {
+        to: at(now).after(CLAIM),
+        ..predecessor()
+    });
     held.skip = Skip::since(Some(&predecessor()), at(now), CLAIM);
     held
 }

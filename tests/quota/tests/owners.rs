@@ -1,0 +1,371 @@
+//! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use shared::change::Revision;
+use shared::quota::owner::{Input, Output, Roster};
+use shared::quota::{
+    AccountId, Algorithm, CellKey, CellValue, Claim, Handover, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading,
+    Rule, Rules, Said, Settings, Standby, Told, Up, WHOLE, Want,
+};
+use shared::time::Time;
+use uuid::Uuid;
+
+const OWNER: Uuid = Uuid::from_u128(7);
+const TOKENS: u64 = 8;
+const WALL: u64 = 1_700_000_000_000_000_000;
+
+fn rule() -> Rule {
+    Rule {
+        limit: Uuid::from_u128(9),
+        revision: Revision(1),
+        algorithm: Algorithm::Sliding,
+        period: Duration::from_secs(10),
+        threshold: TOKENS,
+        on_unreachable: OnUnreachable::Share,
+    }
+}
+
+fn account() -> AccountId {
+    AccountId::of(rule().limit, b"token")
+}
+
+fn proxy(instance: u128) -> ProxyId {
+    ProxyId {
+        instance: Uuid::from_u128(instance),
+        boot: 1,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        forget_after: Duration::from_secs(12),
+        ..Settings::default()
+    }
+}
+
+/// An owner whose store does what it is asked for, until it is asked for the claim that is looked for.
+struct World {
+    owner: Owner,
+    since: Duration,
+    /// Found in the store by who claims.
+    found: Option<Claim>,
+    claims: Vec<Claim>,
+    told: Vec<(Uuid, u64, Told)>,
+    number: u64,
+}
+
+impl World {
+    fn new(found: Option<Claim>) -> World {
+        let reading = reading(Duration::ZERO);
+        let mut world = World {
+            owner: Owner::new(OWNER, settings(), reading, (Label::ZERO, Time::ZERO)),
+            since: Duration::ZERO,
+            found,
+            claims: Vec::new(),
+            told: Vec::new(),
+            number: 0,
+        };
+        world.hand(Input::Rules(Rules {
+            revision: Revision(1),
+            rules: [(rule().limit, rule())].into(),
+        }));
+        let members = [1, 2].map(|instance| proxy(instance).instance);
+        world.hand(Input::Members(members.into()));
+        world.hand(Input::Shards(1 << account().shard()));
+        world.hand(Input::Tick);
+        world
+    }
+
+    fn hand(&mut self, input: Input) {
+        for output in self.owner.handle(input, reading(self.since)) {
+            match output {
+                Output::Get(key) => {
+                    let outcome = Outcome::Is(self.found.map(CellValue::Claim));
+                    self.hand(Input::Cell { key, outcome });
+                }
+                Output::Swap { key, new, .. } => {
+                    if let (CellKey::Claim(_), CellValue::Claim(claim)) = (&key, new) {
+                        self.claims.push(claim);
+                    }
+                    let outcome = Outcome::Swapped;
+                    self.hand(Input::Cell { key, outcome });
+                }
+                Output::ReadRoster(shard) => {
+                    let members = [1, 2].map(|instance| proxy(instance).instance).into();
+                    let left = Vec::new();
+                    let roster = Roster { members, left };
+                    self.hand(Input::Roster { shard, roster });
+                }
+                Output::Send(down) => {
+                    let told = down.items.into_iter();
+                    self.told.extend(told.map(|told| (down.to.instance, down.number, told)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The newest message to a proxy, and the standby that it was given last.
+    fn heard(&self, instance: Uuid) -> (u64, Standby) {
+        let of = || self.told.iter().filter(move |(to, ..)| *to == instance);
+        let heard = of().map(|(_, number, _)| *number).max().unwrap_or(0);
+        let mut standbys = of().filter_map(|(.., told)| match told {
+            Told::Standby(standby) => Some(*standby),
+            _ => None,
+        });
+        let none = Standby {
+            shard: account().shard(),
+            epoch: 1,
+            ..Standby::default()
+        };
+        (heard, standbys.next_back().unwrap_or(none))
+    }
+
+    fn say(&mut self, from: u128, said: Said) {
+        self.say_as(proxy(from), said);
+    }
+
+    fn say_as(&mut self, from: ProxyId, said: Said) {
+        self.number += 1;
+        self.hand(Input::Message(Up {
+            from,
+            to: OWNER,
+            number: self.number,
+            heard: self.heard(from.instance).0,
+            revision: Revision(1),
+            items: vec![said],
+        }));
+    }
+
+    fn beat(&mut self, from: ProxyId) {
+        let (_, standby) = self.heard(from.instance);
+        let said = Said::Beat {
+            promised: true,
+            idle: None,
+            by: Revision::ZERO,
+            began: None,
+            standby: vec![standby],
+        };
+        self.say_as(from, said);
+    }
+
+    /// Ticks for so long, while these beat.
+    fn go_on(&mut self, seconds: u64, beating: &[u128]) {
+        for _ in 0..2 * seconds {
+            self.since += Duration::from_millis(500);
+            self.hand(Input::Tick);
+            beating.iter().for_each(|instance| self.beat(proxy(*instance)));
+        }
+    }
+
+    /// What a proxy is granted of all that there is.
+    fn want(&mut self, from: u128) -> u64 {
+        self.told.clear();
+        let want = Want {
+            account: account(),
+            queued: TOKENS,
+            rate: 1_000,
+        };
+        self.say(from, Said::Want(want));
+        let grants = self.told.iter().map(|(.., told)| match told {
+            Told::Grant { tokens, .. } => *tokens,
+            _ => 0,
+        });
+        grants.sum()
+    }
+}
+
+fn reading(since: Duration) -> Reading {
+    let since = since.as_nanos() as u64;
+    Reading {
+        mono: Time::from_nanos(1_000_000_000 + since),
+        wall: WALL + since,
+    }
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    let (_, standby) = world.heard(proxy(2).instance);
+    assert_eq!(standby.weight, WHOLE / 2);
+    // It may use its standby until it is to be forgotten, and all of that counts for a period.
+    world.go_on(15, &[1]);
+    let granted = world.want(1);
+    assert!(
+        granted <= TOKENS / 2,
+        "VULCAN_SIM_ORDER=silence, then a want: {granted} of {TOKENS} granted"
+    );
+    world.go_on(16, &[1]);
+    assert_eq!(world.want(1), TOKENS);
+}
+
+#[test]
+fn the_rules_of_claims_hold_when_the_one_before_ends_later() {
+    let to = Label::from_nanos(WALL).after(settings().claim + Duration::from_millis(15));
+    let world = World::new(Some(Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    }));
+    let [claim] = world.claims[..] else {
+        panic!("{:?}", world.claims)
+    };
+    assert_eq!(claim.epoch, 2);
+    assert!(
+        claim.to >= to,
+        "VULCAN_SIM_ORDER=a claim to {:?} after one to {to:?}",
+        claim.to
+    );
+}
+
+/// A predecessor that ends after a few seconds.
+fn predecessor() -> Claim {
+    let to = Label::from_nanos(WALL).after(Duration::from_secs(3));
+    Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    }
+}
+
+/// What a proxy that is heard anew says of itself, which began so long ago.
+fn answer(began: Option<Duration>, weight: u64) -> Said {
+    Said::Census {
+        shard: account().shard(),
+        epoch: 2,
+        knows: None,
+        began,
+        earliest: None,
+        oldest: None,
+        uses: Vec::new(),
+        weight,
+    }
+}
+
+/// The second life of one.
+fn second() -> ProxyId {
+    ProxyId { boot: 2, ..proxy(2) }
+}
+
+impl World {
+    fn go_on_with_the_second_life(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.go_on(1, &[1]);
+            self.beat(second());
+        }
+    }
+}
+
+/// A successor that has heard the census of a proxy that was there all along and of another one's second life.
+fn after_a_restart(handed: Option<Handover>) -> World {
+    let mut world = World::new(Some(predecessor()));
+    if let Some(handover) = handed {
+        world.hand(Input::Handover(handover));
+    }
+    world.go_on(12, &[1]);
+    world.say(1, answer(None, WHOLE / 2));
+    world.say_as(second(), answer(Some(Duration::ZERO), 0));
+    world
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_a_life_ended_that_nobody_heard() {
+    let mut world = after_a_restart(None);
+    // Its first life may have used half of all just before its end.
+    world.go_on_with_the_second_life(8);
+    let granted = world.want(1);
+    assert!(
+        granted <= TOKENS / 2,
+        "VULCAN_SIM_ORDER=a proxy cut off, its owner followed, its restart: {granted} of {TOKENS} granted"
+    );
+    world.go_on_with_the_second_life(14);
+    assert_eq!(world.want(1), TOKENS);
+}
+
+/// The control: a predecessor that knew of no use, and handed over, says so.
+#[test]
+fn who_hands_over_vouches_for_lives_that_ended_before() {
+    let handover = Handover {
+        shard: account().shard(),
+        epoch: 1,
+        charges: Vec::new(),
+        vouched: Some(Label::from_nanos(WALL).after(Duration::from_secs(13))),
+    };
+    let mut world = after_a_restart(Some(handover));
+    world.go_on(1, &[1]);
+    world.beat(second());
+    assert_eq!(world.want(1), TOKENS);
+}
+
+impl World {
+    /// When a proxy was told last to come again.
+    fn retry(&self, instance: u128) -> Option<Duration> {
+        let of = self.told.iter().filter(|(to, ..)| *to == proxy(instance).instance);
+        let mut retries = of.filter_map(|(.., told)| match told {
+            Told::Exhausted { retry_in, .. } => Some(*retry_in),
+            _ => None,
+        });
+        retries.next_back()
+    }
+
+    /// A proxy has all that there is, another one was told when to come again.
+    fn exhausted() -> (World, Duration) {
+        let mut world = World::new(None);
+        world.go_on(4, &[1, 2]);
+        assert_eq!(world.want(1), TOKENS);
+        assert_eq!(world.want(2), 0);
+        let retry = world.retry(2).unwrap();
+        world.told.clear();
+        (world, retry)
+    }
+
+    fn give_back(&mut self, used: u64) {
+        self.say(
+            1,
+            Said::Return {
+                id: 1,
+                used,
+                unspent: TOKENS - used,
+                age: Duration::ZERO,
+                earlier: Vec::new(),
+            },
+        );
+    }
+}
+
+#[test]
+fn who_was_told_to_come_late_is_told_when_all_was_spent_early() {
+    let (mut world, late) = World::exhausted();
+    world.give_back(TOKENS);
+    let bucket = rule().bucket();
+    let earlier = world.retry(2).unwrap();
+    assert!(
+        earlier + bucket * (Rule::VALID_BUCKETS - 1) <= late,
+        "{earlier:?}, {late:?}"
+    );
+    assert!(earlier >= rule().period, "{earlier:?}");
+}
+
+#[test]
+fn who_asked_long_ago_is_told_when_something_came_back() {
+    let (mut world, _) = World::exhausted();
+    world.go_on(2, &[1, 2]);
+    world.give_back(0);
+    assert_eq!(world.retry(2), Some(Duration::ZERO));
+}
+
+#[test]
+fn a_second_life_gets_its_standby_at_once_if_the_first_used_none() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    world.told.clear();
+    world.beat(second());
+    world.go_on(1, &[1]);
+    assert_eq!(world.heard(second().instance).1.weight, WHOLE / 2);
+}

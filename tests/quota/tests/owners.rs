@@ -200,7 +200,11 @@ fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
         "VULCAN_SIM_ORDER=silence, then a want: {granted} of {TOKENS} granted"
     );
     world.go_on(16, &[1]);
-    assert_eq!(world.want(1), TOKENS);
+    let granted = world.want(1);
+    assert!(
+        granted == TOKENS,
+        "VULCAN_SIM_ORDER=a period later: {granted} of {TOKENS} granted"
+    );
 }
 
 #[test]
@@ -285,7 +289,11 @@ fn the_rules_of_standbys_hold_when_a_life_ended_that_nobody_heard() {
         "VULCAN_SIM_ORDER=a proxy cut off, its owner followed, its restart: {granted} of {TOKENS} granted"
     );
     world.go_on_with_the_second_life(14);
-    assert_eq!(world.want(1), TOKENS);
+    let granted = world.want(1);
+    assert!(
+        granted == TOKENS,
+        "VULCAN_SIM_ORDER=a period later: {granted} of {TOKENS} granted"
+    );
 }
 
 /// The control: a predecessor that knew of no use, and handed over, says so.

@@ -69,6 +69,7 @@ impl World {
             number: 0,
         };
         world.hand(Input::Rules(Rules {
+            observed: Default::default(),
             revision: Revision(1),
             rules: [(rule().limit, rule())].into(),
         }));
@@ -165,6 +166,7 @@ impl World {
     fn want(&mut self, from: u128) -> u64 {
         self.told.clear();
         let want = Want {
+            least: 1,
             account: account(),
             queued: TOKENS,
             rate: 1_000,

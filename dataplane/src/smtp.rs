@@ -1,11 +1,27 @@
 //! The SMTP edge: turns a mail session into the pipeline's requests, and each message into one HTTP request to an upstream.
 //!
 //! ```text
-//! socket → lines → session → admit: the pipeline, for each recipient → spool → deliver → reply
+//! socket → serve → session → admit: the pipeline, for each recipient → spool → deliver → reply
 //! ```
+//!
+//! What only looks at bytes is public: `fuzz/` looks for what it does not stand.
 
+mod auth;
+mod backend;
+mod clients;
+pub mod command;
+pub mod data;
 mod envelope;
+mod handshake;
+pub mod lines;
+mod machine;
+mod proxy_protocol;
+mod replies;
 mod reply;
+mod serve;
+mod session;
+mod wire;
+mod xclient;
 
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
 pub use self::reply::Reply;

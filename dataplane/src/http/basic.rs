@@ -24,7 +24,7 @@ pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
 }
 
 /// UTF-8, as clients are told; Latin-1 from those that do not heed it.
-fn text(bytes: Vec<u8>) -> String {
+pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| {
         let bytes = error.into_bytes();
         let text = bytes.iter().copied().map(char::from).collect();
@@ -34,7 +34,7 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 /// RFC 4648, 4; padding may be left out.
-fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let unpadded = text
         .strip_suffix(b"==")
         .or_else(|| text.strip_suffix(b"="))

@@ -362,3 +362,6 @@ impl From<Malformed> for Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

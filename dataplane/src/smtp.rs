@@ -5,7 +5,14 @@
 //! ```
 
 mod envelope;
+#[cfg(test)]
+mod fixture;
+mod outflow;
+mod received;
 mod reply;
+mod spool;
+mod strip;
 
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
 pub use self::reply::Reply;
+pub use self::spool::{Spool, SpoolError, Spooled};

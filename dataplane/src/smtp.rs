@@ -7,9 +7,13 @@
 mod envelope;
 #[cfg(test)]
 mod fixture;
+mod hex;
+mod key;
 mod outflow;
 mod received;
 mod reply;
+mod shape;
+mod signing;
 mod spool;
 mod strip;
 

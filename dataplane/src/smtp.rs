@@ -4,12 +4,15 @@
 //! socket → lines → session → admit: the pipeline, for each recipient → spool → deliver → reply
 //! ```
 
+mod answer;
+mod deliver;
 mod envelope;
 #[cfg(test)]
 mod fixture;
 mod hex;
 mod key;
 mod outflow;
+mod post;
 mod received;
 mod reply;
 mod shape;

@@ -19,7 +19,11 @@ mod shape;
 mod signing;
 mod spool;
 mod strip;
+mod validate;
 
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
 pub use self::reply::Reply;
 pub use self::spool::{Spool, SpoolError, Spooled};
+
+#[cfg(test)]
+mod tests;

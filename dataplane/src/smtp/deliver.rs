@@ -154,8 +154,7 @@ impl Delivery<'_> {
         headers.insert(header::HOST, HeaderValue::from_str(attempt.address()).ok()?);
         headers.insert(header::CONTENT_LENGTH, body.len().into());
         headers.remove(header::TRANSFER_ENCODING);
-        let body = body.told(&attempt.progress);
-        let mut request = Request::new(Upload::made(body, attempt.in_flight.clone()));
+        let mut request = Request::new(attempt.upload(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::try_from(&*mail.path).ok()?;
         *request.headers_mut() = headers;
@@ -170,7 +169,7 @@ fn mail(picked: &Service, routed: &Service) -> Mail {
 }
 
 /// Nobody was picked.
-fn refusal(verdict: &Verdict) -> Reply {
+pub fn refusal(verdict: &Verdict) -> Reply {
     match verdict {
         Verdict::Busy | Verdict::Held => Reply::new(451, "4.3.2", "the application is busy, try again later"),
         _ => Reply::new(451, "4.4.1", "no application takes mail now, try again later"),

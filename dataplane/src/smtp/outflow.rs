@@ -101,6 +101,11 @@ impl Outflow {
         }
     }
 
+    /// Of these bytes alone.
+    pub fn of(bytes: Bytes) -> Outflow {
+        Outflow::new(bytes, Content::Memory(Bytes::new()), Bytes::new())
+    }
+
     /// Tells there how far it is.
     pub fn told(mut self, progress: &Rc<Progress>) -> Outflow {
         progress.begin();

@@ -12,7 +12,7 @@ use shared::model::Service;
 
 use super::Reply;
 use super::answer::Answered;
-use super::outflow::Progress;
+use super::outflow::{Outflow, Progress};
 use crate::http::{Upload, fields};
 use crate::pipeline::Picked;
 use crate::upstream::call::{CallError, call};
@@ -70,14 +70,18 @@ impl Failure {
     }
 }
 
-/// What one attempt's request may hold on to.
 pub struct Attempt {
-    pub in_flight: Rc<InFlight>,
-    pub progress: Rc<Progress>,
-    pub service: Arc<Service>,
+    in_flight: Rc<InFlight>,
+    progress: Rc<Progress>,
+    service: Arc<Service>,
 }
 
 impl Attempt {
+    /// A body that tells how far it is.
+    pub fn upload(&self, outflow: Outflow) -> Upload {
+        Upload::made(outflow.told(&self.progress), self.in_flight.clone())
+    }
+
     pub fn address(&self) -> &str {
         self.in_flight.endpoint().identity().address.as_str()
     }

@@ -6,22 +6,40 @@
 //!
 //! What only looks at bytes is public: `fuzz/` looks for what it does not stand.
 
+mod answer;
 mod auth;
 mod backend;
 mod clients;
 pub mod command;
 pub mod data;
+mod deliver;
 mod envelope;
+#[cfg(test)]
+mod fixture;
 mod handshake;
+mod hex;
+mod key;
 pub mod lines;
 mod machine;
+mod outflow;
+mod post;
 mod proxy_protocol;
+mod received;
 mod replies;
 mod reply;
 mod serve;
 mod session;
+mod shape;
+mod signing;
+mod spool;
+mod strip;
+mod validate;
 mod wire;
 mod xclient;
 
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
 pub use self::reply::Reply;
+pub use self::spool::{Spool, SpoolError, Spooled};
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //!
 //! What only looks at bytes is public: `fuzz/` looks for what it does not stand.
 
+mod admit;
 mod answer;
 mod auth;
 mod backend;
@@ -23,6 +24,7 @@ pub mod lines;
 mod machine;
 mod outflow;
 mod post;
+mod proxy;
 mod proxy_protocol;
 mod received;
 mod replies;
@@ -34,11 +36,15 @@ mod signing;
 mod spool;
 mod strip;
 mod validate;
+mod verdict;
 mod wire;
 mod xclient;
 
+pub use self::admit::{Reception, admit, authenticate, receive};
+pub use self::clients::Clients;
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
 pub use self::reply::Reply;
+pub use self::serve::serve_connection;
 pub use self::spool::{Spool, SpoolError, Spooled};
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ pub trait Backend {
     fn offers_auth(&self) -> bool;
     async fn authenticate(&self, visitor: &Visitor, credentials: Credentials) -> Result<(), Reply>;
 
-    /// Bytes of the largest message that any service takes.
-    fn bytes_max(&self) -> u64;
+    /// Bytes of the largest message that any service takes; None where there is no service for mail.
+    fn bytes_max(&self) -> Option<u64>;
     /// `first`: the transaction's first recipient, whose service must be this one's too.
     async fn admit(
         &self,
@@ -44,6 +44,22 @@ pub trait Backend {
         before: Self::Admitted,
         length: u64,
     ) -> Result<Self::Admitted, Reply>;
+
+    /// All recipients of the envelope, in its order: there is one reply for them, so one refusal is all of theirs.
+    async fn readmit_all(
+        &self,
+        envelope: &Envelope,
+        admitted: Vec<Self::Admitted>,
+        length: u64,
+    ) -> Result<Vec<Self::Admitted>, Reply> {
+        let mut again: Vec<Self::Admitted> = Vec::with_capacity(admitted.len());
+        for (recipient, before) in envelope.recipients.iter().zip(admitted) {
+            let first = again.first();
+            let leave = self.readmit(envelope, recipient, first, before, length).await?;
+            again.push(leave);
+        }
+        Ok(again)
+    }
 
     /// For a message to this recipient's service, no larger than that takes.
     fn spool(&self, admitted: &Self::Admitted) -> Self::Spool;

@@ -1,6 +1,7 @@
 //! A client's connection from its first byte on: PROXY header, TLS, sessions.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,13 +14,27 @@ use super::proxy_protocol;
 use super::session::{Client, Patience, Session};
 use super::wire::Wire;
 use super::{handshake, replies};
+use crate::worker::WorkerContext;
 
 /// For the first byte of a trusted peer, which may send a PROXY header, or wait for us to greet.
 const HEADER_SILENCE: Duration = Duration::from_millis(500);
 const HEADER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Serves it to its end.
-pub async fn serve<B: Backend>(
+/// Serves it to its end, on the worker's own `LocalSet`. `implicit_tls`: from the first byte on (RFC 8314, 3.3).
+pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, implicit_tls: bool) {
+    let config = context.config.clone();
+    serve(
+        stream,
+        peer,
+        &config.trusted,
+        &context,
+        &Patience::default(),
+        implicit_tls,
+    )
+    .await;
+}
+
+async fn serve<B: Backend>(
     mut stream: TcpStream,
     peer: SocketAddr,
     trusted: &[IpNet],
@@ -34,19 +49,13 @@ pub async fn serve<B: Backend>(
         false => Some(own),
     };
     let Some(address) = address else { return };
-    let is_itself = address == own;
-    let connection = match is_trusted && is_itself {
-        true => None,
-        false => match backend.clients().connect(address) {
-            None => return turn_away(stream, patience, implicit_tls).await,
-            connection => connection,
-        },
-    };
-    let client = Client {
-        address,
-        is_trusted,
-        connection,
-    };
+    // A server that may speak for others has as many as it wants.
+    let is_counted = !is_trusted || address != own;
+    let connection = is_counted.then(|| backend.clients().connect(address));
+    if let Some(None) = connection {
+        return turn_away(stream, patience, implicit_tls).await;
+    }
+    let client = Client { address, is_trusted };
     converse(stream, client, backend, patience, implicit_tls).await;
 }
 
@@ -65,13 +74,13 @@ where
     B: Backend,
 {
     let begun = match implicit_tls {
-        true => Some((stream, client)),
+        true => Some(stream),
         false => {
             let session = Session::new(stream, client, None, backend, patience);
             session.run(true).await
         }
     };
-    if let Some((stream, client)) = begun {
+    if let Some(stream) = begun {
         // Not part of what every session without it carries along.
         Box::pin(converse_in_private(stream, client, backend, patience, implicit_tls)).await;
     }

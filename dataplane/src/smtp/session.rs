@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::transaction::Transaction;
 use super::backend::Backend;
-use super::clients::Connection;
 use super::command::{self, Command};
 use super::lines::{Line, Malformed};
 use super::machine::{Machine, Step};
@@ -66,12 +65,11 @@ impl Default for Patience {
 }
 
 /// Who connects.
+#[derive(Clone, Copy)]
 pub struct Client {
     pub address: IpAddr,
     /// It may speak for others, and send passwords without TLS.
     pub is_trusted: bool,
-    /// None for trusted ones, which have as many as they want.
-    pub connection: Option<Connection>,
 }
 
 /// Why a session ends.
@@ -132,7 +130,7 @@ where
     }
 
     /// To its end, or to where TLS begins on the same connection. `greets`: not where STARTTLS was answered.
-    pub async fn run(mut self, greets: bool) -> Option<(S, Client)> {
+    pub async fn run(mut self, greets: bool) -> Option<S> {
         if greets {
             self.greet();
         }
@@ -143,7 +141,7 @@ where
             }
         };
         match ended {
-            Ended::StartTls => return Some((self.wire.into_stream(), self.client)),
+            Ended::StartTls => return Some(self.wire.into_stream()),
             Ended::Said(reply) => {
                 self.wire.say(&reply);
                 self.wire.close(Instant::now() + self.patience.linger).await;
@@ -249,7 +247,10 @@ where
         let mut extensions: Vec<String> = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
             .map(String::from)
             .into();
-        extensions.push(format!("SIZE {}", self.backend.bytes_max()));
+        extensions.push(match self.backend.bytes_max() {
+            Some(bytes_max) => format!("SIZE {bytes_max}"),
+            None => "SIZE".into(),
+        });
         if self.visitor.tls.is_none() && self.backend.acceptor().is_some() {
             extensions.push("STARTTLS".into());
         }

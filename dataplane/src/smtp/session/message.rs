@@ -80,21 +80,14 @@ where
         })
     }
 
-    /// Nothing is delivered unless all recipients are admitted again: there is one reply for all of them.
+    /// Nothing is delivered unless all recipients are admitted again.
     async fn deliver(&self, transaction: Transaction<B::Admitted>, message: B::Message) -> Reply {
         let Transaction { envelope, admitted } = transaction;
         let length = self.backend.length(&message);
-        let mut again: Vec<B::Admitted> = Vec::with_capacity(admitted.len());
-        for (recipient, before) in envelope.recipients.iter().zip(admitted) {
-            let admitting = self
-                .backend
-                .readmit(&envelope, recipient, again.first(), before, length);
-            match admitting.await {
-                Ok(admitted) => again.push(admitted),
-                Err(reply) => return reply,
-            }
+        match self.backend.readmit_all(&envelope, admitted, length).await {
+            Ok(admitted) => self.backend.deliver(&envelope, admitted, message).await,
+            Err(reply) => reply,
         }
-        self.backend.deliver(&envelope, again, message).await
     }
 }
 

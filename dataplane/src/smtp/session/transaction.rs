@@ -31,7 +31,9 @@ where
                 None => replies::HELLO_FIRST,
             };
         }
-        if mail.size.is_some_and(|size| size > self.backend.bytes_max()) {
+        if let (Some(size), Some(bytes_max)) = (mail.size, self.backend.bytes_max())
+            && size > bytes_max
+        {
             return replies::TOO_LARGE;
         }
         // What was granted at AUTH may have been revoked since; who remembers it is asked.

@@ -60,6 +60,7 @@ impl Stage {
                 upstreams: upstreams.clone(),
                 authorizers: Desk::new(views.reader(), upstreams, Arc::default()),
                 limits: limiter::Desk::new(&views),
+                mail_clients: Default::default(),
                 config: Arc::new(fixture::config("unused".as_ref())),
                 phase: receiver,
             }),

@@ -90,8 +90,8 @@ impl Backend for Double {
         }
     }
 
-    fn bytes_max(&self) -> u64 {
-        self.bytes_max
+    fn bytes_max(&self) -> Option<u64> {
+        Some(self.bytes_max)
     }
 
     async fn admit(&self, envelope: &Envelope, recipient: &Recipient, first: Option<&String>) -> Result<String, Reply> {
@@ -212,7 +212,6 @@ pub fn stranger() -> Client {
     Client {
         address: [192, 0, 2, 1].into(),
         is_trusted: false,
-        connection: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! socket → lines → session → admit: the pipeline, for each recipient → spool → deliver → reply
 //! ```
 
+mod admit;
 mod answer;
 mod deliver;
 mod envelope;
@@ -20,7 +21,10 @@ mod signing;
 mod spool;
 mod strip;
 mod validate;
+mod verdict;
 
+pub use self::admit::{Reception, admit, authenticate, receive};
+pub use self::deliver::deliver;
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
 pub use self::reply::Reply;
 pub use self::spool::{Spool, SpoolError, Spooled};

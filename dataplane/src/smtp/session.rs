@@ -16,9 +16,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::transaction::Transaction;
 use super::backend::Backend;
+use super::clients::Connection;
 use super::command::{self, Command};
 use super::lines::{Line, Malformed};
 use super::machine::{Machine, Step};
+use super::proxy_protocol::{self, Beginning};
 use super::wire::Wire;
 use super::{Reply, Tls, Visitor, replies, xclient};
 use crate::phase::PhaseReceiver;
@@ -65,11 +67,13 @@ impl Default for Patience {
 }
 
 /// Who connects.
-#[derive(Clone, Copy)]
 pub struct Client {
+    /// As far as a trusted server tells.
     pub address: IpAddr,
     /// It may speak for others, and send passwords without TLS.
     pub is_trusted: bool,
+    /// None where a trusted server speaks for itself: it has as many as it wants.
+    pub place: Option<Connection>,
 }
 
 /// Why a session ends.
@@ -91,6 +95,8 @@ pub struct Session<'a, S, B: Backend> {
     visitor: Visitor,
     machine: Machine,
     transaction: Option<Transaction<B::Admitted>>,
+    /// What comes first may be a PROXY header. Nothing waits for it: the greeting is the same to everybody.
+    awaits_header: bool,
     /// When its time is over.
     ends_at: Instant,
     errors: u32,
@@ -107,6 +113,7 @@ where
 {
     pub fn new(stream: S, client: Client, tls: Option<Tls>, backend: &'a B, patience: &'a Patience) -> Self {
         Session {
+            awaits_header: client.is_trusted && tls.is_none(),
             wire: Wire::new(stream),
             backend,
             patience,
@@ -130,7 +137,7 @@ where
     }
 
     /// To its end, or to where TLS begins on the same connection. `greets`: not where STARTTLS was answered.
-    pub async fn run(mut self, greets: bool) -> Option<S> {
+    pub async fn run(mut self, greets: bool) -> Option<(S, Client)> {
         if greets {
             self.greet();
         }
@@ -141,7 +148,7 @@ where
             }
         };
         match ended {
-            Ended::StartTls => return Some(self.wire.into_stream()),
+            Ended::StartTls => return Some((self.wire.into_stream(), self.client)),
             Ended::Said(reply) => {
                 self.wire.say(&reply);
                 self.wire.close(Instant::now() + self.patience.linger).await;
@@ -294,8 +301,11 @@ where
             Err(reply) => return self.answer(&reply),
         };
         self.machine = Machine::new();
+        if let Some(address) = attributes.address {
+            self.speak_for(address)?;
+        }
         self.visitor = Visitor {
-            client: attributes.address.unwrap_or(self.visitor.client),
+            client: self.visitor.client,
             helo: attributes.helo.unwrap_or_default(),
             is_extended: attributes.is_extended.unwrap_or_default(),
             tls: self.visitor.tls.take(),
@@ -303,6 +313,35 @@ where
         };
         self.greet();
         Ok(())
+    }
+
+    fn speak_for(&mut self, address: IpAddr) -> Result<(), Ended> {
+        let address = address.to_canonical();
+        self.client.address = address;
+        self.visitor.client = address;
+        // The place that it had, it may have again.
+        self.client.place = None;
+        self.client.place = self.backend.clients().connect(address);
+        match self.client.place {
+            Some(_) => Ok(()),
+            None => Err(Ended::Said(replies::TOO_MANY_CONNECTIONS)),
+        }
+    }
+
+    /// Whether what has come is for commands.
+    fn is_past_header(&mut self) -> Result<bool, Ended> {
+        if self.awaits_header {
+            let (bytes, client) = match proxy_protocol::parse(self.wire.input.rest()) {
+                Beginning::Open => return Ok(false),
+                Beginning::Malformed => return Err(Ended::Gone),
+                Beginning::Other => (0, None),
+                Beginning::Header { bytes, client } => (bytes, client),
+            };
+            self.awaits_header = false;
+            self.wire.input.take(bytes);
+            client.map_or(Ok(()), |client| self.speak_for(client))?;
+        }
+        Ok(true)
     }
 
     fn is_ending(&self) -> bool {
@@ -315,7 +354,11 @@ where
         let mut expired = replies::TIMEOUT;
         let mut is_told = self.transaction.is_some();
         loop {
-            match self.wire.input.line(AUTH_LINE_BYTES_MAX) {
+            let line = match self.is_past_header()? {
+                true => self.wire.input.line(AUTH_LINE_BYTES_MAX),
+                false => Ok(None),
+            };
+            match line {
                 Ok(Some(line)) if !self.wire.is_full() => return Ok(line),
                 Ok(Some(line)) => {
                     self.flush().await?;
@@ -365,4 +408,4 @@ impl From<Malformed> for Reply {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,5 +3,5 @@ mod encrypting;
 mod ending;
 mod sending;
 mod smuggling;
-mod stage;
+pub mod stage;
 mod trusting;

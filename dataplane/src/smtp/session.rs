@@ -70,10 +70,18 @@ impl Default for Patience {
 pub struct Client {
     /// As far as a trusted server tells.
     pub address: IpAddr,
-    /// It may speak for others, and send passwords without TLS.
+    /// It, or the server that speaks for it: passwords may come without TLS.
     pub is_trusted: bool,
     /// None where a trusted server speaks for itself: it has as many as it wants.
     pub place: Option<Connection>,
+}
+
+impl Client {
+    /// A trusted server that speaks for itself. Once it has said for whom it speaks, what follows may be that client's own
+    /// commands, which it only passes on.
+    fn is_itself_trusted(&self) -> bool {
+        self.is_trusted && self.place.is_none()
+    }
 }
 
 /// Why a session ends.
@@ -264,7 +272,7 @@ where
         if self.takes_passwords() && self.backend.offers_auth() {
             extensions.push("AUTH PLAIN LOGIN".into());
         }
-        if self.client.is_trusted {
+        if self.client.is_itself_trusted() {
             extensions.push(xclient::EXTENSION.into());
         }
         extensions
@@ -290,7 +298,7 @@ where
     }
 
     fn xclient(&mut self, attributes: &str) -> Result<(), Ended> {
-        if !self.client.is_trusted {
+        if !self.client.is_itself_trusted() {
             return self.answer(&replies::NOT_TRUSTED);
         }
         if self.transaction.is_some() {

@@ -62,9 +62,8 @@ where
 
     async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Ended> {
         let clients = self.backend.clients();
-        // A trusted server that speaks for itself may send the passwords of many.
-        let is_for_many = self.client.is_trusted && self.client.place.is_none();
-        let address = (!is_for_many).then_some(self.visitor.client);
+        // A trusted server may send the passwords of many.
+        let address = (!self.client.is_itself_trusted()).then_some(self.visitor.client);
         if clients.is_paused(address, &credentials.username) {
             return self.answer(&replies::AUTH_PAUSED);
         }

@@ -30,14 +30,21 @@ async fn a_trusted_server_says_for_whom_it_speaks() {
         S: 250 2.1.0 Ok
         S: 530 5.7.0 AUTH first
         S: 250 2.1.5 Ok
-        C: XCLIENT ADDR=198.51.100.8
-        S: 503 5.5.1 A transaction is under way
         C: DATA
         S: 354 End data with <CR><LF>.<CR><LF>
         C: .
         S: 250 2.0.0 Ok
-        C: XCLIENT LOGIN=admin
-        S: 501 5.5.4 An attribute is not valid";
+        C: XCLIENT ADDR=198.51.100.8
+        S: 550 5.7.1 XCLIENT is not for you
+        C: EHLO spoken-for
+        S: 250-mx.example
+        S: 250-PIPELINING
+        S: 250-8BITMIME
+        S: 250-SMTPUTF8
+        S: 250-ENHANCEDSTATUSCODES
+        S: 250-DSN
+        S: 250-SIZE 1000
+        S: 250 AUTH PLAIN LOGIN";
     double.plays_with(trusted(), script).await;
     let mails = double.mails.take();
     assert_eq!(mails[0].envelope.visitor.client.to_string(), "198.51.100.7");
@@ -75,6 +82,39 @@ async fn a_balancer_says_whose_connection_it_passes_on() {
         assert!(told.ends_with("500 5.7.0 This is a mail server\r\n"), "{told}");
     }
     assert!(double.mails.take().is_empty());
+}
+
+/// What a balancer passes on after its header is a stranger's.
+#[tokio::test(start_paused = true)]
+async fn who_is_spoken_for_speaks_for_nobody() {
+    let double = Double::default();
+    let told = double
+        .answers_to(trusted(), &[HEADER, b"XCLIENT ADDR=192.0.2.9\r\n", MAIL])
+        .await;
+    assert!(told.contains("550 5.7.1 XCLIENT is not for you\r\n"), "{told}");
+    assert_eq!(
+        double.mails.take()[0].envelope.visitor.client.to_string(),
+        "198.51.100.7"
+    );
+    let script = "
+        S: 220 mx.example ESMTP Vulcan
+        C: XCLIENT LOGIN=admin
+        S: 501 5.5.4 An attribute is not valid
+        C: HELO relay
+        S: 250 mx.example
+        C: MAIL FROM:<a@b>
+        S: 250 2.1.0 Ok
+        C: XCLIENT ADDR=198.51.100.8
+        S: 503 5.5.1 A transaction is under way
+        C: RSET
+        S: 250 2.0.0 Ok
+        C: XCLIENT HELO=other
+        S: 220 mx.example ESMTP Vulcan
+        C: XCLIENT ADDR=198.51.100.8
+        S: 220 mx.example ESMTP Vulcan
+        C: XCLIENT ADDR=192.0.2.9
+        S: 550 5.7.1 XCLIENT is not for you";
+    double.plays_with(trusted(), script).await;
 }
 
 #[tokio::test(start_paused = true)]

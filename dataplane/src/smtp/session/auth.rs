@@ -1,3 +1,5 @@
+//! AUTH, with what failures cost.
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 

@@ -1,3 +1,5 @@
+//! Sessions with doubles of everything behind them.
+
 mod authenticating;
 mod encrypting;
 mod ending;

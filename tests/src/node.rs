@@ -87,6 +87,10 @@ impl Node {
         self.at("http")
     }
 
+    pub fn smtp(&self) -> SocketAddr {
+        self.at("smtp")
+    }
+
     pub fn status(&self) -> SocketAddr {
         self.at("status")
     }

@@ -75,15 +75,18 @@ impl Digests {
         }
     }
 
+    /// Of a request that counts under this, whatever was granted.
+    pub fn of_account(account: &str) -> Digests {
+        let digest = Digest::of_key(account.as_bytes());
+        Digests {
+            auth_token: digest,
+            limit_key: digest,
+        }
+    }
+
     fn of_nobody() -> Digests {
         static NOBODY: OnceLock<Digests> = OnceLock::new();
-        *NOBODY.get_or_init(|| {
-            let empty = Digest::of_key(b"");
-            Digests {
-                auth_token: empty,
-                limit_key: empty,
-            }
-        })
+        *NOBODY.get_or_init(|| Digests::of_account(""))
     }
 }
 

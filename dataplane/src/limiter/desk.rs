@@ -57,17 +57,22 @@ impl Limits for Desk {
         before: Counted,
     ) -> Result<Counted, Verdict> {
         let at_once = self.0.views.with(|view| match view.table().has_limits() {
+            // What is kept beside the grant is of its own token.
+            true if meta.account.is_some() => None,
             true => self.0.take_known(view, authorized, &before),
             false => Some(Ok(before.clone())),
         });
         if let Some(decided) = at_once {
             return decided;
         }
-        let path = path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
-            detail: bad.to_string().into(),
-        })?;
+        let path = match meta.protocol {
+            Protocol::Http => path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
+                detail: bad.to_string().into(),
+            })?,
+            Protocol::Smtp => Cow::Borrowed(meta.path),
+        };
         let grant = authorized.grant();
-        let token = token(grant);
+        let token = meta.account.map_or_else(|| token(grant), Cow::Borrowed);
         let request = Request {
             asked: Asked {
                 service: authorized.service().name.as_str(),
@@ -80,7 +85,7 @@ impl Limits for Desk {
                 path: &path,
                 length: meta.length,
             },
-            digests: Digests::of(grant),
+            digests: meta.account.map_or_else(|| Digests::of(grant), Digests::of_account),
             client: meta.client.to_canonical(),
             fields: meta.fields,
         };

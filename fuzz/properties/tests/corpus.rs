@@ -67,5 +67,19 @@ macro_rules! targets {
 }
 
 targets!(
-    api, documents, fields, json, lines, publisher, request, snapshot, store, subscriber, table, texts
+    api,
+    documents,
+    fields,
+    json,
+    lines,
+    publisher,
+    request,
+    smtp_command,
+    smtp_data,
+    smtp_head,
+    snapshot,
+    store,
+    subscriber,
+    table,
+    texts
 );

@@ -227,7 +227,7 @@ impl Proxy {
         for (key, rule) in self.holdings.iter().filter_map(changed).collect::<Vec<_>>() {
             self.void(key, now);
             if let (Some(holding), Some(rule)) = (self.holdings.get_mut(&key), rule) {
-                holding.follow(rule);
+                holding.follow(rule, now);
             }
         }
         self.rules = rules;
@@ -248,7 +248,7 @@ impl Proxy {
         self.rules = rules;
         for holding in self.holdings.values_mut() {
             let rule = self.rules.of(&holding.account.limit).copied();
-            holding.follow(rule.unwrap_or(holding.rule));
+            holding.follow(rule.unwrap_or(holding.rule), now);
             (holding.wanted_at, holding.heard) = (None, (0, 0));
         }
     }

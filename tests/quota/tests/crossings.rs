@@ -46,10 +46,14 @@ struct World {
 
 impl World {
     fn new(account: AccountId, rule: Rule) -> World {
+        World::with(Settings::default(), account, rule)
+    }
+
+    fn with(settings: Settings, account: AccountId, rule: Rule) -> World {
         let slots = Arc::new(Slots::new(8));
         let now = Time::from_nanos(1_000_000_000);
         let mut world = World {
-            proxy: Proxy::new(PROXY, Settings::default(), slots.clone(), now),
+            proxy: Proxy::new(PROXY, settings, slots.clone(), now),
             slots,
             now,
             told: 0,
@@ -225,13 +229,17 @@ fn the_rules_of_standbys_hold_when_the_owner_is_heard_again() {
 
 /// An account with a standby, and a proxy that has all of it.
 fn with_a_standby() -> (World, AccountId, Rule) {
+    with_a_standby_and(Settings::default())
+}
+
+fn with_a_standby_and(settings: Settings) -> (World, AccountId, Rule) {
     let account = AccountId::of(rule().limit, b"token");
     let rule = Rule {
         threshold: 10 * TOKENS,
         on_unreachable: OnUnreachable::Share,
         ..rule()
     };
-    let mut world = World::new(account, rule);
+    let mut world = World::with(settings, account, rule);
     world.tell(Told::Standby(Standby {
         shard: account.shard(),
         epoch: 1,
@@ -256,6 +264,34 @@ fn the_rules_of_standbys_hold_until_a_period_is_over() {
     }
     world.now = lost + promised + (rule.period + rule.validity()) * 2;
     assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Again);
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_accounts_make_room_for_each_other() {
+    let settings = Settings {
+        accounts_max: 1,
+        ..Settings::default()
+    };
+    let (mut world, account, rule) = with_a_standby_and(settings);
+    world.now = world.now + rule.period * 2;
+    let other = (0_u64..)
+        .map(|token| AccountId::of(rule.limit, &token.to_le_bytes()))
+        .find(|other| other.shard() == account.shard());
+    let all = rule.threshold as u32;
+    assert_eq!(world.proxy.block(account, all, world.now), Verdict::Again);
+    let now = world.now;
+    let need = Need {
+        key: account.key,
+        cost: all,
+    };
+    assert!(matches!(world.slots.decide(&[need], || now), Decision::Admitted { .. }));
+    world.proxy.prefetch(account, now);
+    world.proxy.block(other.unwrap(), 1, now);
+    let verdict = world.proxy.block(account, 1, now);
+    assert!(
+        verdict != Verdict::Again,
+        "VULCAN_SIM_ORDER=a standby spent, another account asked for, the first again: {verdict:?}"
+    );
 }
 
 #[test]

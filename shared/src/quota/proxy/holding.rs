@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::standby::own;
 use super::{Output, Proxy};
-use crate::quota::Rule;
 use crate::quota::message::{AccountId, GrantId, KeyHash, Said, Shard};
 use crate::quota::slots::Evicted;
 use crate::quota::window::Window;
+use crate::quota::{Label, Rule};
 use crate::time::Time;
 
 /// Allowances of one account that wait behind the open one.
@@ -110,7 +111,9 @@ impl Holding {
         }
     }
 
-    pub fn follow(&mut self, rule: Rule) {
+    pub fn follow(&mut self, rule: Rule, now: Time) {
+        let at = Label::from_nanos(now.as_nanos());
+        self.standby.convert(&own(&self.rule), &own(&rule), at);
         self.keep = self.keep.max(rule.span());
         self.retry = Time::ZERO;
         self.rule = rule;
@@ -147,6 +150,7 @@ impl Holding {
         while self.spent.front().is_some_and(|spent| now.since(spent.at) > keep) {
             self.spent.pop_front();
         }
+        self.standby.prune(&own(&self.rule), Label::from_nanos(now.as_nanos()));
     }
 
     /// Its slot refuses requests until `retry`; while it does, an edit must find what it has to undo.
@@ -377,7 +381,8 @@ impl Proxy {
     fn forget_one(&mut self, now: Time) -> Option<()> {
         const LOOKS: usize = 32;
         let from = self.cursor.unwrap_or(KeyHash::LEAST);
-        let idle = |(_, holding): &(&KeyHash, &Holding)| holding.queued == 0;
+        // What was spent of a standby is remembered here alone: forgotten, it could be spent again.
+        let idle = |(_, holding): &(&KeyHash, &Holding)| holding.queued == 0 && holding.standby.is_empty();
         let near: Vec<KeyHash> = self
             .holdings
             .range(from..)

@@ -153,7 +153,7 @@ fn may_use(view: &View, rule: &Rule, forget_after: Duration, now: Time) -> bool 
 }
 
 /// Whatever the algorithm, no period by this proxy's clock has more than its standby.
-fn own(rule: &Rule) -> Rule {
+pub fn own(rule: &Rule) -> Rule {
     Rule {
         algorithm: Algorithm::Sliding,
         ..*rule

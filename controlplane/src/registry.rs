@@ -87,7 +87,7 @@ fn refused_by_table(cause: Cause) -> Problem {
     let detail = cause.to_string();
     match cause {
         Cause::Invalid(invalid) => invalid.into(),
-        Cause::Conflict { with, field } => {
+        Cause::Conflict { with, field } | Cause::Taken { with, field } => {
             let held = format!("service {with} holds it already");
             Problem::new(problem::CONFLICT, detail)
                 .field(field, held)

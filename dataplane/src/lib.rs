@@ -8,6 +8,7 @@ pub mod phase;
 pub mod pipeline;
 mod run;
 pub mod secret;
+pub mod smtp;
 pub mod status;
 pub mod sync;
 pub mod upstream;

@@ -24,7 +24,7 @@ pub use authorize::{Authorized, Authorizers, Given, authorize};
 pub use limit::{Admitted, Counted, Limits, Quota, limit};
 pub use meta::{Credentials, Protocol, RequestMeta};
 pub use pick::{Picked, Tried, choose, pick, pick_in_turn, pick_internal, pick_internal_in_turn};
-pub use route::{Routed, route};
+pub use route::{Routed, route, route_mail, submission, submission_for};
 pub use verdict::Verdict;
 
 #[cfg(test)]

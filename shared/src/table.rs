@@ -14,6 +14,7 @@ mod index;
 mod limits;
 mod paths;
 mod query;
+mod recipients;
 mod refusal;
 mod rule;
 mod services;
@@ -41,6 +42,7 @@ use entry::Entries;
 use holds::Holds;
 use hosts::Hosts;
 use limits::Limits;
+use recipients::Recipients;
 use upstreams::Upstreams;
 
 #[derive(Clone, Debug, Default)]
@@ -48,6 +50,7 @@ pub struct Table {
     services: Entries,
     hosts: Hosts,
     claims: Claims,
+    recipients: Recipients,
     upstreams: Upstreams,
     authorities: Authorities,
     holds: Holds,

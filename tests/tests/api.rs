@@ -42,7 +42,7 @@ const REFUSED: &[Refused] = &[
     ("PUT", WEB, r#"{"match": [], "name": "other"}"#, 422, "invalid", Some("name")),
     ("PUT", WEB, r#"{"match": [], "health_check": {}}"#, 422, "invalid", Some("health_check.path")),
     ("PUT", WEB, r#"{"match": [], "authorizer": "auth"}"#, 422, "invalid", Some("authorizer")),
-    ("PUT", WEB, r#"{"match": [{"recipients": ["*"]}]}"#, 422, "not-supported", Some("match[0].recipients")),
+    ("PUT", WEB, r#"{"match": [{"recipients": ["*"]}]}"#, 422, "invalid", Some("match[0].recipients")),
     ("PUT", "/v1/services/Web", r#"{"match": []}"#, 422, "invalid", Some("name")),
     ("PUT", "/v1/services/-web", r#"{"match": []}"#, 422, "invalid", Some("name")),
     ("PUT", "/v1/services/new", r#"{"match": [{"hosts": ["web.example"], "path_prefix": "/v2"}]}"#, 409, "conflict", None),

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use shared::change::Revision;
@@ -23,6 +24,9 @@ pub(super) enum Ward {
     Lost,
 }
 
+/// Services that are looked at for one client.
+const SUBMISSIONS_MAX: usize = 64;
+
 /// Finds the service whose match wins.
 pub fn route(view: &View, meta: &RequestMeta<'_>) -> Result<Routed, Verdict> {
     let path = path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
@@ -38,11 +42,28 @@ pub fn route(view: &View, meta: &RequestMeta<'_>) -> Result<Routed, Verdict> {
     let bytes_max = entry.service.max_body;
     match meta.length {
         Some(length) if length > bytes_max => Err(Verdict::TooLarge { bytes_max }),
-        _ => Ok(Routed {
-            entry: entry.clone(),
-            ward: Ward::of(view, entry),
-        }),
+        _ => Ok(Routed::to(view, entry)),
     }
+}
+
+/// Finds the service that takes mail for `recipient`, an address as sent without angle brackets. How long the message is
+/// shows later.
+pub fn route_mail(view: &View, recipient: &str) -> Result<Routed, Verdict> {
+    let entry = view.table().route_mail(recipient).ok_or(Verdict::NoRoute)?;
+    Ok(Routed::to(view, entry))
+}
+
+/// Whose authorizer says who may send mail, before it is known to whom; none: nobody has to show credentials.
+pub fn submission(view: &View) -> Option<Routed> {
+    let entry = view.table().submission().next()?;
+    Some(Routed::to(view, entry))
+}
+
+/// As `submission`, for a client: several services may have the same authorizer and let different clients in.
+pub fn submission_for(view: &View, client: IpAddr) -> Option<Routed> {
+    let is_for = |entry: &&Arc<Entry>| entry.service.access.admits(client);
+    let entry = view.table().submission().take(SUBMISSIONS_MAX).find(is_for);
+    entry.map(|entry| Routed::to(view, entry)).or_else(|| submission(view))
 }
 
 impl Ward {
@@ -55,6 +76,13 @@ impl Ward {
 }
 
 impl Routed {
+    fn to(view: &View, entry: &Arc<Entry>) -> Routed {
+        Routed {
+            entry: entry.clone(),
+            ward: Ward::of(view, entry),
+        }
+    }
+
     /// Whether the client's credentials are looked at.
     pub fn is_guarded(&self) -> bool {
         matches!(self.ward, Ward::Asks(_))

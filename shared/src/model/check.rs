@@ -113,7 +113,7 @@ impl HealthCheck {
     }
 }
 
-fn read_path(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Arc<str>> {
+pub(super) fn read_path(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Arc<str>> {
     let text = string(value, path, errors)?;
     let is_visible = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
     let is_path = text.starts_with('/') && text.len() <= PATH_BYTES_MAX && text.bytes().all(is_visible);

@@ -1,18 +1,11 @@
 //! Fields that belong to capabilities which are not here yet: accepted at their default, which changes nothing, and
 //! refused otherwise, since storing and ignoring them would promise what nobody keeps.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::duration::parse_duration;
 use super::fields::{Fields, Path};
 use super::invalid::Errors;
-
-/// The later fields of a service.
-pub(super) fn service(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) {
-    for (name, default) in [("open", json!(false)), ("mail", Value::Null)] {
-        field(fields, name, &default, path, errors);
-    }
-}
 
 /// A field that must be absent or stand at `default`.
 pub(super) fn field(

@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 use super::fields::{Fields, Path, array, integer, kind, string};
 use super::host::HostPattern;
 use super::invalid::Errors;
-use super::later;
 use super::path::{PathPattern, PathPrefix, PathRegex};
+use super::recipient::RecipientPattern;
 
-/// One of a service's matches: a request must fit in every respect.
+/// One of a service's matches: a request must fit in every respect. One that names recipients is for mail, and says
+/// nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
     /// As given; none at all means any host, as `Any` does.
@@ -23,6 +24,8 @@ pub struct Match {
     pub headers: Vec<HeaderCondition>,
     /// -1000..=1000
     pub priority: i16,
+    /// As given, each once; none at all: it is for HTTP.
+    pub recipients: Vec<RecipientPattern>,
 }
 
 /// A method token (RFC 9110, 9.1), without lower-case letters: methods are case-sensitive, and `get` would never match.
@@ -50,6 +53,7 @@ pub struct HeaderCondition {
 }
 
 const HOSTS_MAX: usize = 256;
+const RECIPIENTS_MAX: usize = 1000;
 const METHODS_MAX: usize = 32;
 const HEADERS_MAX: usize = 16;
 const PRIORITY_MAX: i64 = 1000;
@@ -64,19 +68,49 @@ impl Match {
         let priority = fields.read("priority", errors, 0, |value, path, errors| {
             integer(value, path, errors, -PRIORITY_MAX, PRIORITY_MAX)
         });
-        later::field(&mut fields, "recipients", &Value::Array(Vec::new()), path, errors);
+        let recipients = fields.read("recipients", errors, Vec::new(), read_recipients);
         fields.finish(errors);
-        Some(Match {
+        let matching = Match {
             hosts: hosts?,
             path: pattern?,
             methods: methods?,
             headers: headers?,
             priority: i16::try_from(priority?).ok()?,
-        })
+            recipients: recipients?,
+        };
+        if matching.is_for_mail() {
+            matching.check_mail(path, errors);
+        }
+        Some(matching)
+    }
+
+    pub fn is_for_mail(&self) -> bool {
+        !self.recipients.is_empty()
+    }
+
+    /// What would mean nothing must not be said: who wrote it meant something.
+    fn check_mail(&self, path: &Path<'_>, errors: &mut Errors) {
+        let said = [
+            ("hosts", !self.hosts.is_empty()),
+            ("path_prefix", matches!(self.path, PathPattern::Prefix(_))),
+            ("path_regex", matches!(self.path, PathPattern::Regex(_))),
+            ("methods", !self.methods.is_empty()),
+            ("headers", !self.headers.is_empty()),
+            ("priority", self.priority != 0),
+        ];
+        for (name, _) in said.into_iter().filter(|(_, is_said)| *is_said) {
+            errors.invalid(
+                &path.field(name),
+                "a match with recipients is for mail, and says nothing else",
+            );
+        }
     }
 
     /// The fields that differ from their defaults, or all of them.
     pub(super) fn to_json(&self, all: bool) -> Value {
+        if self.is_for_mail() {
+            return serde_json::json!({ "recipients": texts(&self.recipients) });
+        }
         let (prefix, regex) = match &self.path {
             PathPattern::Any => (Value::Null, Value::Null),
             PathPattern::Prefix(prefix) => (prefix.as_str().into(), Value::Null),
@@ -94,6 +128,7 @@ impl Match {
             ("methods", texts(&self.methods), !self.methods.is_empty()),
             ("headers", headers.into(), !self.headers.is_empty()),
             ("priority", self.priority.into(), self.priority != 0),
+            ("recipients", texts(&self.recipients), false),
         ];
         let shown = members.into_iter().filter(|(_, _, set)| all || *set);
         Value::Object(shown.map(|(name, value, _)| (name.to_owned(), value)).collect())
@@ -115,6 +150,16 @@ fn read_hosts(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Vec
     let mut seen = std::collections::HashSet::new();
     hosts.retain(|host| seen.insert(host.clone()));
     Some(hosts)
+}
+
+fn read_recipients(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Vec<RecipientPattern>> {
+    let mut recipients = array(value, path, errors, RECIPIENTS_MAX, |value, path, errors| {
+        let recipient = RecipientPattern::try_from(string(value, path, errors)?);
+        recipient.map_err(|detail| errors.invalid(path, detail)).ok()
+    })?;
+    let mut seen = std::collections::HashSet::new();
+    recipients.retain(|recipient| seen.insert(recipient.clone()));
+    Some(recipients)
 }
 
 fn read_path(fields: &mut Fields<'_>, path: &Path<'_>, errors: &mut Errors) -> Option<PathPattern> {

@@ -8,12 +8,13 @@ use super::access::{Access, nets_to_json};
 use super::balance::Balance;
 use super::care::UpstreamCare;
 use super::check::HealthCheck;
-use super::fields::{Fields, Path, array, integer, string};
+use super::fields::{Fields, Path, array, integer, kind, string};
 use super::invalid::{Errors, Invalid};
 use super::json;
-use super::later;
+use super::mail::Mail;
 use super::matching::Match;
 use super::name::{AuthorizerName, ServiceName};
+use super::recipient::RecipientPattern;
 use super::size::{format_size, parse_size};
 use super::timeouts::Timeouts;
 use crate::change::Body;
@@ -34,6 +35,10 @@ pub struct Service {
     /// Bytes; a longer request is answered 413.
     pub max_body: u64,
     pub upstream_care: UpstreamCare,
+    /// Mail to anybody is taken from anybody.
+    pub open: bool,
+    /// None: mail goes to its upstreams as `Mail::default` says.
+    pub mail: Option<Mail>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +128,30 @@ impl Service {
         if !care.is_empty() {
             members.insert("upstream_care".to_owned(), care.into());
         }
+        if all || self.open {
+            members.insert("open".to_owned(), self.open.into());
+        }
+        if all || self.mail.is_some() {
+            let mail = self.mail.as_ref().map(|mail| mail.to_json(all));
+            members.insert("mail".to_owned(), mail.into());
+        }
         Value::Object(members)
+    }
+
+    /// Without an authorizer a pattern is itself the leave to send there; `*` would be that of an open relay.
+    fn check_relay(&self, path: &Path<'_>, errors: &mut Errors) {
+        if self.open || self.authorizer.is_some() {
+            return;
+        }
+        let path = path.field("match");
+        for (index, matching) in self.matches.iter().enumerate() {
+            if matching.recipients.contains(&RecipientPattern::Any) {
+                errors.invalid(
+                    &path.index(index).field("recipients"),
+                    r#""*" takes mail to anybody: it needs an authorizer, or "open": true for an open relay"#,
+                );
+            }
+        }
     }
 }
 
@@ -167,9 +195,10 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
         parse_size(value).map_err(|detail| errors.invalid(path, detail)).ok()
     });
     let upstream_care = fields.read("upstream_care", errors, UpstreamCare::default(), UpstreamCare::read);
-    later::service(&mut fields, path, errors);
+    let open = fields.read("open", errors, false, read_open);
+    let mail = fields.read("mail", errors, None, Mail::read);
     fields.finish(errors);
-    Some(Service {
+    let service = Service {
         name,
         matches: matches?,
         authorizer: authorizer?,
@@ -180,7 +209,19 @@ fn read(name: ServiceName, value: &Value, errors: &mut Errors) -> Option<Service
         retries: retries?,
         max_body: max_body?,
         upstream_care: upstream_care?,
-    })
+        open: open?,
+        mail: mail?,
+    };
+    service.check_relay(path, errors);
+    Some(service)
+}
+
+fn read_open(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<bool> {
+    let open = value.as_bool();
+    if open.is_none() {
+        errors.invalid(path, format_args!("a boolean is expected, not {}", kind(value)));
+    }
+    open
 }
 
 fn read_authorizer(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Option<AuthorizerName>> {

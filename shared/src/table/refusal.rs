@@ -20,6 +20,9 @@ pub enum Cause {
     /// Another service holds the same host, path, headers and priority with a method in common. `field` is the match of
     /// the refused service: `match[0]`.
     Conflict { with: ServiceName, field: String },
+    /// Another service takes mail for the same recipients. `field` is the pattern of the refused service:
+    /// `match[0].recipients[0]`.
+    Taken { with: ServiceName, field: String },
     /// A kind of object that a newer version knows.
     UnknownKind,
     /// An upstream without a service. It is kept, and comes to life with its service.
@@ -36,6 +39,7 @@ impl fmt::Display for Cause {
                     "{field}: service {with} has a match with the same host, path, headers, priority and method"
                 )
             }
+            Cause::Taken { with, field } => write!(f, "{field}: service {with} takes mail for it"),
             Cause::UnknownKind => f.write_str("this version does not know such objects"),
             Cause::Orphan => f.write_str("its service does not exist"),
         }

@@ -26,9 +26,11 @@ pub(super) struct Rank {
 }
 
 impl Rule {
-    /// The rules of a service that stands, or will stand, in `slot`.
+    /// The rules for HTTP of a service that stands, or will stand, in `slot`.
     pub fn all(service: &Arc<Service>, slot: Slot) -> impl Iterator<Item = Arc<Rule>> {
-        service.matches.iter().enumerate().map(move |(index, matching)| {
+        let matches = service.matches.iter().enumerate();
+        let of_http = matches.filter(|(_, matching)| !matching.is_for_mail());
+        of_http.map(move |(index, matching)| {
             let rank = Rank {
                 priority: Reverse(matching.priority),
                 path: Reverse(match &matching.path {

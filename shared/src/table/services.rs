@@ -17,12 +17,14 @@ impl Table {
             self.hosts.remove(&rule);
             self.claims.remove(&rule);
         }
+        self.recipients.remove(&entry.service);
     }
 
     /// Puts a service and its rules in, or nothing when one conflicts. It keeps the upstreams it has.
     fn claim(&mut self, Candidate { service, revision }: &Candidate) -> Result<(), Cause> {
         let name = service.name.as_str();
-        let rules: Vec<Arc<Rule>> = Rule::all(service, self.services.slot(name)).collect();
+        let slot = self.services.slot(name);
+        let rules: Vec<Arc<Rule>> = Rule::all(service, slot).collect();
         for rule in &rules {
             if let Some(with) = self.claims.conflict(rule) {
                 return Err(Cause::Conflict {
@@ -31,6 +33,13 @@ impl Table {
                 });
             }
         }
+        if let Some((held, field)) = self.recipients.conflict(service, slot)
+            && let Some(with) = self.services.at(held)
+        {
+            let with = with.service.name.clone();
+            return Err(Cause::Taken { with, field });
+        }
+        self.recipients.insert(service, slot);
         for rule in &rules {
             self.hosts.insert(rule);
             self.claims.insert(rule);

@@ -5,6 +5,7 @@ mod changes;
 mod holds;
 mod order;
 pub(super) mod random;
+mod recipients;
 
 use std::sync::Arc;
 

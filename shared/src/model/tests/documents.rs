@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{json, service, upstream};
-use crate::model::{Balance, Service, Timeouts, Upstream, UpstreamState, merge_patch};
+use crate::model::{Balance, Mail, Service, Timeouts, Upstream, UpstreamState, merge_patch};
 
 #[test]
 fn a_service_shows_its_defaults_and_stores_none() {
@@ -12,7 +12,8 @@ fn a_service_shows_its_defaults_and_stores_none() {
         service.document(),
         json(
             r#"{
-            "match": [{"hosts": [], "path_prefix": null, "path_regex": null, "methods": [], "headers": {}, "priority": 0}],
+            "match": [{"hosts": [], "path_prefix": null, "path_regex": null, "methods": [], "headers": {}, "priority": 0,
+                       "recipients": []}],
             "authorizer": null, "allow": [], "deny": [],
             "balance": "least_request",
             "health_check": null,
@@ -20,7 +21,8 @@ fn a_service_shows_its_defaults_and_stores_none() {
             "retries": {"attempts": 2},
             "max_body": "50MB",
             "upstream_care": {"eject_after": 5, "eject_for": "10s", "max_in_flight": null, "queue": 0, "queue_for": "1s",
-                              "slow_start": "0s"}}"#
+                              "slow_start": "0s"},
+            "open": false, "mail": null}"#
         )
     );
     assert_eq!(service.body().as_str(), r#"{"match":[{}]}"#);
@@ -126,7 +128,7 @@ fn the_drain_follows_the_response_unless_it_is_given() {
 }
 
 #[test]
-fn later_fields_are_accepted_at_their_defaults() {
+fn fields_are_accepted_at_their_defaults() {
     let service = service(
         r#"{"match": [{"recipients": []}], "authorizer": null, "allow": [], "deny": [], "health_check": null,
             "open": false, "mail": null, "balance": "random",
@@ -134,6 +136,37 @@ fn later_fields_are_accepted_at_their_defaults() {
                               "queue_for": "1s", "slow_start": "0ms"}}"#,
     );
     assert_eq!(service.body().as_str(), r#"{"balance":"random","match":[{}]}"#);
+}
+
+#[test]
+fn everything_that_can_be_said_of_mail_is_kept() {
+    let parsed = service(
+        r#"{"match": [{"recipients": ["Sales@Example.ORG.", "Example.com", "*.Example.net", "*", "example.com.",
+                                      "\"John Doe\"@a.example", "\"sales\"@example.org", "Büro@Bücher.example"],
+                       "hosts": [], "path_prefix": null, "path_regex": null, "methods": [], "headers": {}, "priority": 0}],
+            "open": true,
+            "mail": {"shape": "mailgun", "path": "/in", "validate_recipient": "/known?a=b", "signing_key": {"file": "/run/key"}}}"#,
+    );
+    assert_eq!(
+        parsed.body().as_str(),
+        concat!(
+            r#"{"mail":{"path":"/in","shape":"mailgun","signing_key":{"file":"/run/key"},"validate_recipient":"/known?a=b"},"#,
+            r#""match":[{"recipients":["sales@example.org","example.com","*.example.net","*","\"john doe\"@a.example","#,
+            r#""büro@bücher.example"]}],"open":true}"#
+        )
+    );
+    for again in [parsed.body().as_str(), &parsed.document().to_string()] {
+        assert_eq!(service(again), parsed, "{again}");
+    }
+}
+
+#[test]
+fn mail_shows_its_defaults_and_stores_none() {
+    let parsed = service(r#"{"match":[],"mail":{}}"#);
+    assert_eq!(parsed.mail, Some(Mail::default()));
+    assert_eq!(parsed.body().as_str(), r#"{"mail":{},"match":[]}"#);
+    let shown = json(r#"{"shape": "submit", "path": "/messages", "validate_recipient": null, "signing_key": null}"#);
+    assert_eq!(parsed.document()["mail"], shown);
 }
 
 #[test]

@@ -216,16 +216,98 @@ fn services() {
             Wrong,
             "upstream_care.quue",
         ),
-        (r#"{"match":[],"open":true}"#, NotSupported, "open"),
-        (r#"{"match":[],"mail":{"shape":"raw"}}"#, NotSupported, "mail"),
-        (
-            r#"{"match":[{"recipients":["*"]}]}"#,
-            NotSupported,
-            "match[0].recipients",
-        ),
     ] {
         assert_refused(Service::parse("web", json), json, kind, &[field]);
     }
+}
+
+#[test]
+fn mail() {
+    for (json, field) in [
+        (r#"{"match":[],"open":1}"#, "open"),
+        (r#"{"match":[],"mail":"raw"}"#, "mail"),
+        (r#"{"match":[],"mail":{"shape":"lmtp"}}"#, "mail.shape"),
+        (r#"{"match":[],"mail":{"path":"messages"}}"#, "mail.path"),
+        (r#"{"match":[],"mail":{"path":null}}"#, "mail.path"),
+        (
+            r#"{"match":[],"mail":{"validate_recipient":"a b"}}"#,
+            "mail.validate_recipient",
+        ),
+        (r#"{"match":[],"mail":{"signing_key":"secret"}}"#, "mail.signing_key"),
+        (r#"{"match":[],"mail":{"signing_key":{}}}"#, "mail.signing_key.file"),
+        (
+            r#"{"match":[],"mail":{"signing_key":{"file":""}}}"#,
+            "mail.signing_key.file",
+        ),
+        (
+            r#"{"match":[],"mail":{"signing_key":{"file":"a","key":"b"}}}"#,
+            "mail.signing_key.key",
+        ),
+        (r#"{"match":[],"mail":{"shape":"mailgun"}}"#, "mail.signing_key"),
+        (r#"{"match":[],"mail":{"colour":1}}"#, "mail.colour"),
+        (r#"{"match":[{"recipients":"*"}]}"#, "match[0].recipients"),
+        (r#"{"match":[{"recipients":["*"]}]}"#, "match[0].recipients"),
+        (
+            r#"{"match":[{},{"recipients":["a.example","*"]}]}"#,
+            "match[1].recipients",
+        ),
+        (
+            r#"{"match":[{"recipients":["a.example"],"hosts":["a.example"]}]}"#,
+            "match[0].hosts",
+        ),
+        (
+            r#"{"match":[{"recipients":["a.example"],"path_prefix":"/"}]}"#,
+            "match[0].path_prefix",
+        ),
+        (
+            r#"{"match":[{"recipients":["a.example"],"path_regex":"/"}]}"#,
+            "match[0].path_regex",
+        ),
+        (
+            r#"{"match":[{"recipients":["a.example"],"methods":["MAIL"]}]}"#,
+            "match[0].methods",
+        ),
+        (
+            r#"{"match":[{"recipients":["a.example"],"headers":{"a":"b"}}]}"#,
+            "match[0].headers",
+        ),
+        (
+            r#"{"match":[{"recipients":["a.example"],"priority":1}]}"#,
+            "match[0].priority",
+        ),
+    ] {
+        assert_refused(Service::parse("mail", json), json, Wrong, &[field]);
+    }
+}
+
+#[test]
+fn recipients() {
+    for recipient in [
+        "",
+        "@",
+        "a@",
+        "@a.example",
+        "*@a.example",
+        "a b@c.example",
+        "\"a@b.example",
+        "a..b@c.example",
+        ".a@b.example",
+        "a@*.example",
+        "*.",
+        "**",
+        "a@b@",
+        "a@-b",
+        "<a@b.example>",
+        "a.example:25",
+        "a@b c",
+        "ä b.example",
+        "\"\u{7}\"@a.example",
+    ] {
+        let json = serde_json::json!({"match": [{"recipients": [recipient]}]}).to_string();
+        assert_refused(Service::parse("mail", &json), &json, Wrong, &["match[0].recipients[0]"]);
+    }
+    let long = format!(r#"{{"match":[{{"recipients":["{}@a.example"]}}]}}"#, "a".repeat(65));
+    assert_refused(Service::parse("mail", &long), &long, Wrong, &["match[0].recipients[0]"]);
 }
 
 #[test]
@@ -269,11 +351,11 @@ fn upstreams() {
 
 #[test]
 fn all_errors_are_told_and_the_worst_decides() {
-    let both = r#"{"match":[{"path_regex":"(","priority":"x"}],"open":true,"what":1}"#;
+    let both = r#"{"match":[{"path_regex":"(","priority":"x"}],"open":7,"what":1}"#;
     let expected = ["match[0].path_regex", "match[0].priority", "open", "what"];
     assert_refused(Service::parse("web", both), both, Wrong, &expected);
-    let later = r#"{"match":[],"open":true,"mail":{}}"#;
-    assert_refused(Service::parse("web", later), later, NotSupported, &["open", "mail"]);
+    let both = r#"{"ttl":"15s","weight":-1}"#;
+    assert_refused(Upstream::parse("web", "a:1", both), both, Wrong, &["weight", "ttl"]);
     let flood = format!(r#"{{"match":[{}]}}"#, vec!["7"; 200].join(","));
     assert_eq!(Service::parse("web", &flood).unwrap_err().errors.len(), 32);
 }

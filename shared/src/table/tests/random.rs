@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{delete, put, route_with, service, upstream};
 use crate::change::{Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision};
-use crate::model::{HostPattern, Match, PathPattern, Service, host, path};
+use crate::model::{HostPattern, Match, PathPattern, RecipientPattern, Service, host, path};
 use crate::state::State;
 use crate::table::{Headers, Table};
 
@@ -62,9 +62,44 @@ fn random_match(random: &mut Random) -> String {
     format!("{{{}}}", members.join(","))
 }
 
+const RECIPIENTS: &[&str] = &[
+    "*",
+    "a.org",
+    "*.org",
+    "*.a.org",
+    "b.a.org",
+    "x@a.org",
+    "y@a.org",
+    "X@B.a.org",
+];
+
 fn random_service(random: &mut Random) -> String {
-    let matches: Vec<String> = (0..random.below(4)).map(|_| random_match(random)).collect();
-    format!(r#"{{"match":[{}]}}"#, matches.join(","))
+    let mut matches: Vec<String> = (0..random.below(4)).map(|_| random_match(random)).collect();
+    if random.below(3) == 0 {
+        let recipients: Vec<&str> = (0..=random.below(2)).map(|_| random.one(RECIPIENTS)).collect();
+        matches.push(format!(r#"{{"recipients":{recipients:?}}}"#));
+    }
+    format!(r#"{{"match":[{}],"open":true}}"#, matches.join(","))
+}
+
+/// As `oracle`, for mail.
+fn mail_oracle(table: &Table, recipient: &str) -> Option<String> {
+    let lower = recipient.to_lowercase();
+    let (_, domain) = lower.split_once('@')?;
+    let rank = |pattern: &RecipientPattern| match pattern {
+        RecipientPattern::Address(address) => (**address == *lower).then_some((0, Reverse(0))),
+        RecipientPattern::Domain(name) => (**name == *domain).then_some((1, Reverse(0))),
+        RecipientPattern::Subdomains(suffix) => domain
+            .ends_with(&format!(".{suffix}"))
+            .then_some((2, Reverse(suffix.len()))),
+        RecipientPattern::Any => Some((3, Reverse(0))),
+    };
+    let entries = table.entries();
+    let candidates = entries.flat_map(|entry| {
+        let patterns = entry.service.matches.iter().flat_map(|matching| &matching.recipients);
+        patterns.filter_map(|pattern| Some((rank(pattern)?, entry.service.name.to_string())))
+    });
+    candidates.min().map(|(_, name)| name)
 }
 
 /// Operations on distinct objects, of which the table refuses none but orphans.
@@ -158,7 +193,8 @@ fn oracle(table: &Table, method: &str, raw_host: &str, raw_path: &str, headers: 
     };
     let entries = table.entries();
     let candidates = entries.flat_map(|entry| {
-        let fitting = entry.service.matches.iter().filter(|matching| fits(matching));
+        let of_http = entry.service.matches.iter().filter(|matching| !matching.is_for_mail());
+        let fitting = of_http.filter(|matching| fits(matching));
         fitting.filter_map(|matching| rank(&entry.service, matching))
     });
     candidates.min().map(|(_, _, _, _, name)| name)
@@ -189,6 +225,18 @@ fn random_requests_agree(random: &mut Random, table: &Table, what: &str) {
         let expected = oracle(table, method, host, path, &headers);
         let found = route_with(table, method, host, path, &headers);
         assert_eq!(found, expected, "{what}: {method} {host} {path} {headers:?}");
+    }
+    for recipient in [
+        "x@a.org",
+        "z@A.ORG",
+        "x@b.a.org",
+        "z@b.a.org",
+        "z@c.b.a.org",
+        "z@c.org",
+        "z@org",
+    ] {
+        let found = table.route_mail(recipient).map(|entry| entry.service.name.to_string());
+        assert_eq!(found, mail_oracle(table, recipient), "{what}: {recipient}");
     }
 }
 
@@ -231,6 +279,7 @@ fn step_by_step_is_the_whole_and_routes_like_a_sorted_list() {
             empty.hosts.is_empty()
                 && empty.holds.is_empty()
                 && empty.claims.is_empty()
+                && empty.recipients.is_empty()
                 && empty.entries().next().is_none(),
             "seed {seed}"
         );

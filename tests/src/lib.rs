@@ -15,6 +15,7 @@ pub mod dice;
 pub mod history;
 pub mod limited;
 pub mod load;
+pub mod mail;
 pub mod node;
 pub mod origin;
 pub mod pattern;

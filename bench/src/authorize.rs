@@ -88,6 +88,7 @@ async fn pass(reader: &Reader, desk: &impl Authorizers, host: &str, fields: &Hea
         headers: &(),
         fields: Some(fields),
         length: Some(0),
+        account: None,
         credentials: None::<Credentials>,
     };
     let refused = |verdict| io::Error::other(format!("{host}: {verdict:?}"));

@@ -168,6 +168,7 @@ async fn admit(reader: &Reader, desk: &Desk, user: &str) -> io::Result<Admitted>
         headers: &User(user),
         fields: None,
         length: Some(0),
+        account: None,
         credentials: None::<Credentials>,
     };
     let refused = |verdict| io::Error::other(format!("{verdict:?}"));

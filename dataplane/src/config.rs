@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use net::tls::Certificates;
 pub use shared::stream::subscriber::OnLeaseEnd;
 
 #[derive(Clone)]
@@ -14,12 +16,22 @@ pub struct Config {
     /// The instance's own directory: its identity and its copy of the configuration.
     pub data: PathBuf,
     pub http: SocketAddr,
+    /// Where mail is taken in the clear, or after STARTTLS.
+    pub smtp: Option<SocketAddr>,
+    /// Where mail is taken under TLS from the first byte; needs `tls`.
+    pub smtps: Option<SocketAddr>,
+    /// None: no connection is encrypted.
+    pub tls: Option<Arc<Certificates>>,
+    /// By which the proxy greets mail clients and signs `Received` fields.
+    pub mail_hostname: String,
+    /// Where messages lie that are too long for memory, as long as they are on their way.
+    pub spool: PathBuf,
     pub status: Option<SocketAddr>,
     pub lease: Duration,
     pub on_lease_end: OnLeaseEnd,
     /// How long what is in flight may go on after the listeners are closed.
     pub drain_timeout: Duration,
-    /// Whose `X-Forwarded-*` are believed.
+    /// Whose `X-Forwarded-*`, XCLIENT and PROXY headers are believed.
     pub trusted: Vec<IpNet>,
     /// A client's FIN while its answer is pending is a half-close, not its end.
     pub half_close: bool,

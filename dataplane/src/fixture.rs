@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -9,9 +11,13 @@ use shared::change::{Body, Kind, Op, Revision, Verb};
 use shared::model::ServiceName;
 use shared::table::Table;
 
+use crate::authorizer::Desk;
+use crate::phase::{self, Phase};
 use crate::pipeline::{Admitted, Counted, Protocol, RequestMeta, Verdict, authorize, limit, route};
+use crate::upstream::pool::Pool;
 use crate::view::{LeftOut, View, Views};
-use crate::{Config, OnLeaseEnd};
+use crate::worker::WorkerContext;
+use crate::{Config, OnLeaseEnd, limiter};
 
 /// Of a proxy by itself, at ports that the kernel chooses.
 pub fn config(data: &Path) -> Config {
@@ -21,6 +27,11 @@ pub fn config(data: &Path) -> Config {
         name: "proxy".into(),
         data: data.into(),
         http: any,
+        smtp: None,
+        smtps: None,
+        tls: None,
+        mail_hostname: "proxy.test".into(),
+        spool: data.into(),
         status: Some(any),
         lease: Duration::from_secs(10),
         on_lease_end: OnLeaseEnd::Serve,
@@ -114,6 +125,7 @@ pub fn meta(path: &str) -> RequestMeta<'_> {
         headers: &(),
         fields: None,
         length: None,
+        account: None,
         credentials: None,
     }
 }
@@ -122,4 +134,20 @@ pub fn meta(path: &str) -> RequestMeta<'_> {
 pub fn admit(view: &View, meta: &RequestMeta<'_>) -> Result<Admitted, Verdict> {
     let authorized = authorize(route(view, meta)?, meta, &()).now_or_never().unwrap()?;
     limit(authorized, meta, &(), Counted::default()).now_or_never().unwrap()
+}
+
+/// A worker's, of a proxy that serves.
+pub fn context(views: &Arc<Views>) -> Rc<WorkerContext> {
+    let (phase, receiver) = phase::channel();
+    phase.set(Phase::Serving { stale: false });
+    let upstreams = Pool::new();
+    Rc::new(WorkerContext {
+        index: 0,
+        views: views.reader(),
+        upstreams: upstreams.clone(),
+        authorizers: Desk::new(views.reader(), upstreams, Arc::default()),
+        limits: limiter::Desk::new(views),
+        config: Arc::new(config("unused".as_ref())),
+        phase: receiver,
+    })
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Fuse, FusedFuture};
 use net::announce::Announce;
 use net::listen::ListenError;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -18,7 +20,7 @@ use crate::status::Status;
 use crate::sync;
 use crate::upstream::resolve;
 use crate::view::Views;
-use crate::worker::{Workers, WorkersError};
+use crate::worker::{ListenerKind, WorkerContext, Workers, WorkersError};
 use crate::{Config, http};
 
 /// More than the synchronisation takes by itself to say goodbye.
@@ -62,7 +64,7 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     let _over = over.clone().drop_guard();
 
     let status_listener = config.status.map(|address| listen(address, &announce)).transpose()?;
-    let workers = Workers::start(&config, &views, &phase, http::serve_connection).map_err(Error::Workers)?;
+    let workers = Workers::start(&config, &views, &phase, serve_connection).map_err(Error::Workers)?;
     let status = Status {
         phase: phase.clone(),
         listening: workers.listening(),
@@ -71,6 +73,9 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     };
     if let Some(listener) = status_listener {
         tokio::spawn(status.clone().serve(listener, over.clone()));
+    }
+    if let Some(certificates) = &config.tls {
+        tokio::spawn(certificates.clone().keep(over.clone()));
     }
     tokio::spawn(announce_ready(status, announce.clone(), over.clone()));
     tokio::spawn(views.names().clone().keep(Arc::new(resolve::system), over.clone()));
@@ -97,6 +102,14 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     leave.drained.cancel();
     let left = tokio::time::timeout(GOODBYE_WITHIN, rest(synchronising)).await;
     ended.and(drained).and(left.unwrap_or(Ok(())))
+}
+
+async fn serve_connection(kind: ListenerKind, stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>) {
+    match kind {
+        ListenerKind::Http => http::serve_connection(stream, peer, context).await,
+        // No configuration asks for them yet.
+        ListenerKind::Smtp | ListenerKind::Smtps => {}
+    }
 }
 
 fn listen(address: SocketAddr, announce: &Announce) -> Result<std::net::TcpListener, Error> {

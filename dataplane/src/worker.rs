@@ -2,6 +2,7 @@
 
 mod accept;
 mod barrier;
+mod listener;
 mod supervisor;
 
 use std::future::Future;
@@ -17,9 +18,10 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::Instant;
 
 pub use self::barrier::Barrier;
+pub use self::listener::ListenerKind;
 pub use self::supervisor::{Connections, Listening, Workers, WorkersError};
 
-use self::accept::Acceptor;
+use self::accept::Acceptors;
 use crate::Config;
 use crate::authorizer::Desk;
 use crate::http::Upload;
@@ -45,9 +47,9 @@ pub struct WorkerContext {
 
 /// What a worker is told by the supervisor.
 enum Command {
-    /// Accept here from now on. What is under way goes on, also if it was about to be cut.
-    Open(std::net::TcpListener),
-    /// Accept what the kernel has queued, close the listener, say so, and cut what is left at that time.
+    /// Accept here, too, from now on. What is under way goes on, also if it was about to be cut.
+    Open(ListenerKind, std::net::TcpListener),
+    /// Accept what the kernel has queued, close all listeners, say so, and cut what is left at that time.
     Close {
         cut_at: Instant,
         closed: oneshot::Sender<()>,
@@ -63,7 +65,7 @@ enum Command {
 
 struct Worker<H> {
     context: Rc<WorkerContext>,
-    acceptor: Acceptor,
+    acceptors: Acceptors,
     connections: JoinSet<()>,
     connections_max: usize,
     counted: Arc<Connections>,
@@ -74,7 +76,7 @@ struct Worker<H> {
 /// with it.
 fn run<H, F>(make: impl FnOnce() -> Worker<H>, mut commands: mpsc::Receiver<Command>) -> io::Result<()>
 where
-    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F,
+    H: Fn(ListenerKind, TcpStream, SocketAddr, Rc<WorkerContext>) -> F,
     F: Future<Output = ()> + 'static,
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -88,7 +90,7 @@ where
 
 impl<H, F> Worker<H>
 where
-    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F,
+    H: Fn(ListenerKind, TcpStream, SocketAddr, Rc<WorkerContext>) -> F,
     F: Future<Output = ()> + 'static,
 {
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) {
@@ -97,14 +99,14 @@ where
         let mut said_full_at = None;
         while !(draining && self.connections.is_empty()) {
             let room = self.connections.len() < self.connections_max;
-            if !room && self.acceptor.is_open() {
+            if !room && self.acceptors.any_open() {
                 self.say_full(&mut said_full_at);
             }
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Open(listener)) => {
+                    Some(Command::Open(kind, listener)) => {
                         cut_at = None;
-                        self.acceptor.open(listener);
+                        self.acceptors.open(kind, listener);
                     }
                     Some(Command::Close { cut_at: at, closed }) => {
                         cut_at = Some(at);
@@ -118,7 +120,7 @@ where
                     Some(Command::Pass { passed }) => self.pass(passed),
                     None => return,
                 },
-                (stream, peer) = self.acceptor.next(), if room => self.begin(stream, peer),
+                (kind, stream, peer) = self.acceptors.next(), if room => self.begin(kind, stream, peer),
                 Some(ended) = self.connections.join_next() => self.end(ended),
                 () = sleep_until(cut_at) => {
                     cut_at = None;
@@ -139,10 +141,10 @@ where
         });
     }
 
-    fn begin(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn begin(&mut self, kind: ListenerKind, stream: TcpStream, peer: SocketAddr) {
         self.counted.opened();
         self.connections
-            .spawn_local((self.handler)(stream, peer, self.context.clone()));
+            .spawn_local((self.handler)(kind, stream, peer, self.context.clone()));
     }
 
     /// Now and then: at the limit every end of a connection makes room for one.
@@ -178,8 +180,8 @@ where
 
     /// Those who were queued did reach us: closing the socket on them would be a reset.
     fn close(&mut self, closed: oneshot::Sender<()>) {
-        for (stream, peer) in self.acceptor.close() {
-            self.begin(stream, peer);
+        for (kind, stream, peer) in self.acceptors.close() {
+            self.begin(kind, stream, peer);
         }
         // Nobody listens when the supervisor has stopped waiting.
         let _ = closed.send(());

@@ -1,4 +1,4 @@
-//! What both planes need of the world outside: listening sockets, lines on a stream and streams of them, error answers, a clock, and the
+//! What both planes need of the world outside: listening sockets, TLS, lines on a stream and streams of them, error answers, a clock, and the
 //! lines by which a process says where it listens.
 
 pub mod announce;
@@ -8,3 +8,4 @@ pub mod listen;
 pub mod ndjson;
 pub mod problem;
 pub mod said;
+pub mod tls;

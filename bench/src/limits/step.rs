@@ -339,6 +339,7 @@ async fn pass(reader: &Reader, desk: &impl Limits, users: &Users) -> io::Result<
         headers: &(),
         fields: None,
         length: Some(0),
+        account: None,
         credentials: None,
     };
     let refused = |verdict| io::Error::other(format!("{verdict:?}"));

@@ -1,10 +1,9 @@
 //! Who a client says it is: Basic credentials (RFC 7617).
 
-use http::HeaderMap;
-use http::header;
+use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::pipeline::Credentials;
-use crate::secret::{Secret, wipe};
+use crate::secret::{Secret, wipe, wiped};
 
 /// None also where what is there cannot be read, or is there twice: whoever is asked again may do better.
 pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
@@ -21,6 +20,35 @@ pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
         username: username.to_owned(),
         password: password.into(),
     })
+}
+
+/// As a client of HTTP would say it; none of what cannot be said in this way.
+pub fn field(credentials: &Credentials) -> Option<HeaderValue> {
+    let (username, password) = (&credentials.username, &*credentials.password);
+    if username.contains(':') {
+        return None;
+    }
+    let both = Secret::from([username, ":", password].concat());
+    let mut text = Vec::with_capacity(SCHEME.len() + both.len().div_ceil(3) * 4);
+    text.extend_from_slice(SCHEME);
+    encode(both.as_bytes(), &mut text);
+    let mut value = HeaderValue::from_maybe_shared(wiped(text)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+const SCHEME: &[u8] = b"Basic ";
+
+/// RFC 4648, 4
+fn encode(bytes: &[u8], to: &mut Vec<u8>) {
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let sextet = (bits >> (18 - 6 * digit) & 63) as usize;
+            to.push(if digit <= group.len() { DIGITS[sextet] } else { b'=' });
+        }
+    }
 }
 
 /// UTF-8, as clients are told; Latin-1 from those that do not heed it.
@@ -59,13 +87,14 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
 
 const NONE: u8 = u8::MAX;
 
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// What each digit stands for.
 const SEXTETS: [u8; 256] = {
-    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut sextets = [NONE; 256];
     let mut sextet = 0;
-    while sextet < digits.len() {
-        sextets[digits[sextet] as usize] = sextet as u8;
+    while sextet < DIGITS.len() {
+        sextets[DIGITS[sextet] as usize] = sextet as u8;
         sextet += 1;
     }
     sextets
@@ -73,8 +102,6 @@ const SEXTETS: [u8; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn said(values: &[&'static str]) -> Option<(String, String)> {
@@ -105,6 +132,32 @@ mod tests {
             pair("api", "apikey"),
             "without padding"
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (username, password) in [
+            ("", ""),
+            ("a", ""),
+            ("ab", "c"),
+            ("test", "123£"),
+            ("a", "b:c"),
+            ("api", "apikey"),
+        ] {
+            let held = Credentials {
+                username: username.into(),
+                password: password.into(),
+            };
+            let value = field(&held).unwrap();
+            assert!(value.is_sensitive());
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+            assert!(credentials(&headers) == Some(held), "{username}:{password}");
+        }
+        let colon = Credentials {
+            username: "a:b".into(),
+            password: "c".into(),
+        };
+        assert!(field(&colon).is_none(), "who would it be?");
     }
 
     #[test]

@@ -100,6 +100,7 @@ pub async fn admit(
         headers: &headers,
         fields: Some(&head.headers),
         length,
+        account: None,
         credentials: None,
     };
     let routed = context.views.with(|view| route(view, &meta))?;

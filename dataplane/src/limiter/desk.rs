@@ -77,10 +77,15 @@ impl Limits for Desk {
         if !self.0.views.with(|view| view.table().has_limits()) {
             return Ok(before);
         }
-        let path = path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
-            detail: bad.to_string().into(),
-        })?;
-        let token = token(authorized.grant());
+        let path = match meta.protocol {
+            Protocol::Http => path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
+                detail: bad.to_string().into(),
+            })?,
+            Protocol::Smtp => Cow::Borrowed(meta.path),
+        };
+        let grant = authorized.grant();
+        let token = meta.account.map_or_else(|| token(grant), Cow::Borrowed);
+        let limit_key = grant.and_then(|grant| grant.limit_key.as_deref());
         let request = Request {
             asked: Asked {
                 service: authorized.service().name.as_str(),
@@ -93,7 +98,7 @@ impl Limits for Desk {
                 path: &path,
                 length: meta.length,
             },
-            limit_key: authorized.grant().and_then(|grant| grant.limit_key.as_deref()),
+            limit_key: meta.account.or(limit_key),
             client: meta.client.to_canonical(),
         };
         match self.0.look(&request, &before, &[]) {

@@ -6,7 +6,7 @@ use shared::model::{Balance, Limit, LimitId, Service};
 use shared::quota::KeyHash;
 use smallvec::SmallVec;
 
-use super::{Authorized, RequestMeta, Verdict, affinity};
+use super::{Authorized, Protocol, RequestMeta, Verdict, affinity};
 use crate::authorizer::Grant;
 use crate::view::View;
 
@@ -74,7 +74,11 @@ pub async fn limit(
 ) -> Result<Admitted, Verdict> {
     let counted = limits.count(&authorized, meta, before).await?;
     let key = match &authorized.service().balance {
-        Balance::ConsistentHash { header } => meta.headers.header(header).map(affinity::hash),
+        Balance::ConsistentHash { header } => match meta.protocol {
+            Protocol::Http => meta.headers.header(header).map(affinity::hash),
+            // Mail has no such fields: a domain's mail stays together.
+            Protocol::Smtp => Some(affinity::hash(meta.path)),
+        },
         Balance::LeastRequest | Balance::RoundRobin | Balance::Random => None,
     };
     Ok(Admitted {

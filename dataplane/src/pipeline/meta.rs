@@ -28,7 +28,7 @@ pub struct RequestMeta<'a> {
     pub method: &'a str,
     /// As sent, with a port if there was one; empty when the request named none.
     pub host: &'a str,
-    /// As sent, without the query.
+    /// As sent, without the query; of mail to one recipient its domain, in lower case.
     pub path: &'a str,
     /// As sent: the path and the query.
     pub uri: &'a str,
@@ -37,6 +37,8 @@ pub struct RequestMeta<'a> {
     pub fields: Option<&'a HeaderMap>,
     /// Bytes of the body, where they are known beforehand.
     pub length: Option<u64>,
+    /// Whose account it counts under, as token and as key of limits: of whom the authorizer says where this is none.
+    pub account: Option<&'a str>,
     /// Looked for only where the service has somebody to show them to.
     pub credentials: Option<Credentials>,
 }

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use shared::change::Revision;
-use shared::model::{Service, path};
+use shared::model::{Authorizer, Service, path};
 use shared::table::{Entry, Query};
 
 use super::{RequestMeta, Verdict};
@@ -86,6 +86,14 @@ impl Routed {
     /// Whether the client's credentials are looked at.
     pub fn is_guarded(&self) -> bool {
         matches!(self.ward, Ward::Asks(_))
+    }
+
+    /// None where nobody has to be asked, and where nobody can be.
+    pub fn authorizer(&self) -> Option<&Authorizer> {
+        match &self.ward {
+            Ward::Asks(asked) => Some(&asked.authority.authorizer),
+            Ward::Open | Ward::Lost => None,
+        }
     }
 
     pub(super) fn ward(&self) -> &Ward {

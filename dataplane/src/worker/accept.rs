@@ -1,4 +1,4 @@
-//! Taking connections from a listener, whatever the kernel says to it.
+//! Taking connections from listeners, whatever the kernel says to it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,14 +7,61 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use super::ListenerKind;
+
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Queued connections taken at a close: the kernel holds no more than the backlog.
 const QUEUED_MAX: usize = 4096;
 
+/// One for each kind of listener.
+#[derive(Default)]
+pub(super) struct Acceptors {
+    http: Acceptor,
+    smtp: Acceptor,
+    smtps: Acceptor,
+}
+
+impl Acceptors {
+    fn of(&mut self, kind: ListenerKind) -> &mut Acceptor {
+        match kind {
+            ListenerKind::Http => &mut self.http,
+            ListenerKind::Smtp => &mut self.smtp,
+            ListenerKind::Smtps => &mut self.smtps,
+        }
+    }
+
+    pub(super) fn open(&mut self, kind: ListenerKind, listener: std::net::TcpListener) {
+        self.of(kind).open(listener);
+    }
+
+    pub(super) fn any_open(&mut self) -> bool {
+        ListenerKind::ALL.into_iter().any(|kind| self.of(kind).is_open())
+    }
+
+    /// Closes all listeners and gives what had been queued on them.
+    pub(super) fn close(&mut self) -> Vec<(ListenerKind, TcpStream, SocketAddr)> {
+        let queued = ListenerKind::ALL.into_iter().flat_map(|kind| {
+            let queued = self.of(kind).close();
+            queued.into_iter().map(move |(stream, peer)| (kind, stream, peer))
+        });
+        queued.collect()
+    }
+
+    /// The next connection of any. Safe to cancel.
+    pub(super) async fn next(&mut self) -> (ListenerKind, TcpStream, SocketAddr) {
+        let (kind, (stream, peer)) = tokio::select! {
+            next = self.http.next() => (ListenerKind::Http, next),
+            next = self.smtp.next() => (ListenerKind::Smtp, next),
+            next = self.smtps.next() => (ListenerKind::Smtps, next),
+        };
+        (kind, stream, peer)
+    }
+}
+
 /// Without a listener nothing ever comes.
 #[derive(Default)]
-pub(super) struct Acceptor {
+struct Acceptor {
     listener: Option<TcpListener>,
     pause: Duration,
     /// Set while the process is out of descriptors or memory: accepting again at once would only spin.
@@ -22,19 +69,19 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn open(&mut self, listener: std::net::TcpListener) {
+    fn open(&mut self, listener: std::net::TcpListener) {
         match TcpListener::from_std(listener) {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => tracing::error!(%error, "the listener cannot be watched"),
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.listener.is_some()
     }
 
     /// Closes the listener and gives what had been queued on it.
-    pub(super) fn close(&mut self) -> Vec<(TcpStream, SocketAddr)> {
+    fn close(&mut self) -> Vec<(TcpStream, SocketAddr)> {
         let Some(listener) = self.listener.take().and_then(|listener| listener.into_std().ok()) else {
             return Vec::new();
         };
@@ -45,7 +92,7 @@ impl Acceptor {
     }
 
     /// The next connection. Safe to cancel.
-    pub(super) async fn next(&mut self) -> (TcpStream, SocketAddr) {
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
         let Some(listener) = &self.listener else {
             return std::future::pending().await;
         };

@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::accept::Acceptor;
+use super::accept::Acceptors;
+use super::listener::{Listener, ListenerKind};
 use super::{Barrier, Command, STOP_GRACE, Worker, WorkerContext, run};
 use crate::Config;
 use crate::authorizer::{Desk, Memory};
@@ -90,14 +91,13 @@ pub struct Workers {
     threads: JoinSet<()>,
     counted: Arc<Connections>,
     listening: watch::Sender<bool>,
-    /// As configured, and after the first bind with the port that it gave.
-    address: SocketAddr,
-    announced: bool,
+    listeners: Vec<Listener>,
 }
 
 impl Workers {
-    /// Starts one thread for each worker; nothing is accepted yet, but the address could be listened at. `handler` lives on the worker's thread: its future
-    /// ends when the connection and all that came of it have, and dropping that future cuts them.
+    /// Starts one thread for each worker; nothing is accepted yet, but all addresses could be listened at. `handler` lives
+    /// on the worker's thread: its future ends when the connection and all that came of it have, and dropping that future
+    /// cuts them.
     pub fn start<H, F>(
         config: &Arc<Config>,
         views: &Arc<Views>,
@@ -105,12 +105,15 @@ impl Workers {
         handler: H,
     ) -> Result<Workers, WorkersError>
     where
-        H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
+        H: Fn(ListenerKind, TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
-        // The port is opened when there is something to serve; one that is taken shows before the proxy joins a fleet.
-        let refused = ListenError::of("--http", config.http);
-        net::listen::probe(config.http).map_err(|error| WorkersError::Bind(refused(error)))?;
+        // Ports are opened when there is something to serve; one that is taken shows before the proxy joins a fleet.
+        let listeners = Listener::all(config);
+        for listener in &listeners {
+            let refused = |error| WorkersError::Bind(listener.refused(error));
+            net::listen::probe(listener.address).map_err(refused)?;
+        }
         let counted = Arc::<Connections>::default();
         let connections_max = connections_max(config.workers);
         let mut commands = Vec::new();
@@ -135,7 +138,7 @@ impl Workers {
                         config,
                         phase,
                     }),
-                    acceptor: Acceptor::default(),
+                    acceptors: Acceptors::default(),
                     connections: Default::default(),
                     connections_max,
                     counted,
@@ -159,8 +162,7 @@ impl Workers {
             threads,
             counted,
             listening: watch::Sender::new(false),
-            address: config.http,
-            announced: false,
+            listeners,
         })
     }
 
@@ -181,12 +183,13 @@ impl Workers {
     pub async fn follow(mut self, mut phase: PhaseReceiver, announce: Announce) -> Result<(), WorkersError> {
         loop {
             let now = *phase.borrow_and_update();
-            let open = *self.listening.borrow();
+            let all_open = *self.listening.borrow();
+            let any_open = self.listeners.iter().any(|listener| listener.is_open);
             let mut retry = None;
             match now {
                 Phase::Draining => return self.drain().await,
-                _ if now.is_open() && !open => retry = self.open(&announce).await?,
-                Phase::Stopped if open => self.close().await,
+                _ if now.is_open() && !all_open => retry = self.open(&announce).await?,
+                Phase::Stopped if any_open => self.close().await,
                 _ => {}
             }
             tokio::select! {
@@ -199,32 +202,36 @@ impl Workers {
         }
     }
 
-    /// The first bind must succeed, as it could when the workers were started. After a stop somebody else may hold the port for a while: says when to try again.
+    /// The first bind must succeed, as it could when the workers were started. After a stop somebody else may hold a port
+    /// for a while: says when to try again.
     async fn open(&mut self, announce: &Announce) -> Result<Option<Instant>, WorkersError> {
-        let listeners = match net::listen::bind_workers(self.address, self.commands.len()) {
-            Ok(listeners) => listeners,
-            Err(error) if self.announced => {
-                tracing::error!(%error, address = %self.address, "cannot listen again yet");
-                return Ok(Some(Instant::now() + REOPEN_PAUSE));
+        let mut retry = None;
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.is_open) {
+            let sockets = match net::listen::bind_workers(listener.address, self.commands.len()) {
+                Ok(sockets) => sockets,
+                Err(error) if listener.announced => {
+                    let Listener { kind, address, .. } = listener;
+                    tracing::error!(%error, kind = kind.name(), %address, "cannot listen again yet");
+                    retry = Some(Instant::now() + REOPEN_PAUSE);
+                    continue;
+                }
+                Err(error) => return Err(WorkersError::Bind(listener.refused(error))),
+            };
+            if let Some(first) = sockets.first() {
+                let address = first.local_addr();
+                listener.address = address.map_err(|error| WorkersError::Bind(listener.refused(error)))?;
             }
-            Err(error) => return Err(self.cannot_bind(error)),
-        };
-        if let Some(first) = listeners.first() {
-            self.address = first.local_addr().map_err(|error| self.cannot_bind(error))?;
+            for (commands, socket) in self.commands.iter().zip(sockets) {
+                let told = commands.send(Command::Open(listener.kind, socket)).await;
+                told.map_err(|_| WorkersError::Lost)?;
+            }
+            listener.is_open = true;
+            if !std::mem::replace(&mut listener.announced, true) {
+                announce.listening(listener.kind.name(), listener.address);
+            }
         }
-        for (commands, listener) in self.commands.iter().zip(listeners) {
-            let told = commands.send(Command::Open(listener)).await;
-            told.map_err(|_| WorkersError::Lost)?;
-        }
-        self.listening.send_replace(true);
-        if !std::mem::replace(&mut self.announced, true) {
-            announce.listening("http", self.address);
-        }
-        Ok(None)
-    }
-
-    fn cannot_bind(&self, error: io::Error) -> WorkersError {
-        WorkersError::Bind(ListenError::of("--http", self.address)(error))
+        self.listening.send_replace(retry.is_none());
+        Ok(retry)
     }
 
     async fn close(&mut self) {
@@ -240,7 +247,7 @@ impl Workers {
         timeout(within, ends).await.map_err(|_| WorkersError::Lost)
     }
 
-    /// Tells all workers, then waits until each has closed its listener.
+    /// Tells all workers, then waits until each has closed its listeners.
     async fn all(&mut self, command: impl Fn(oneshot::Sender<()>) -> Command) {
         let mut answers = Vec::new();
         for commands in &self.commands {
@@ -256,7 +263,10 @@ impl Workers {
             }
         };
         if timeout(ANSWER_WITHIN, answered).await.is_err() {
-            tracing::error!("a worker does not close its listener");
+            tracing::error!("a worker does not close its listeners");
+        }
+        for listener in &mut self.listeners {
+            listener.is_open = false;
         }
         self.listening.send_replace(false);
     }

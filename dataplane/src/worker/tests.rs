@@ -32,7 +32,7 @@ fn config(drain_timeout: Duration) -> Config {
 }
 
 /// Echoes until the client's end.
-async fn echo(mut stream: TcpStream, _: SocketAddr, _: Rc<WorkerContext>) {
+async fn echo(_: ListenerKind, mut stream: TcpStream, _: SocketAddr, _: Rc<WorkerContext>) {
     let mut buffer = [0; 64];
     while let Ok(count) = stream.read(&mut buffer).await
         && count > 0
@@ -42,7 +42,7 @@ async fn echo(mut stream: TcpStream, _: SocketAddr, _: Rc<WorkerContext>) {
 
 fn start<H, F>(drain_timeout: Duration, handler: H) -> Proxy
 where
-    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
+    H: Fn(ListenerKind, TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
     let (workers, phase) = workers(drain_timeout, &Views::new(2), handler);
@@ -51,7 +51,7 @@ where
 
 fn workers<H, F>(drain_timeout: Duration, views: &Arc<Views>, handler: H) -> (Workers, PhaseSender)
 where
-    H: Fn(TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
+    H: Fn(ListenerKind, TcpStream, SocketAddr, Rc<WorkerContext>) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
     let (phase, receiver) = phase::channel();
@@ -129,6 +129,68 @@ async fn listeners_follow_the_phase_and_keep_their_port() {
     assert!(said(&mut stream, b"ping").await.unwrap());
 }
 
+/// Says what it is, and echoes.
+async fn named(kind: ListenerKind, mut stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>) {
+    let name = format!("{:5}", kind.name());
+    if stream.write_all(name.as_bytes()).await.is_ok() {
+        echo(kind, stream, peer, context).await;
+    }
+}
+
+#[tokio::test]
+async fn listeners_of_every_kind_open_and_close_together() {
+    let mut config = config(AMPLE);
+    let any = Some("127.0.0.1:0".parse().unwrap());
+    (config.smtp, config.smtps) = (any, any);
+    let (views, (phase, receiver)) = (Views::new(2), phase::channel());
+    let workers = Workers::start(&Arc::new(config), &views, &receiver, named).unwrap();
+    let mut proxy = follow(workers, phase);
+    proxy.serve().await;
+    let mut addresses = Vec::new();
+    for kind in ListenerKind::ALL {
+        let bound = proxy.announce.bound(kind.name());
+        addresses.push((kind, timeout(AMPLE, bound).await.unwrap()));
+    }
+    let greeted = async |kind: ListenerKind, address: SocketAddr| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut name = [0; 5];
+        timeout(AMPLE, stream.read_exact(&mut name)).await.unwrap().unwrap();
+        assert_eq!(std::str::from_utf8(&name).unwrap().trim_end(), kind.name());
+        stream
+    };
+    let mut held = Vec::new();
+    for (kind, address) in &addresses {
+        held.push(greeted(*kind, *address).await);
+    }
+    assert_eq!(proxy.counted.now(), 3, "they share one count");
+
+    // Somebody takes the port of one of them for a while.
+    proxy.phase.set(Phase::Stopped);
+    proxy.listens(false).await;
+    let taken = std::net::TcpListener::bind(addresses[1].1).unwrap();
+    proxy.phase.set(Phase::Serving { stale: false });
+    for at in [0, 2] {
+        // It may not be open yet.
+        let (kind, address) = addresses[at];
+        while TcpStream::connect(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        greeted(kind, address).await;
+    }
+    assert!(!*proxy.listening.borrow(), "one is missing");
+    drop(taken);
+    proxy.listens(true).await;
+    greeted(addresses[1].0, addresses[1].1).await;
+
+    proxy.phase.set(Phase::Draining);
+    proxy.listens(false).await;
+    for (_, address) in addresses {
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+    drop(held);
+    proxy.end().await;
+}
+
 #[tokio::test]
 async fn what_is_left_at_a_stop_is_cut() {
     let mut proxy = start(AMPLE, echo);
@@ -168,11 +230,11 @@ async fn a_drain_that_takes_too_long_is_cut() {
         }
     }
     let seen = dropped.clone();
-    let mut proxy = start(Duration::from_millis(1), move |stream, peer, context| {
+    let mut proxy = start(Duration::from_millis(1), move |kind, stream, peer, context| {
         let counted = Counted(seen.clone());
         async move {
             let _counted = counted;
-            echo(stream, peer, context).await;
+            echo(kind, stream, peer, context).await;
             std::future::pending::<()>().await;
         }
     });
@@ -207,16 +269,18 @@ async fn an_address_in_use_is_an_error() {
 async fn what_was_queued_at_a_close_is_not_lost() {
     let listener = net::listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut acceptor = Acceptor::default();
-    acceptor.open(listener);
+    let mut acceptors = Acceptors::default();
+    acceptors.open(ListenerKind::Smtp, listener);
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(TcpStream::connect(address).await.unwrap());
     }
-    let queued = acceptor.close();
+    let queued = acceptors.close();
     assert_eq!(queued.len(), 3);
+    assert!(!acceptors.any_open());
     assert!(TcpStream::connect(address).await.is_err());
-    for ((mut stream, _), client) in queued.into_iter().zip(&mut clients) {
+    for ((kind, mut stream, _), client) in queued.into_iter().zip(&mut clients) {
+        assert_eq!(kind, ListenerKind::Smtp);
         stream.write_all(b"x").await.unwrap();
         client.read_exact(&mut [0; 1]).await.unwrap();
     }

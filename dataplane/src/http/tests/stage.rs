@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::authorizer::Desk;
-use crate::config::{Config, OnLeaseEnd};
-use crate::fixture::Registry;
+use crate::config::Config;
+use crate::fixture::{self, Registry};
 use crate::http::session::Patience;
 use crate::limiter;
 use crate::limiter::tests::owner::Machine;
@@ -240,19 +240,12 @@ pub async fn scene(fields: &'static str) -> (Stage, Origin, Peer) {
 
 fn config(setting: &Setting) -> Config {
     Config {
-        controlplanes: Vec::new(),
-        name: "proxy".into(),
-        data: "unused".into(),
-        http: "127.0.0.1:0".parse().unwrap(),
-        status: None,
         lease: AMPLE,
-        on_lease_end: OnLeaseEnd::Serve,
         drain_timeout: AMPLE,
         trusted: setting.trusted.iter().map(|net| net.parse().unwrap()).collect(),
         half_close: setting.half_close,
         workers: 1,
-        limit_accounts: 1 << 10,
-        token: None,
+        ..fixture::config("unused".as_ref())
     }
 }
 

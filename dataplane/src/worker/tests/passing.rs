@@ -23,7 +23,7 @@ async fn holding(views: &Arc<Views>) -> (Proxy, Barrier, Held) {
     let (go_on, may_go_on) = mpsc::channel();
     let (send, sent) = mpsc::channel();
     let may_go_on = Arc::new(std::sync::Mutex::new(may_go_on));
-    let handler = move |_: TcpStream, _: SocketAddr, context: Rc<WorkerContext>| {
+    let handler = move |_: ListenerKind, _: TcpStream, _: SocketAddr, context: Rc<WorkerContext>| {
         let (look, send, may_go_on) = (look.clone(), send.clone(), may_go_on.clone());
         async move {
             look.send(context.views.with(|view| view.pools().count() == 1)).unwrap();

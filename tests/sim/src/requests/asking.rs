@@ -55,6 +55,7 @@ fn meta<'a>(host: &'a str, user: Option<User>) -> RequestMeta<'a> {
         headers: &(),
         fields: None,
         length: None,
+        account: None,
         credentials: user.map(|user| Credentials {
             username: name_of(user).into(),
             password: "secret".into(),

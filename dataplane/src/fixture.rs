@@ -147,6 +147,7 @@ pub fn context(views: &Arc<Views>) -> Rc<WorkerContext> {
         upstreams: upstreams.clone(),
         authorizers: Desk::new(views.reader(), upstreams, Arc::default()),
         limits: limiter::Desk::new(views),
+        mail_clients: Default::default(),
         config: Arc::new(config("unused".as_ref())),
         phase: receiver,
     })

@@ -55,7 +55,7 @@ use self::linger::linger;
 use self::nudge::Nudged;
 use self::refusal::Refusal;
 use self::session::{Expired, Fault, Patience, Session};
-pub use self::upload::Upload;
+pub use self::upload::{Aborted, Upload};
 use crate::phase::{Phase, PhaseReceiver};
 use crate::worker::{STOP_GRACE, WorkerContext};
 

@@ -21,7 +21,7 @@ use crate::sync;
 use crate::upstream::resolve;
 use crate::view::Views;
 use crate::worker::{ListenerKind, WorkerContext, Workers, WorkersError};
-use crate::{Config, http};
+use crate::{Config, http, smtp};
 
 /// More than the synchronisation takes by itself to say goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(8);
@@ -107,8 +107,8 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
 async fn serve_connection(kind: ListenerKind, stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>) {
     match kind {
         ListenerKind::Http => http::serve_connection(stream, peer, context).await,
-        // No configuration asks for them yet.
-        ListenerKind::Smtp | ListenerKind::Smtps => {}
+        ListenerKind::Smtp => smtp::serve_connection(stream, peer, context, false).await,
+        ListenerKind::Smtps => smtp::serve_connection(stream, peer, context, true).await,
     }
 }
 

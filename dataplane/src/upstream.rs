@@ -1,6 +1,7 @@
 //! The servers behind the services, as one proxy sees them.
 
 pub mod budget;
+pub mod call;
 pub mod care;
 pub mod check;
 pub mod connect;

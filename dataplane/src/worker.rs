@@ -27,6 +27,7 @@ use crate::authorizer::Desk;
 use crate::http::Upload;
 use crate::limiter;
 use crate::phase::PhaseReceiver;
+use crate::smtp;
 use crate::upstream::inflight;
 use crate::upstream::pool::Pool;
 use crate::view::Reader;
@@ -40,6 +41,7 @@ pub struct WorkerContext {
     pub upstreams: Rc<Pool<Upload>>,
     pub authorizers: Desk,
     pub limits: limiter::Desk,
+    pub mail_clients: smtp::Clients,
     pub config: Arc<Config>,
     /// Connections end with their current request once it `ends_keep_alives`.
     pub phase: PhaseReceiver,

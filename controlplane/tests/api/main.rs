@@ -14,6 +14,7 @@ mod framework;
 mod history;
 mod holds;
 mod limits;
+mod mail;
 mod pages;
 mod plane;
 mod registration;

@@ -20,6 +20,7 @@ use super::answer::{Senseless, Understood, understand};
 use super::question::Question;
 use crate::http::Upload;
 use crate::pipeline::Picked;
+use crate::upstream::call::{CallError, call as call_upstream};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Doubt;
@@ -139,40 +140,12 @@ async fn exchange(
     endpoint: &Arc<Endpoint>,
     question: &Question,
 ) -> Result<Reply, Failure> {
-    loop {
-        let mut connection = match desk.upstreams.take(endpoint, true) {
-            Some(kept) => kept,
-            None => match desk.upstreams.connect(endpoint, service.timeouts.connect).await {
-                Ok(new) => {
-                    endpoint.health().connected();
-                    new
-                }
-                Err(error) => {
-                    if error.is_of_upstream() {
-                        endpoint.health().failed(Instant::now());
-                    }
-                    return Err(Failure::Connect(error));
-                }
-            },
-        };
-        let address = endpoint.identity().address.as_str();
-        let request = question.request(address).ok_or(Failure::Unaskable)?;
-        match connection.send(request).await {
-            Ok(answer) => {
-                endpoint.health().answers();
-                endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
-                return read(answer, connection).await;
-            }
-            // The server closed it while it was kept.
-            Err(_) if connection.is_kept() && !connection.is_heard() => {}
-            Err(error) => {
-                match connection.is_heard() {
-                    true => drop(endpoint.care().suspend(endpoint, Doubt::Answers, Instant::now())),
-                    false => endpoint.health().reset(Instant::now()),
-                }
-                return Err(Failure::Broken(error.into_error()));
-            }
-        }
+    let make = || question.request(endpoint.identity().address.as_str());
+    match call_upstream(&desk.upstreams, service, endpoint, || true, make).await {
+        Ok((answer, connection)) => read(answer, connection).await,
+        Err(CallError::Connect(error)) => Err(Failure::Connect(error)),
+        Err(CallError::Broken(error)) => Err(Failure::Broken(error)),
+        Err(CallError::Unaskable | CallError::Stale) => Err(Failure::Unaskable),
     }
 }
 

@@ -52,7 +52,7 @@ fn encode(bytes: &[u8], to: &mut Vec<u8>) {
 }
 
 /// UTF-8, as clients are told; Latin-1 from those that do not heed it.
-fn text(bytes: Vec<u8>) -> String {
+pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| {
         let bytes = error.into_bytes();
         let text = bytes.iter().copied().map(char::from).collect();
@@ -62,7 +62,7 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 /// RFC 4648, 4; padding may be left out.
-fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let unpadded = text
         .strip_suffix(b"==")
         .or_else(|| text.strip_suffix(b"="))

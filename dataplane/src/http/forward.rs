@@ -360,17 +360,7 @@ fn relay(
 
 /// An answer's body must be delimited in one way only.
 fn is_sound(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_number = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-    let is_sound = match (lengths.next(), codings.next()) {
-        (None, None) => true,
-        (Some(length), None) => is_number(length) && lengths.next().is_none(),
-        (None, Some(coding)) => is_chunked(coding) && codings.next().is_none(),
-        (Some(_), Some(_)) => false,
-    };
-    match is_sound {
+    match fields::is_delimited(headers) {
         true => Ok(()),
         false => Err(Refusal::upstream_failed("the upstream's answer has no definite length")),
     }

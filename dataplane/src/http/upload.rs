@@ -99,11 +99,15 @@ impl Source {
     }
 }
 
+type Made = dyn Body<Data = Bytes, Error = Aborted>;
+
 /// The body of one attempt. It counts as in flight as long as there is any of it left to send.
 pub struct Upload {
     source: Option<Rc<Source>>,
     /// The whole body, of a request that the proxy makes by itself.
     own: Option<Bytes>,
+    /// In the place of both: what comes from elsewhere, as a message does.
+    made: Option<Pin<Box<Made>>>,
     /// How many of the source's kept pieces this attempt has sent.
     sent: usize,
     wait: Option<Wait>,
@@ -119,6 +123,7 @@ impl Upload {
         Upload {
             source: None,
             own: (!own.is_empty()).then_some(own),
+            made: None,
             sent: 0,
             wait: None,
             in_flight: None,
@@ -129,13 +134,25 @@ impl Upload {
         Upload {
             source: Some(source),
             own: None,
+            made: None,
             sent: 0,
             wait,
             in_flight: Some(in_flight),
         }
     }
 
+    pub fn made(body: impl Body<Data = Bytes, Error = Aborted> + 'static, in_flight: Rc<InFlight>) -> Upload {
+        Upload {
+            made: Some(Box::pin(body)),
+            in_flight: Some(in_flight),
+            ..Upload::empty()
+        }
+    }
+
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        if let Some(made) = &mut self.made {
+            return made.as_mut().poll_frame(cx);
+        }
         let Some(source) = &self.source else {
             return Poll::Ready(self.own.take().map(|data| Ok(Frame::data(data))));
         };
@@ -167,7 +184,8 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.own.is_none()
+        self.made.as_ref().is_none_or(|made| made.is_end_stream())
+            && self.own.is_none()
             && self
                 .source
                 .as_ref()
@@ -180,13 +198,13 @@ impl Body for Upload {
     }
 }
 
-/// The client's body ended before its end; the session knows why.
+/// What was to be sent on ended before its end; the session knows why, or the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Aborted;
 
 impl fmt::Display for Aborted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the client's body was not complete")
+        f.write_str("the request's body was not complete")
     }
 }
 

@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap};
 use shared::model::recipient::Canonical;
 use shared::model::{Authorizer, Service, Style};
 
+use super::validate::validate;
 use super::{Envelope, Recipient, Reply, ReversePath, Visitor};
 use crate::http::basic;
 use crate::pipeline::{
@@ -46,6 +47,7 @@ pub async fn receive(
     first: Option<&Service>,
 ) -> Result<Admitted, Reply> {
     let authorized = authorized(context, envelope, recipient, envelope.size, first).await?;
+    validate(context, authorized.service(), envelope, recipient).await?;
     counted(
         context,
         envelope,

@@ -24,6 +24,16 @@ impl Reply {
         }
     }
 
+    /// The connection ends with it.
+    pub const fn closing(code: u16, enhanced: &'static str, text: &'static str) -> Reply {
+        Reply {
+            closes: true,
+            code,
+            enhanced,
+            text: Cow::Borrowed(text),
+        }
+    }
+
     pub fn is_positive(&self) -> bool {
         self.code < 400
     }

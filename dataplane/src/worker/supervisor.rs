@@ -134,6 +134,7 @@ impl Workers {
                         views: views.reader(),
                         authorizers: Desk::new(views.reader(), upstreams.clone(), memory),
                         limits: crate::limiter::Desk::new(&views),
+                        mail_clients: Default::default(),
                         upstreams,
                         config,
                         phase,

@@ -112,6 +112,7 @@ impl Stage {
             upstreams: upstreams.clone(),
             authorizers: Desk::new(views.reader(), upstreams.clone(), Arc::default()),
             limits: limiter::Desk::new(&views),
+            mail_clients: Default::default(),
             config: Arc::new(config(&setting)),
             phase: receiver,
         });

@@ -172,6 +172,11 @@ impl<B: OutBody> Connection<B> {
         self.leash.link.signs.is_heard.get()
     }
 
+    /// Whether the upstream has stopped reading: of what was written since nothing has arrived.
+    pub fn is_deaf(&self) -> bool {
+        self.leash.link.signs.is_deaf.get()
+    }
+
     /// The request comes back in the error when nothing of it was sent.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
         self.leash.link.signs.heads.hand_over();

@@ -1,0 +1,177 @@
+//! Takes a message to upstreams until one of them has answered for it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Uri};
+use shared::model::{Mail, Service};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::key::idempotency_key;
+use super::post::{Attempt, Failure, post};
+use super::received::trace;
+use super::shape::{Letter, Shaped, common};
+use super::signing::Signing;
+use super::{Envelope, Reply, Spooled};
+use crate::http::Upload;
+use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick_in_turn};
+use crate::worker::WorkerContext;
+
+/// For all attempts, and for all that is waited for between them. Clients wait for ten minutes (RFC 5321, 4.5.3.2.6).
+const WITHIN: Duration = Duration::from_secs(300);
+/// Changes of the service that one message bears.
+const STALE_MAX: usize = 16;
+
+/// A whole message, and everything about it that no attempt changes.
+struct Delivery<'a> {
+    context: &'a WorkerContext,
+    envelope: &'a Envelope,
+    message: &'a Spooled,
+    key: HeaderValue,
+    trace: String,
+}
+
+/// 250 only after an upstream's whole answer of 2xx. It may be given to several, if those before gave none: always under the
+/// same key. `admitted`: for each recipient. Where their service changed meanwhile they are `readmit`ted.
+pub async fn deliver(
+    context: &WorkerContext,
+    envelope: &Envelope,
+    admitted: Vec<Admitted>,
+    message: &Spooled,
+    readmit: impl AsyncFn(Vec<Admitted>) -> Result<Vec<Admitted>, Reply>,
+) -> Reply {
+    let Some(key) = idempotency_key(envelope, message) else {
+        return Failure::Unaskable.reply();
+    };
+    let id = Uuid::new_v4().simple().to_string();
+    let delivery = Delivery {
+        context,
+        envelope,
+        message,
+        key,
+        trace: trace(envelope, &context.config.mail_hostname, &id, SystemTime::now()),
+    };
+    let delivered = timeout(WITHIN, delivery.run(admitted, readmit)).await;
+    let reply = delivered.unwrap_or_else(|_| Failure::TimedOut.reply());
+    tracing::debug!(id, code = reply.code, bytes = message.len(), "mail");
+    reply
+}
+
+impl Delivery<'_> {
+    async fn run(
+        &self,
+        mut admitted: Vec<Admitted>,
+        readmit: impl AsyncFn(Vec<Admitted>) -> Result<Vec<Admitted>, Reply>,
+    ) -> Reply {
+        let mut tried = Tried::default();
+        let mut stale = 0;
+        let mut has_turn = false;
+        let mut failed: Option<Failure> = None;
+        loop {
+            // The first was admitted before the others: what is true for it still is so for them.
+            let Some(first) = admitted.first() else {
+                return Failure::Unaskable.reply();
+            };
+            // The table of now, at every attempt.
+            let is_next = std::mem::take(&mut has_turn);
+            let may_repeat = tried.len() < first.service().retries.attempts as usize;
+            let failure = match pick_in_turn(&self.context.views, first, &tried, is_next).await {
+                Err(Verdict::Stale) => Failure::Stale,
+                // That nobody is up says more than that somebody was not.
+                Err(verdict) => {
+                    let failed = failed.filter(|failure| !failure.is_unsent());
+                    return failed.map_or_else(|| refusal(&verdict), |failure| failure.reply());
+                }
+                Ok(picked) => {
+                    let endpoint = picked.endpoint().clone();
+                    if let Some(failure) = failed.take() {
+                        let is_no_use = failure.is_for_others() && tried.contains(&endpoint);
+                        if is_no_use || !endpoint.care().budget().spend(Instant::now()) {
+                            return failure.reply();
+                        }
+                    }
+                    match self.attempt(first, picked).await {
+                        Ok(reply) => return reply,
+                        Err(Failure::Stale) => Failure::Stale,
+                        Err(failure) => {
+                            tried.add(&endpoint);
+                            failure
+                        }
+                    }
+                }
+            };
+            match failure {
+                Failure::Stale if stale < STALE_MAX => {
+                    stale += 1;
+                    has_turn = true;
+                    admitted = match readmit(admitted).await {
+                        Ok(admitted) => admitted,
+                        Err(reply) => return reply,
+                    };
+                }
+                Failure::Unaskable | Failure::Stale => return failure.reply(),
+                failure if may_repeat => failed = Some(failure),
+                failure => return failure.reply(),
+            }
+        }
+    }
+
+    async fn attempt(&self, admitted: &Admitted, picked: Picked) -> Result<Reply, Failure> {
+        let mail = mail(picked.service(), admitted.service());
+        let signing = match &mail.signing_key {
+            None => None,
+            Some(file) => match Signing::read(file).await {
+                Ok(signing) => Some(signing),
+                Err(_) => return Ok(Reply::new(451, "4.3.5", "mail cannot be signed, try again later")),
+            },
+        };
+        let letter = Letter {
+            envelope: self.envelope,
+            trace: &self.trace,
+            start: self.message.start(),
+            signing: signing.as_ref(),
+            at: SystemTime::now(),
+        };
+        let shaped = letter.shaped(mail.shape).map_err(|_| Failure::Unaskable)?;
+        let head = common(self.envelope, admitted.grant(), &self.key).map_err(|_| Failure::Unaskable)?;
+        let is_current = || self.context.views.with(|view| admitted.is_of(view));
+        let make = |attempt: &Attempt| self.request(&mail, &head, &shaped, attempt);
+        let answered = post(self.context, picked, is_current, make).await?;
+        Ok(answered.reply(self.envelope.is_utf8))
+    }
+
+    fn request(&self, mail: &Mail, head: &HeaderMap, shaped: &Shaped, attempt: &Attempt) -> Option<Request<Upload>> {
+        let body = self.message.body(shaped.before.clone(), shaped.after.clone());
+        let mut headers = head.clone();
+        // What the authorizer says under a name of ours is not heard.
+        for name in shaped.headers.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &shaped.headers {
+            headers.append(name, value.clone());
+        }
+        headers.insert(header::HOST, HeaderValue::from_str(attempt.address()).ok()?);
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        headers.remove(header::TRANSFER_ENCODING);
+        let mut request = Request::new(attempt.upload(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::try_from(&*mail.path).ok()?;
+        *request.headers_mut() = headers;
+        Some(request)
+    }
+}
+
+/// An authorizer may have named another service: what that says of mail counts there, if it says anything.
+fn mail(picked: &Service, routed: &Service) -> Mail {
+    let said = picked.mail.as_ref().or(routed.mail.as_ref());
+    said.cloned().unwrap_or_default()
+}
+
+/// Nobody was picked.
+pub fn refusal(verdict: &Verdict) -> Reply {
+    match verdict {
+        Verdict::Busy | Verdict::Held => Reply::new(451, "4.3.2", "the application is busy, try again later"),
+        _ => Reply::new(451, "4.4.1", "no application takes mail now, try again later"),
+    }
+}

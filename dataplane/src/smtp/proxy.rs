@@ -1,0 +1,99 @@
+//! A session's proxy: the pipeline for every recipient, the spool, and the upstreams.
+
+use std::rc::Rc;
+
+use tokio_rustls::TlsAcceptor;
+
+use super::backend::Backend;
+use super::deliver::deliver;
+use super::{Clients, Envelope, Recipient, Reply, Spool, SpoolError, Spooled, Visitor, admit, replies};
+use crate::phase::PhaseReceiver;
+use crate::pipeline::{Admitted, Credentials, submission};
+use crate::worker::WorkerContext;
+
+impl Backend for Rc<WorkerContext> {
+    type Admitted = Admitted;
+    type Spool = Spool;
+    type Message = Spooled;
+
+    fn hostname(&self) -> &str {
+        &self.config.mail_hostname
+    }
+
+    fn clients(&self) -> &Clients {
+        &self.mail_clients
+    }
+
+    fn phase(&self) -> PhaseReceiver {
+        self.phase.clone()
+    }
+
+    fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.config.tls.as_ref().map(|certificates| certificates.acceptor())
+    }
+
+    fn offers_auth(&self) -> bool {
+        self.views.with(|view| submission(view).is_some())
+    }
+
+    async fn authenticate(&self, visitor: &Visitor, credentials: Credentials) -> Result<(), Reply> {
+        admit::authenticate(self, visitor, credentials).await
+    }
+
+    fn bytes_max(&self) -> Option<u64> {
+        self.views.with(|view| view.table().mail_bytes_max())
+    }
+
+    async fn admit(
+        &self,
+        envelope: &Envelope,
+        recipient: &Recipient,
+        first: Option<&Admitted>,
+    ) -> Result<Admitted, Reply> {
+        let first = first.map(|first| first.service().as_ref());
+        admit::receive(self, envelope, recipient, first).await
+    }
+
+    async fn readmit(
+        &self,
+        envelope: &Envelope,
+        recipient: &Recipient,
+        first: Option<&Admitted>,
+        before: Admitted,
+        length: u64,
+    ) -> Result<Admitted, Reply> {
+        let first = first.map(|first| first.service().as_ref());
+        admit::admit(self, envelope, recipient, Some(length), first, before.into_counted()).await
+    }
+
+    fn spool(&self, admitted: &Admitted) -> Spool {
+        Spool::new(&self.config.spool, admitted.service().max_body)
+    }
+
+    async fn write(&self, spool: &mut Spool, bytes: &[u8]) -> Result<(), Reply> {
+        spool.write(bytes).await.map_err(refusal)
+    }
+
+    async fn finish(&self, spool: Spool) -> Result<Spooled, Reply> {
+        spool.finish().await.map_err(refusal)
+    }
+
+    fn length(&self, message: &Spooled) -> u64 {
+        message.len()
+    }
+
+    async fn deliver(&self, envelope: &Envelope, admitted: Vec<Admitted>, message: Spooled) -> Reply {
+        let again = async |admitted| self.readmit_all(envelope, admitted, message.len()).await;
+        deliver(self, envelope, admitted, &message, again).await
+    }
+}
+
+fn refusal(error: SpoolError) -> Reply {
+    match error {
+        SpoolError::TooLarge => replies::TOO_LARGE,
+        SpoolError::Full(error) => {
+            tracing::warn!(%error, "a message has no room in the spool");
+            replies::NO_SPACE
+        }
+    }
+}

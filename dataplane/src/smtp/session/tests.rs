@@ -1,0 +1,7 @@
+mod authenticating;
+mod encrypting;
+mod ending;
+mod sending;
+mod smuggling;
+mod stage;
+mod trusting;

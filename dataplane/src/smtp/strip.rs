@@ -1,0 +1,225 @@
+//! Takes out of a message's head, while it comes, what it says in this proxy's name: `X-Vulcan-*` and `X-Envelope-From`.
+//!
+//! ```text
+//! First ─ a field ───→ Line ⇄ Start ─ empty line ─→ Body
+//!   └── no field: an empty line is put before it ─────↑
+//! ```
+//!
+//! Fields will be prepended to what is left. A message that does not begin with a field (RFC 5322, 2.2) has no head: what
+//! it begins with must not become a part of theirs, as a line that begins with a space would.
+
+/// A field's first line is no longer than any line (RFC 5322, 2.1.1).
+const NAME_BYTES_MAX: usize = 998;
+const OUR_PREFIX: &[u8] = b"x-vulcan-";
+const OUR_NAME: &[u8] = b"x-envelope-from";
+
+/// Keeps no more of the message than the beginning of one line.
+#[derive(Debug, Default)]
+pub struct Strip {
+    state: State,
+    /// Of a line of which it is not known yet what it is.
+    held: Vec<u8>,
+    /// Whether the field that the last line belongs to is taken out.
+    is_dropped: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    First,
+    Start,
+    Line,
+    Body,
+}
+
+/// What a line of the head is, by its beginning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Unknown,
+    Continues,
+    Empty,
+    Ours,
+    Other,
+}
+
+impl Strip {
+    /// Appends to `kept` what is left of the message's next bytes.
+    pub fn pass(&mut self, mut bytes: &[u8], kept: &mut Vec<u8>) {
+        while let Some(next) = bytes.first() {
+            match self.state {
+                State::Body => {
+                    kept.extend_from_slice(bytes);
+                    return;
+                }
+                State::Line => {
+                    let end = memchr::memchr(b'\n', bytes).map(|at| at + 1);
+                    let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+                    if !self.is_dropped {
+                        kept.extend_from_slice(line);
+                    }
+                    if end.is_some() {
+                        self.state = State::Start;
+                    }
+                    bytes = rest;
+                }
+                State::First | State::Start => {
+                    self.held.push(*next);
+                    bytes = &bytes[1..];
+                    self.decide(kept);
+                }
+            }
+        }
+    }
+
+    /// The message is complete.
+    pub fn finish(mut self, kept: &mut Vec<u8>) {
+        match self.state {
+            State::First if !self.held.is_empty() => self.begin_body(kept),
+            _ => kept.append(&mut self.held),
+        }
+    }
+
+    fn decide(&mut self, kept: &mut Vec<u8>) {
+        if self.state == State::First && line(&self.held) != Line::Empty {
+            match begins_a_field(&self.held) {
+                None => return,
+                Some(true) => {}
+                Some(false) => return self.begin_body(kept),
+            }
+        }
+        let is_dropped = match line(&self.held) {
+            Line::Unknown => return,
+            Line::Continues => self.is_dropped,
+            Line::Ours => true,
+            Line::Other | Line::Empty => false,
+        };
+        self.is_dropped = is_dropped;
+        self.state = match self.held.last() {
+            Some(b'\n') if line(&self.held) == Line::Empty => State::Body,
+            Some(b'\n') => State::Start,
+            _ => State::Line,
+        };
+        match is_dropped {
+            true => self.held.clear(),
+            false => kept.append(&mut self.held),
+        }
+    }
+
+    fn begin_body(&mut self, kept: &mut Vec<u8>) {
+        self.state = State::Body;
+        kept.extend_from_slice(b"\r\n");
+        kept.append(&mut self.held);
+    }
+}
+
+fn line(held: &[u8]) -> Line {
+    let begins = |name: &[u8]| held.len() >= name.len() && held[..name.len()].eq_ignore_ascii_case(name);
+    let may_become = |name: &[u8]| held.len() <= name.len() && name[..held.len()].eq_ignore_ascii_case(held);
+    match held {
+        b"" | b"\r" => Line::Unknown,
+        b"\r\n" | b"\n" => Line::Empty,
+        [b' ' | b'\t', ..] => Line::Continues,
+        _ if begins(OUR_PREFIX) => Line::Ours,
+        _ if begins(OUR_NAME) && held.len() > OUR_NAME.len() => match held[OUR_NAME.len()] {
+            b':' | b' ' | b'\t' => Line::Ours,
+            _ => Line::Other,
+        },
+        _ if may_become(OUR_PREFIX) || may_become(OUR_NAME) => Line::Unknown,
+        _ => Line::Other,
+    }
+}
+
+/// A name, spaces that old mail may have behind it (RFC 5322, 4.5.8), a colon. None as long as that is open.
+fn begins_a_field(held: &[u8]) -> Option<bool> {
+    let name = held.iter().take_while(|b| b.is_ascii_graphic() && **b != b':').count();
+    let rest = held[name..].trim_ascii_start();
+    let is_folded = held[name..].contains(&b'\n');
+    match rest.first() {
+        Some(b':') => Some(name > 0 && !is_folded),
+        Some(_) => Some(false),
+        None if name == 0 && !held.starts_with(b"\r") => Some(held.is_empty()),
+        None => (is_folded || held.len() > NAME_BYTES_MAX).then_some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However it is cut in two; a long one at a hundred places.
+    #[track_caller]
+    fn strip(message: &str) -> String {
+        let mut whole: Option<Vec<u8>> = None;
+        for cut in (0..=message.len()).step_by(message.len() / 100 + 1) {
+            let (first, second) = message.as_bytes().split_at(cut);
+            let (mut strip, mut kept) = (Strip::default(), Vec::new());
+            strip.pass(first, &mut kept);
+            strip.pass(second, &mut kept);
+            assert!(strip.held.len() <= NAME_BYTES_MAX + 1);
+            strip.finish(&mut kept);
+            if let Some(whole) = &whole {
+                assert_eq!(
+                    String::from_utf8_lossy(whole),
+                    String::from_utf8_lossy(&kept),
+                    "cut at {cut}"
+                );
+            }
+            whole = Some(kept);
+        }
+        String::from_utf8(whole.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_message_that_says_nothing_in_our_name_stays_as_it_is() {
+        let long = format!("Subject: {}\r\n\r\n", "ä".repeat(1_000));
+        let wide = format!("{}: x\r\n\r\n", "n".repeat(2_000));
+        for message in [
+            "",
+            "\r\n",
+            "\r\nX-Vulcan-Auth-Token: text\r\n",
+            "Subject: a\r\n b\r\n\tc\r\n\r\nX-Envelope-From: text\r\n",
+            "X-Envelope-From-Before: a\r\nX-Vulcan: b\r\nX-Vulca\r\n\r\n",
+            "Subject : a\r\nX-Envelope\r\n",
+            "Subject:",
+            "Subject:\r\n",
+            "A: b\r\n\r\n.\r\n..\r\nno final newline",
+            &long,
+        ] {
+            assert_eq!(strip(message), message);
+        }
+        assert_eq!(strip(&wide), format!("\r\n{wide}"), "no name is longer than a line");
+    }
+
+    #[test]
+    fn what_is_ours_is_taken_out_with_the_lines_that_it_goes_on_in() {
+        assert_eq!(
+            strip(
+                "X-VULCAN-Helo: a\r\n b\r\nTo: c\r\n d\r\nx-envelope-from \t: e\r\n\tf\r\nX-Envelope-From:g\r\n\r\nh"
+            ),
+            "To: c\r\n d\r\n\r\nh"
+        );
+        assert_eq!(strip("x-vulcan-"), "\r\nx-vulcan-", "it is no field, and so no head");
+        assert_eq!(strip("To: a\r\nX-Vulcan-A: b"), "To: a\r\n");
+    }
+
+    #[test]
+    fn what_begins_without_a_field_is_all_body() {
+        for message in [
+            " X-Vulcan-A: b\r\nX-Vulcan-A: b\r\n\r\n",
+            "hello\r\nX-Vulcan-A: b\r\n",
+            "hello",
+            ": x\r\n",
+            "To\r\n : x\r\n",
+            "ä: x\r\n",
+            "From a@b\r\nTo: c\r\n",
+            "\n",
+        ] {
+            let expected = if message == "\n" {
+                message.to_owned()
+            } else {
+                format!("\r\n{message}")
+            };
+            assert_eq!(strip(message), expected);
+        }
+    }
+}

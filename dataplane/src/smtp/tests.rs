@@ -1,0 +1,7 @@
+//! Messages on their way to applications that are scripts.
+
+mod dying;
+mod failing;
+mod passing;
+mod stage;
+mod validating;

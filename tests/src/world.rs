@@ -87,16 +87,7 @@ impl World {
     pub async fn up(&self, extra: &[&str]) -> Node {
         let data = self.text("up");
         let arguments = arguments("up", &[("--data", &data)], extra);
-        let mut node = Node::launch("up", arguments, &["http", "admin"], self.path(""));
-        node.ready().await;
-        node
-    }
-
-    /// `vulcan up` that takes mail, ready.
-    pub async fn mail_up(&self, extra: &[&str]) -> Node {
-        let data = self.text("up");
-        let arguments = arguments("up", &[("--data", &data)], extra);
-        let mut node = Node::launch("up", arguments, &["http", "admin", "smtp"], self.path(""));
+        let mut node = Node::launch("up", arguments, &["http", "smtp", "admin"], self.path(""));
         node.ready().await;
         node
     }

@@ -46,7 +46,7 @@ impl Stage {
         let world = World::new();
         let certificate = Certificate::create(&world.path(""), "proxy");
         let arguments = [&certificate.arguments(), extra].concat();
-        let up = world.mail_up(&arguments).await;
+        let up = world.up(&arguments).await;
         let inbox = Inbox::default();
         let application = Application::start(&inbox).await;
         Stage {

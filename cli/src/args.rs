@@ -12,7 +12,7 @@ pub use control::Control;
 pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
 pub use process::{LogFormat, Process};
 pub use proxy::{Proxy, Uplink};
-pub use value::{Url, proxy_name};
+pub use value::{Url, mail_hostname, proxy_name};
 
 /// A reverse proxy fleet in which a change is live everywhere when the call that made it returns.
 ///
@@ -47,6 +47,7 @@ Each listener is one line on stdout once it is bound, `listening <kind> <address
 #[derive(Debug, clap::Args)]
 #[command(after_help = SERVICE_HELP)]
 #[command(mut_arg("store", |store| explained(store, "[default: redb:DIR/controlplane/log.redb, DIR being that of --data]")))]
+#[command(mut_arg("smtp", |smtp| smtp.default_value("127.0.0.1:2525")))]
 pub struct Up {
     #[command(flatten)]
     pub control: Control,
@@ -70,6 +71,7 @@ pub struct Controlplane {
 /// Run one proxy
 #[derive(Debug, clap::Args)]
 #[command(after_help = SERVICE_HELP, override_usage = "vulcan dataplane --controlplane <URL,...> [OPTIONS]")]
+#[command(mut_arg("smtp", |smtp| explained(smtp, "[default: nowhere]")))]
 pub struct Dataplane {
     #[command(flatten)]
     pub uplink: Uplink,

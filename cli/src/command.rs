@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use ::controlplane::StoreUrl;
+use net::tls::Certificates;
 
 use crate::args::{Control, Proxy};
 use crate::failure::Failure;
@@ -83,10 +85,10 @@ fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Resul
         name: name(proxy)?,
         data: data.to_owned(),
         http: proxy.http,
-        smtp: None,
-        smtps: None,
-        tls: None,
-        mail_hostname: String::new(),
+        smtp: proxy.smtp,
+        smtps: proxy.smtps,
+        tls: certificates(proxy)?,
+        mail_hostname: mail_hostname(proxy)?,
         spool: data.to_owned(),
         status: proxy.status,
         lease: proxy.lease,
@@ -104,13 +106,43 @@ fn name(proxy: &Proxy) -> Result<String, Failure> {
     if let Some(name) = &proxy.name {
         return Ok(name.clone());
     }
-    let system = rustix::system::uname();
-    let host = system.nodename().to_string_lossy();
+    let host = host_name();
     crate::args::proxy_name(&host).map_err(|detail| {
         Failure::usage(format!(
             "the host name `{host}` cannot name a proxy ({detail}): give --name"
         ))
     })
+}
+
+fn mail_hostname(proxy: &Proxy) -> Result<String, Failure> {
+    if let Some(name) = &proxy.mail_hostname {
+        return Ok(name.clone());
+    }
+    let host = host_name();
+    crate::args::mail_hostname(&host).map_err(|detail| {
+        Failure::usage(format!(
+            "the host name `{host}` cannot greet mail clients ({detail}): give --mail-hostname"
+        ))
+    })
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn certificates(proxy: &Proxy) -> Result<Option<Arc<Certificates>>, Failure> {
+    match (&proxy.tls_cert, &proxy.tls_key) {
+        (Some(chain), Some(key)) => {
+            let certificates = Certificates::load(chain, key);
+            let refused = |error| Failure::usage(format!("--tls-cert and --tls-key: {error}"));
+            certificates
+                .map(|certificates| Some(certificates.into()))
+                .map_err(refused)
+        }
+        (None, None) if proxy.smtps.is_some() => Err(Failure::usage("--smtps needs --tls-cert and --tls-key")),
+        (None, None) => Ok(None),
+        _ => Err(Failure::usage("--tls-cert and --tls-key belong together")),
+    }
 }
 
 fn workers(proxy: &Proxy) -> usize {

@@ -107,8 +107,9 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
 async fn serve_connection(kind: ListenerKind, stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>) {
     match kind {
         ListenerKind::Http => http::serve_connection(stream, peer, context).await,
-        ListenerKind::Smtp => smtp::serve_connection(stream, peer, context, false).await,
-        ListenerKind::Smtps => smtp::serve_connection(stream, peer, context, true).await,
+        // Apart, so that a connection of HTTP is no larger for it.
+        ListenerKind::Smtp => Box::pin(smtp::serve_connection(stream, peer, context, false)).await,
+        ListenerKind::Smtps => Box::pin(smtp::serve_connection(stream, peer, context, true)).await,
     }
 }
 

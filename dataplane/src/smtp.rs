@@ -42,6 +42,7 @@ mod xclient;
 
 pub use self::admit::{Reception, admit, authenticate, receive};
 pub use self::clients::Clients;
+pub use self::deliver::deliver;
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
 pub use self::reply::Reply;
 pub use self::serve::serve_connection;

@@ -72,18 +72,14 @@ fn usage_errors_are_told_and_exit_with_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn listeners_are_told_before_ready() {
     let world = World::new();
-    let up = world.up(&["--smtp", "127.0.0.1:0"]).await;
+    let up = world.up(&[]).await;
     let lines = up.lines();
     assert_eq!(lines.last().map(String::as_str), Some("ready"), "{lines:?}");
     let mut kinds: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(1)).collect();
     kinds.sort_unstable();
-    assert_eq!(kinds, ["admin", "http"], "nothing is opened for mail yet");
-    assert!(up.admin().port() > 0 && up.http().port() > 0);
-    assert!(
-        up.logged().contains("--smtp 127.0.0.1:0 opens nothing"),
-        "logs go to stderr, and say so: {}",
-        up.logged()
-    );
+    assert_eq!(kinds, ["admin", "http", "smtp"]);
+    assert!(up.admin().port() > 0 && up.http().port() > 0 && up.smtp().port() > 0);
+    assert!(up.logged().contains(" INFO "), "logs go to stderr: {}", up.logged());
     for path in ["/healthz", "/readyz"] {
         up.api().get(path).await.expect(200);
     }
@@ -97,7 +93,7 @@ async fn flags_beat_variables_and_variables_beat_the_file() {
     std::fs::write(
         &file,
         format!(
-            "data = \"{}\"\nhttp = \"127.0.0.2:0\"\nadmin = \"127.0.0.3:0\"\nname = \"filed\"\n",
+            "data = \"{}\"\nhttp = \"127.0.0.2:0\"\nsmtp = \"127.0.0.6:0\"\nadmin = \"127.0.0.3:0\"\nname = \"filed\"\n",
             data.display()
         ),
     )
@@ -111,6 +107,7 @@ async fn flags_beat_variables_and_variables_beat_the_file() {
     process.line("ready", 0, |line| (line == "ready").then_some(())).await;
     let lines = process.lines().join("\n");
     assert!(lines.contains("listening http 127.0.0.4:"), "{lines}");
+    assert!(lines.contains("listening smtp 127.0.0.6:"), "{lines}");
     let admin = process
         .line("admin", 0, |line| line.strip_prefix("listening admin ")?.parse().ok())
         .await;

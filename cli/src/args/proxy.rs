@@ -19,9 +19,21 @@ pub struct Proxy {
     /// Where HTTP is proxied
     #[arg(long, value_name = "ADDR", env = "VULCAN_HTTP", default_value = "127.0.0.1:8080", value_parser = value::address)]
     pub http: SocketAddr,
-    /// Reserved for mail: this version accepts it, opens nothing and says so in its log
+    /// Where mail is taken, in the clear or after STARTTLS
     #[arg(long, value_name = "ADDR", env = "VULCAN_SMTP", value_parser = value::address)]
     pub smtp: Option<SocketAddr>,
+    /// Where mail is taken under TLS from the first byte; needs --tls-cert and --tls-key [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "VULCAN_SMTPS", value_parser = value::address)]
+    pub smtps: Option<SocketAddr>,
+    /// A PEM file of the certificate that mail clients are shown, and of its chain; read again when it changes
+    #[arg(long, value_name = "FILE", env = "VULCAN_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// A PEM file of the private key of --tls-cert; read again when it changes
+    #[arg(long, value_name = "FILE", env = "VULCAN_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// By which mail clients are greeted, and where mail to `postmaster` alone belongs [default: the host name]
+    #[arg(long, value_name = "NAME", env = "VULCAN_MAIL_HOSTNAME", value_parser = value::mail_hostname)]
+    pub mail_hostname: Option<String>,
     /// Where /healthz, /readyz and /metrics of the proxy answer [default: nowhere]
     #[arg(long, value_name = "ADDR", env = "VULCAN_STATUS", value_parser = value::address)]
     pub status: Option<SocketAddr>,
@@ -34,7 +46,7 @@ pub struct Proxy {
     /// How long a shutdown waits for what is in flight before it is cut
     #[arg(long, value_name = "DURATION", env = "VULCAN_DRAIN_TIMEOUT", default_value = "30s", value_parser = value::drain)]
     pub drain_timeout: Duration,
-    /// Networks whose Forwarded and X-Forwarded-* headers are believed [default: none]
+    /// Networks whose Forwarded and X-Forwarded-* headers, XCLIENT and PROXY protocol are believed [default: none]
     #[arg(long, value_name = "CIDR,...", env = "VULCAN_TRUSTED", value_delimiter = ',', value_parser = value::network)]
     pub trusted: Vec<IpNet>,
     /// Take a client's end of stream as a half-close, not as its leaving

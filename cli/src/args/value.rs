@@ -63,6 +63,19 @@ pub fn proxy_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A name that mail servers may have.
+pub fn mail_hostname(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.len() > 253
+        || !text
+            .split('.')
+            .all(|label| !label.is_empty() && label.chars().all(fits))
+    {
+        return Err("must be a domain name, as mail.example.com".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 pub fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -146,6 +159,16 @@ mod tests {
             "http://c:0x1",
         ] {
             assert!(wrong.parse::<Url>().is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_mail_hostname_is_a_domain_name() {
+        for right in ["mail.example.com", "mx_1", "localhost"] {
+            assert_eq!(mail_hostname(right), Ok(right.to_owned()));
+        }
+        for wrong in ["", ".", "mail.", "a b", "[192.0.2.1]", "mail@example", "a\r\nb"] {
+            assert!(mail_hostname(wrong).is_err(), "{wrong:?} was taken");
         }
     }
 

@@ -1,7 +1,7 @@
 use net::announce::Announce;
 
 use super::proxy_config;
-use crate::args::{Dataplane, Proxy};
+use crate::args::Dataplane;
 use crate::failure::Failure;
 use crate::process;
 
@@ -12,16 +12,8 @@ pub fn run(args: Dataplane) -> Result<(), Failure> {
     }
     let config = proxy_config(&args.proxy, controlplanes, &args.proxy.data)?;
     process::run(&args.process, async |stop| {
-        warn_of_unused(&args.proxy);
         ::dataplane::run(config, Announce::stdout(), stop)
             .await
             .map_err(Failure::refused)
     })
-}
-
-/// What is accepted and has no effect yet.
-pub(super) fn warn_of_unused(proxy: &Proxy) {
-    if let Some(smtp) = proxy.smtp {
-        tracing::warn!("--smtp {smtp} opens nothing: this version takes no mail");
-    }
 }

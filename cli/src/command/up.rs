@@ -9,7 +9,6 @@ use ::controlplane::StoreUrl;
 use net::announce::Announce;
 use tokio_util::sync::CancellationToken;
 
-use super::dataplane::warn_of_unused;
 use super::{control_config, proxy_config};
 use crate::args::Up;
 use crate::failure::Failure;
@@ -33,10 +32,7 @@ pub fn run(args: Up) -> Result<(), Failure> {
             "--tokens also asks the proxy for one: give it by --token-file or VULCAN_TOKEN",
         ));
     }
-    process::run(&args.process, async |stop| {
-        warn_of_unused(&args.proxy);
-        serve(control, proxy, stop).await
-    })
+    process::run(&args.process, async |stop| serve(control, proxy, stop).await)
 }
 
 async fn serve(

@@ -8,6 +8,7 @@ use shared::model::{Mail, Service};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::admit::{Reception, admit};
 use super::key::idempotency_key;
 use super::post::{Attempt, Failure, post};
 use super::received::trace;
@@ -33,13 +34,12 @@ struct Delivery<'a> {
 }
 
 /// 250 only after an upstream's whole answer of 2xx. It may be given to several, if those before gave none: always under the
-/// same key. `admitted`: for each recipient. Where their service changed meanwhile they are `readmit`ted.
+/// same key. `receptions`: of the envelope's recipients, admitted in this order with the length that the message has.
 pub async fn deliver(
     context: &WorkerContext,
     envelope: &Envelope,
-    admitted: Vec<Admitted>,
+    receptions: Vec<Reception>,
     message: &Spooled,
-    readmit: impl AsyncFn(Vec<Admitted>) -> Result<Vec<Admitted>, Reply>,
 ) -> Reply {
     let Some(key) = idempotency_key(envelope, message) else {
         return Failure::Unaskable.reply();
@@ -52,25 +52,21 @@ pub async fn deliver(
         key,
         trace: trace(envelope, &context.config.mail_hostname, &id, SystemTime::now()),
     };
-    let delivered = timeout(WITHIN, delivery.run(admitted, readmit)).await;
+    let delivered = timeout(WITHIN, delivery.run(receptions)).await;
     let reply = delivered.unwrap_or_else(|_| Failure::TimedOut.reply());
     tracing::debug!(id, code = reply.code, bytes = message.len(), "mail");
     reply
 }
 
 impl Delivery<'_> {
-    async fn run(
-        &self,
-        mut admitted: Vec<Admitted>,
-        readmit: impl AsyncFn(Vec<Admitted>) -> Result<Vec<Admitted>, Reply>,
-    ) -> Reply {
+    async fn run(&self, mut receptions: Vec<Reception>) -> Reply {
         let mut tried = Tried::default();
         let mut stale = 0;
         let mut has_turn = false;
         let mut failed: Option<Failure> = None;
         loop {
             // The first was admitted before the others: what is true for it still is so for them.
-            let Some(first) = admitted.first() else {
+            let Some(Reception { admitted: first, .. }) = receptions.first() else {
                 return Failure::Unaskable.reply();
             };
             // The table of now, at every attempt.
@@ -81,7 +77,7 @@ impl Delivery<'_> {
                 // That nobody is up says more than that somebody was not.
                 Err(verdict) => {
                     let failed = failed.filter(|failure| !failure.is_unsent());
-                    return failed.map_or_else(|| refusal(&verdict), |failure| failure.reply());
+                    return failed.map_or_else(|| Reply::of(&verdict), |failure| failure.reply());
                 }
                 Ok(picked) => {
                     let endpoint = picked.endpoint().clone();
@@ -105,8 +101,8 @@ impl Delivery<'_> {
                 Failure::Stale if stale < STALE_MAX => {
                     stale += 1;
                     has_turn = true;
-                    admitted = match readmit(admitted).await {
-                        Ok(admitted) => admitted,
+                    receptions = match self.admit_again(receptions).await {
+                        Ok(receptions) => receptions,
                         Err(reply) => return reply,
                     };
                 }
@@ -115,6 +111,27 @@ impl Delivery<'_> {
                 failure => return failure.reply(),
             }
         }
+    }
+
+    /// All of them or none: there is one reply. What they have paid stays paid.
+    async fn admit_again(&self, receptions: Vec<Reception>) -> Result<Vec<Reception>, Reply> {
+        let mut again: Vec<Reception> = Vec::with_capacity(receptions.len());
+        let length = Some(self.message.len());
+        for Reception { recipient, admitted } in receptions {
+            let counted = admitted.into_counted();
+            let first = again.first().map(|first| first.admitted.service().clone());
+            let admitting = admit(
+                self.context,
+                self.envelope,
+                &recipient,
+                length,
+                first.as_deref(),
+                counted,
+            );
+            let admitted = admitting.await?;
+            again.push(Reception { recipient, admitted });
+        }
+        Ok(again)
     }
 
     async fn attempt(&self, admitted: &Admitted, picked: Picked) -> Result<Reply, Failure> {
@@ -166,12 +183,4 @@ impl Delivery<'_> {
 fn mail(picked: &Service, routed: &Service) -> Mail {
     let said = picked.mail.as_ref().or(routed.mail.as_ref());
     said.cloned().unwrap_or_default()
-}
-
-/// Nobody was picked.
-pub fn refusal(verdict: &Verdict) -> Reply {
-    match verdict {
-        Verdict::Busy | Verdict::Held => Reply::new(451, "4.3.2", "the application is busy, try again later"),
-        _ => Reply::new(451, "4.4.1", "no application takes mail now, try again later"),
-    }
 }

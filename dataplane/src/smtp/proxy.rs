@@ -6,7 +6,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::backend::Backend;
 use super::deliver::deliver;
-use super::{Clients, Envelope, Recipient, Reply, Spool, SpoolError, Spooled, Visitor, admit, replies};
+use super::{Clients, Envelope, Reception, Recipient, Reply, Spool, SpoolError, Spooled, Visitor, admit, replies};
 use crate::phase::PhaseReceiver;
 use crate::pipeline::{Admitted, Credentials, submission};
 use crate::worker::WorkerContext;
@@ -83,8 +83,10 @@ impl Backend for Rc<WorkerContext> {
     }
 
     async fn deliver(&self, envelope: &Envelope, admitted: Vec<Admitted>, message: Spooled) -> Reply {
-        let again = async |admitted| self.readmit_all(envelope, admitted, message.len()).await;
-        deliver(self, envelope, admitted, &message, again).await
+        let recipients = envelope.recipients.iter().cloned();
+        let receptions = recipients.zip(admitted);
+        let receptions = receptions.map(|(recipient, admitted)| Reception { recipient, admitted });
+        deliver(self, envelope, receptions.collect(), &message).await
     }
 }
 

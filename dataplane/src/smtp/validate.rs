@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::outflow::Outflow;
 use super::post::{Attempt, Failure, post};
-use super::{Envelope, Recipient, Reply, deliver};
+use super::{Envelope, Recipient, Reply};
 use crate::http::Upload;
 use crate::pipeline::{Tried, pick_internal_in_turn};
 use crate::worker::WorkerContext;
@@ -68,7 +68,7 @@ async fn ask(context: &WorkerContext, service: &Service, path: &str, body: Bytes
         let picked = pick_internal_in_turn(&context.views, &service.name, &tried).await;
         let picked = picked.map_err(|verdict| match failed.take() {
             Some(failure) if !failure.is_unsent() => failure.reply(),
-            _ => deliver::refusal(&verdict),
+            _ => Reply::of(&verdict),
         })?;
         let endpoint = picked.endpoint().clone();
         if let Some(failure) = failed.take()

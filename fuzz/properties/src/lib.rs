@@ -15,6 +15,8 @@ pub mod log;
 pub mod operations;
 pub mod publisher;
 pub mod request;
+pub mod smtp_command;
+pub mod smtp_data;
 pub mod snapshot;
 pub mod store;
 pub mod subscriber;
@@ -24,7 +26,7 @@ pub mod texts;
 /// The name of the fuzzer's target and of the folder of the corpus, and what is run on an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("api", api::check),
     ("documents", documents::check),
     ("fields", |data| structured(data, fields::check)),
@@ -32,6 +34,8 @@ pub const TARGETS: [Target; 12] = [
     ("lines", |data| structured(data, lines::check)),
     ("publisher", |data| structured(data, publisher::check)),
     ("request", request::check),
+    ("smtp_command", smtp_command::check),
+    ("smtp_data", smtp_data::check),
     ("snapshot", snapshot::check),
     ("store", |data| structured(data, store::check)),
     ("subscriber", |data| structured(data, subscriber::check)),

@@ -67,5 +67,18 @@ macro_rules! targets {
 }
 
 targets!(
-    api, documents, fields, json, lines, publisher, request, snapshot, store, subscriber, table, texts
+    api,
+    documents,
+    fields,
+    json,
+    lines,
+    publisher,
+    request,
+    smtp_command,
+    smtp_data,
+    snapshot,
+    store,
+    subscriber,
+    table,
+    texts
 );

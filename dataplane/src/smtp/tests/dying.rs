@@ -1,8 +1,8 @@
 //! An application that takes a message and dies before it has said so.
 
-use super::super::fixture::envelope;
-use super::super::spool::tests::spooled;
 use super::stage::*;
+use crate::smtp::fixture::envelope;
+use crate::smtp::spool::tests::spooled;
 
 /// Each has an end of its own.
 const ANSWERS: [&str; 4] = [

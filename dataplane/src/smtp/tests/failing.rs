@@ -1,6 +1,6 @@
-use super::super::fixture::envelope;
-use super::super::spool::tests::spooled;
 use super::stage::*;
+use crate::smtp::fixture::envelope;
+use crate::smtp::spool::tests::spooled;
 
 /// An address where nobody listens.
 async fn nowhere() -> String {

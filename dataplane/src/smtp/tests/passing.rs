@@ -1,6 +1,7 @@
-use super::super::fixture::envelope;
-use super::super::spool::tests::spooled;
 use super::stage::*;
+use crate::smtp::deliver;
+use crate::smtp::fixture::envelope;
+use crate::smtp::spool::tests::spooled;
 
 /// Each as its client may send it; `&[u8]`, since mail is no text.
 fn messages() -> Vec<Vec<u8>> {
@@ -134,22 +135,17 @@ fn what_changed_since_it_was_admitted_is_looked_at_again_before_anything_is_sent
         let application = stage.application("a").await;
         let envelope = envelope("a@example.com", &["b@example.org"]);
         let message = spooled(MESSAGE).await;
-        let admitted = stage.admit();
-        stage.change(r#","mail":{"path":"/other"}"#);
-        let refusal = super::super::Reply::new(550, "5.7.1", "no more");
-        let refused = super::super::deliver::deliver(&stage.context, &envelope, admitted, &message, async |_| {
-            Err(refusal.clone())
-        });
-        assert_eq!(refused.await, refusal);
+        let receptions = stage.admit(&envelope, &message).await.ok().unwrap();
+        stage.change(r#","deny":["192.0.2.0/24"]"#);
+        let refused = deliver(&stage.context, &envelope, receptions, &message).await;
+        assert_eq!((refused.code, refused.enhanced), (550, "5.7.1"));
         application.is_left_alone().await;
 
-        let admitted = stage.admit();
+        stage.change("");
+        let receptions = stage.admit(&envelope, &message).await.ok().unwrap();
         stage.change(r#","mail":{"path":"/third"}"#);
-        let readmit = async |_| Ok(stage.admit());
-        let (reply, request) = tokio::join!(
-            super::super::deliver::deliver(&stage.context, &envelope, admitted, &message, readmit),
-            application.answers(OK)
-        );
+        let delivering = deliver(&stage.context, &envelope, receptions, &message);
+        let (reply, request) = tokio::join!(delivering, application.answers(OK));
         assert!(reply.is_positive());
         assert!(request.head.starts_with("POST /third HTTP/1.1"));
     });

@@ -6,20 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::model::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use super::super::deliver::deliver;
-use super::super::{Envelope, Reply, Spooled};
-use crate::authorizer::Desk;
 use crate::fixture::{self, Registry};
-use crate::limiter;
-use crate::phase;
-use crate::pipeline::Admitted;
+use crate::pipeline::Counted;
+use crate::smtp::{Envelope, Reception, Reply, Spooled, admit, deliver};
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::pool::Pool;
 use crate::view::Views;
 use crate::worker::WorkerContext;
 
@@ -49,21 +45,8 @@ impl Stage {
     /// With fields of the service beside its match, each beginning with a comma.
     pub fn with(fields: &str) -> Stage {
         let views = Views::new(1);
-        let upstreams = Pool::new();
-        // Nobody drops the other end: it would only end keep-alives.
-        let (phase, receiver) = phase::channel();
-        std::mem::forget(phase);
         let stage = Stage {
-            context: Rc::new(WorkerContext {
-                index: 0,
-                views: views.reader(),
-                upstreams: upstreams.clone(),
-                authorizers: Desk::new(views.reader(), upstreams, Arc::default()),
-                limits: limiter::Desk::new(&views),
-                mail_clients: Default::default(),
-                config: Arc::new(fixture::config("unused".as_ref())),
-                phase: receiver,
-            }),
+            context: fixture::context(&views),
             views,
             registry: RefCell::default(),
         };
@@ -74,7 +57,10 @@ impl Stage {
     /// The service is another one from now on.
     pub fn change(&self, fields: &str) {
         let mut registry = self.registry.borrow_mut();
-        registry.service("web", &format!(r#"{{"match":[{{}}]{fields}}}"#));
+        registry.service(
+            "web",
+            &format!(r#"{{"match":[{{"recipients":["example.org"]}}]{fields}}}"#),
+        );
         registry.deploy(&self.views);
     }
 
@@ -96,14 +82,30 @@ impl Stage {
         pool.endpoint(&id.try_into().unwrap()).unwrap().clone()
     }
 
-    pub fn admit(&self) -> Vec<Admitted> {
-        vec![fixture::admit(&self.views.now(), &fixture::meta("/")).ok().unwrap()]
+    pub async fn admit(&self, envelope: &Envelope, message: &Spooled) -> Result<Vec<Reception>, Reply> {
+        let mut receptions: Vec<Reception> = Vec::new();
+        for recipient in &envelope.recipients {
+            let first = receptions.first().map(|first| first.admitted.service().clone());
+            let length = Some(message.len());
+            let before = Counted::default();
+            let admitted = admit(&self.context, envelope, recipient, length, first.as_deref(), before).await?;
+            let recipient = recipient.clone();
+            receptions.push(Reception { recipient, admitted });
+        }
+        Ok(receptions)
     }
 
     /// As it is admitted now.
     pub async fn deliver(&self, envelope: &Envelope, message: &Spooled) -> Reply {
-        let readmit = async |_| Ok(self.admit());
-        deliver(&self.context, envelope, self.admit(), message, readmit).await
+        match self.admit(envelope, message).await {
+            Ok(receptions) => deliver(&self.context, envelope, receptions, message).await,
+            Err(reply) => reply,
+        }
+    }
+
+    pub fn service(&self) -> Arc<Service> {
+        let view = self.views.now();
+        view.pool(&"web".try_into().unwrap()).unwrap().service().clone()
     }
 }
 

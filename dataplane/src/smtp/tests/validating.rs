@@ -1,6 +1,7 @@
-use super::super::fixture::{envelope, recipient};
-use super::super::validate::validate;
 use super::stage::*;
+use crate::smtp::fixture::{envelope, recipient};
+use crate::smtp::receive;
+use crate::smtp::validate::validate;
 
 const VALIDATED: &str = r#","mail":{"validate_recipient":"/recipients?check=1"},"balance":"round_robin""#;
 
@@ -9,7 +10,7 @@ fn a_recipient_is_asked_about_where_the_service_says_so() {
     story(async || {
         let stage = Stage::with(VALIDATED);
         let application = stage.application("a").await;
-        let service = stage.admit()[0].service().clone();
+        let service = stage.service();
         let mut envelope = envelope("a@example.com", &[]);
         envelope.size = Some(1234);
         let to = recipient("b@example.org");
@@ -48,7 +49,7 @@ fn another_upstream_is_asked_instead_of_one_that_does_not_answer() {
     story(async || {
         let stage = Stage::with(VALIDATED);
         let (first, second) = (stage.application("a").await, stage.application("b").await);
-        let service = stage.admit()[0].service().clone();
+        let service = stage.service();
         let (envelope, to) = (envelope("a@example.com", &[]), recipient("b@example.org"));
         let silent = async {
             first.accept().await.request().await;
@@ -67,12 +68,34 @@ fn nobody_is_asked_where_the_service_does_not_say_so_and_nobody_there_is_for_lat
     story(async || {
         let (envelope, to) = (envelope("a@example.com", &[]), recipient("b@example.org"));
         let stage = Stage::with(r#","mail":{}"#);
-        let service = stage.admit()[0].service().clone();
+        let service = stage.service();
         assert_eq!(validate(&stage.context, &service, &envelope, &to).await, Ok(()));
 
         let stage = Stage::with(VALIDATED);
-        let service = stage.admit()[0].service().clone();
+        let service = stage.service();
         let reply = validate(&stage.context, &service, &envelope, &to).await.unwrap_err();
         assert_eq!((reply.code, reply.enhanced), (451, "4.4.1"));
+    });
+}
+
+#[test]
+fn who_is_not_taken_by_the_application_is_not_taken_by_us() {
+    story(async || {
+        let stage = Stage::with(VALIDATED);
+        let application = stage.application("a").await;
+        let (envelope, to) = (envelope("a@example.com", &[]), recipient("b@example.org"));
+        for (answer, code) in [
+            (OK, 250),
+            (
+                "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                550,
+            ),
+        ] {
+            let (outcome, _) = tokio::join!(
+                receive(&stage.context, &envelope, &to, None),
+                application.answers(answer)
+            );
+            assert_eq!(outcome.map_or_else(|reply| reply.code, |_| 250), code);
+        }
     });
 }

@@ -195,6 +195,7 @@ fn msmtp(order: &Order) -> Command {
         "--timeout=60",
     ]);
     command.args(["--domain=client.test", &format!("--from={}", order.from)]);
+    command.args(["--set-date-header=off", "--set-msgid-header=off"]);
     match &order.trusted {
         Some(trusted) => {
             command.args(["--tls=on", "--tls-starttls=on"]);

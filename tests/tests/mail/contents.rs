@@ -15,10 +15,6 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("one empty line", b"\r\n".to_vec()),
         ("a head alone", head.to_vec()),
         ("no head", b"\r\nonly a body\r\n".to_vec()),
-        (
-            "no field in what should be the head",
-            b"certainly no field\r\n\r\nbody\r\n".to_vec(),
-        ),
         ("bytes of any value", body(&[&eight_bits, b"\r\n".as_slice()].concat())),
         ("a line of 998", long(998)),
         ("a line of 999", long(999)),
@@ -62,6 +58,21 @@ async fn every_message_arrives_as_it_was_sent() {
             content.len(),
             message.len()
         );
+    }
+}
+
+/// What is put before a message must not make a head of it: it gets the empty line that ends one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_has_no_head_gets_none() {
+    let stage = Stage::inbound().await;
+    let mut session = stage.session().await;
+    for message in ["certainly no field\r\n\r\nbody\r\n", " folded: a\r\n", ".\r\n"] {
+        let sent = session
+            .mail("alice@sender.test", &["bob@example.test"], message.as_bytes())
+            .await;
+        sent.unwrap().expect("250 2.0.0");
+        let content = String::from_utf8(stage.inbox.one().submitted().content).unwrap();
+        assert_eq!(content, format!("\r\n{message}"));
     }
 }
 
@@ -111,7 +122,8 @@ async fn dots_survive_the_ends_of_all_buffers() {
 async fn what_pretends_to_be_the_proxys_own_word_is_taken_out() {
     let stage = Stage::inbound().await;
     let mut session = stage.session().await;
-    let message = b"X-Vulcan-Auth-Token: root\r\nSubject: a\r\nX-Envelope-From: root@example.test\r\n folded\r\nx-vulcan-helo: b\r\n\r\n\
+    let message = b"X-Vulcan-Auth-Token: root\r\nSubject: a\r\nX-Envelope-From: root@example.test\r\n folded\r\nx-vulcan-helo: b\r\n\
+        X-Vulcan-Auth-Token : root\r\n\r\n\
         X-Vulcan-Auth-Token: in the body\r\n";
     let reply = session
         .mail("alice@sender.test", &["bob@example.test"], message)

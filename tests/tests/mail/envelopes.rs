@@ -27,7 +27,11 @@ async fn addresses_arrive_as_they_were_sent() {
             " SMTPUTF8",
             vec!["böb@example.test", "bob@bücher.test"],
         ),
-        ("alice@[127.0.0.1]", "", vec!["a,b@example.test", "c=d%e@example.test"]),
+        (
+            "alice@[127.0.0.1]",
+            "",
+            vec![r#""a,b"@example.test"#, "c=d%e@example.test"],
+        ),
     ] {
         session
             .say(&format!("MAIL FROM:<{from}>{parameters}"))

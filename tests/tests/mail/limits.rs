@@ -1,8 +1,11 @@
 //! One limit of one token, over HTTP and mail, on a fleet: the sum never exceeds it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use vulcan_tests::authserver::{self, basic};
 use vulcan_tests::mail::application::{Application, Inbox};
@@ -17,6 +20,8 @@ use crate::{MESSAGE, guard};
 const THRESHOLD: usize = 60;
 /// Each way on each proxy; four times the threshold in all.
 const ASKED: usize = THRESHOLD;
+/// Between two, so that neither way has all of it before the other begins.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How many requests, and how many messages, alice got through two proxies under a limit of `mode`.
 async fn admitted(mode: &str) -> (usize, usize, Inbox) {
@@ -38,9 +43,10 @@ async fn admitted(mode: &str) -> (usize, usize, Inbox) {
     let path = "/v1/limits/00000000-0000-4000-8000-000000000001";
     api.put(path, limit).await.live();
     let mut asking = JoinSet::new();
+    let begin = Arc::new(Barrier::new(2 * proxies.len()));
     for proxy in &proxies {
-        asking.spawn(requests(proxy.http()));
-        asking.spawn(messages(proxy.smtp(), Certificate::clone(&certificate)));
+        asking.spawn(requests(proxy.http(), begin.clone()));
+        asking.spawn(messages(proxy.smtp(), certificate.clone(), begin.clone()));
     }
     let (mut http, mut smtp) = (0, 0);
     for (by_mail, admitted) in asking.join_all().await {
@@ -50,11 +56,13 @@ async fn admitted(mode: &str) -> (usize, usize, Inbox) {
     (http, smtp, inbox)
 }
 
-async fn requests(proxy: SocketAddr) -> (bool, usize) {
+async fn requests(proxy: SocketAddr, begin: Arc<Barrier>) -> (bool, usize) {
     let mut connection = Connection::connect(proxy).await.unwrap();
     let request = Request::new("GET", "/", "web").with("authorization", &basic::encode(b"alice:secret"));
     let mut admitted = 0;
+    begin.wait().await;
     for _ in 0..ASKED {
+        tokio::time::sleep(PAUSE).await;
         let (head, _) = connection.exchange(&request).await.unwrap();
         assert!(matches!(head.status, 200 | 429), "{}", head.status);
         admitted += usize::from(head.status == 200);
@@ -62,10 +70,12 @@ async fn requests(proxy: SocketAddr) -> (bool, usize) {
     (false, admitted)
 }
 
-async fn messages(proxy: SocketAddr, certificate: Certificate) -> (bool, usize) {
+async fn messages(proxy: SocketAddr, certificate: Certificate, begin: Arc<Barrier>) -> (bool, usize) {
     let mut session = Session::log_in(proxy, &certificate, "alice", "secret").await.unwrap();
     let mut admitted = 0;
+    begin.wait().await;
     for _ in 0..ASKED {
+        tokio::time::sleep(PAUSE).await;
         let reply = session
             .mail("alice@sender.test", &["bob@example.test"], MESSAGE)
             .await

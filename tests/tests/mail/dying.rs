@@ -89,3 +89,28 @@ async fn another_application_takes_what_a_dying_one_has_read() {
         assert!(died.iter().all(|delivery| delivery.key() == taken.key()));
     }
 }
+
+/// A client that dies before it has said that it has sent all has sent nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_dies_within_its_data_has_sent_nothing() {
+    let stage = Stage::inbound().await;
+    let data = vulcan_tests::mail::session::stuffed(MESSAGE);
+    for cut in [0, 1, MESSAGE.len() / 2, data.len() - 3, data.len() - 2, data.len() - 1] {
+        let mut session = stage.session().await;
+        session
+            .envelope("alice@sender.test", &["bob@example.test"])
+            .await
+            .unwrap()
+            .expect("250 2.1.5");
+        session.say("DATA").await.unwrap().expect("354");
+        session.send(&data[..cut]).await.unwrap();
+    }
+    // The control, and whatever was to come has come before it.
+    let mut session = stage.session().await;
+    session
+        .mail("alice@sender.test", &["carol@example.test"], MESSAGE)
+        .await
+        .unwrap()
+        .expect("250 2.0.0");
+    assert_eq!(stage.inbox.one().submitted().to, ["carol@example.test"]);
+}

@@ -13,6 +13,8 @@ mod limits;
 mod postfix;
 mod replies;
 mod revoking;
+mod secure;
+mod shapes;
 mod smuggling;
 mod spool;
 

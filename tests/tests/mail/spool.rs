@@ -61,6 +61,10 @@ async fn large_messages_take_little_memory() {
         });
     }
     vulcan_tests::eventually("all are in delivery", async || stage.inbox.count() == 20).await;
+    // Their files have no names: they are gone with the process, however it ends.
+    let names = std::fs::read_dir(stage.world.path("up")).unwrap();
+    let sizes = names.map(|entry| entry.unwrap().metadata().unwrap().len());
+    assert!(sizes.max().unwrap() < large.len() as u64);
     let grown = stage.up.peak_memory().saturating_sub(before);
     stage.inbox.release();
     for codes in sending.join_all().await {

@@ -40,12 +40,17 @@ pub fn free() -> SocketAddr {
 
 /// The example `hello`, built now.
 pub fn hello() -> PathBuf {
-    let build = ["build", "--quiet", "--package", "vulcan", "--example", "hello"];
+    example("hello")
+}
+
+/// An example of the binary's package, built now.
+pub fn example(name: &str) -> PathBuf {
+    let build = ["build", "--quiet", "--package", "vulcan", "--example", name];
     let built = Command::new(env!("CARGO")).args(build).current_dir(root()).status();
     assert!(built.expect("cargo runs").success());
     let vulcan = PathBuf::from(binary::vulcan().get_program());
     let directory = vulcan.parent().expect("a binary lies in a directory");
-    directory.join("examples/hello")
+    directory.join("examples").join(name)
 }
 
 impl Tour {
@@ -96,8 +101,8 @@ impl Tour {
     fn compare(&self, printed: &str, complaints: &str) {
         for (step, printed) in self.steps[1..].iter().zip(printed.split(MARK)) {
             // The servers announce themselves in the background, at their own time.
-            let is_shown =
-                |line: &&str| !line.starts_with("hello answers") && !line.starts_with("listening authserver");
+            let announcements = ["hello answers", "listening authserver", "inbox takes mail"];
+            let is_shown = |line: &&str| !announcements.iter().any(|said| line.starts_with(said));
             let printed: String = printed
                 .lines()
                 .filter(is_shown)

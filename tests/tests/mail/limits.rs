@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
+use vulcan_tests::api::Api;
 use vulcan_tests::authserver::{self, basic};
 use vulcan_tests::mail::application::{Application, Inbox};
 use vulcan_tests::mail::certificate::Certificate;
@@ -15,7 +16,7 @@ use vulcan_tests::node::Node;
 use vulcan_tests::wire::{Connection, Request};
 use vulcan_tests::world::World;
 
-use crate::{MESSAGE, guard};
+use crate::{MESSAGE, Stage, guard};
 
 const THRESHOLD: usize = 60;
 /// Each way on each proxy; four times the threshold in all.
@@ -105,4 +106,42 @@ async fn a_limit_that_only_observes_is_exceeded() {
     let (http, smtp, inbox) = admitted("observe").await;
     assert_eq!((http, smtp), (2 * ASKED, 2 * ASKED));
     assert_eq!(inbox.count(), 4 * ASKED);
+}
+
+/// Each recipient counts, and what is from nobody counts as nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_counts_for_each_of_its_recipients() {
+    let stage = Stage::submission().await;
+    let api = stage.api();
+    api.service("web", json!({"authorizer": "main"})).await;
+    api.register("web", "a", stage.application.address).await;
+    let limit = json!({"auth_token": "alice-", "period": 3600, "threshold": 12});
+    let path = "/v1/limits/00000000-0000-4000-8000-000000000001";
+    api.put(path, limit).await.live();
+    let request = Request::new("GET", "/", "web").with("authorization", &basic::encode(b"alice:secret"));
+    let mut session = stage.logged_in().await;
+    let (mut requests, mut recipients) = (0, 0);
+    for _ in 0..12 {
+        requests += usize::from(Api::new(stage.up.http()).send(&request).await.status == 200);
+        let to = ["a@one.test", "b@two.test"];
+        let sent = session.mail("alice@sender.test", &to, MESSAGE).await.unwrap();
+        match sent.codes().as_str() {
+            "250 2.0.0" => recipients += to.len(),
+            "451 4.7.1" => drop(session.say("RSET").await.unwrap().expect("250 2.0.0")),
+            other => panic!("{other}: {sent:?}"),
+        }
+    }
+    assert!(
+        requests > 0 && recipients > 0,
+        "{requests} requests, {recipients} recipients"
+    );
+    assert!(
+        requests + recipients <= 12,
+        "{requests} requests, {recipients} recipients"
+    );
+    session
+        .mail("", &["a@one.test"], MESSAGE)
+        .await
+        .unwrap()
+        .expect("250 2.0.0");
 }

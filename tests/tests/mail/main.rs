@@ -13,6 +13,7 @@ mod limits;
 mod postfix;
 mod replies;
 mod revoking;
+mod routing;
 mod secure;
 mod shapes;
 mod smuggling;

@@ -26,6 +26,18 @@ async fn a_revoked_token_is_refused_at_the_next_mail() {
         .unwrap()
         .expect("250 2.1.5");
     std::fs::write(stage.users(), "bob:secret bob-token\n").unwrap();
+    // What was said is remembered until it is revoked.
+    alice.say("RSET").await.unwrap().expect("250 2.0.0");
+    let remembered = alice
+        .mail("a@sender.test", &["bob@example.test"], MESSAGE)
+        .await
+        .unwrap();
+    remembered.expect("250 2.0.0");
+    alice
+        .envelope("a@sender.test", &["bob@example.test"])
+        .await
+        .unwrap()
+        .expect("250 2.1.5");
     let revoked = stage
         .api()
         .post("/v1/authorizers/main/revoke", json!({"auth_token": "alice-token"}))
@@ -46,7 +58,7 @@ async fn a_revoked_token_is_refused_at_the_next_mail() {
         .iter()
         .map(|delivery| delivery.field("x-vulcan-auth-token").unwrap().to_owned())
         .collect();
-    assert_eq!(tokens, ["alice-token", "bob-token", "bob-token"]);
+    assert_eq!(tokens, ["alice-token", "bob-token", "alice-token", "bob-token"]);
 }
 
 /// Whoever is asked again gives the new token.

@@ -150,3 +150,25 @@ fn what_changed_since_it_was_admitted_is_looked_at_again_before_anything_is_sent
         assert!(request.head.starts_with("POST /third HTTP/1.1"));
     });
 }
+
+#[test]
+fn what_changes_while_a_connection_is_made_is_looked_at_before_anything_is_sent() {
+    story(async || {
+        let stage = Stage::with("");
+        let application = stage.application("a").await;
+        let envelope = envelope("a@example.com", &["b@example.org"]);
+        let message = spooled(MESSAGE).await;
+        let endpoint = stage.endpoint("a");
+        let change = async {
+            // It is picked by then, and no connection is there at once.
+            assert_eq!(endpoint.in_flight(), 1);
+            stage.change(r#","deny":["192.0.2.0/24"]"#);
+        };
+        let (reply, ()) = tokio::join!(stage.deliver(&envelope, &message), change);
+        assert_eq!((reply.code, reply.enhanced), (550, "5.7.1"));
+        let mut peer = application.accept().await;
+        // All there is to read is the connection's end.
+        stage.unregister("a");
+        peer.ends().await;
+    });
+}

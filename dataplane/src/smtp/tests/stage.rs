@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::change::Kind;
 use shared::model::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -67,6 +68,12 @@ impl Stage {
     pub fn register(&self, id: &str, address: &str) {
         let mut registry = self.registry.borrow_mut();
         registry.upstream(id, &format!(r#"{{"address":"{address}"}}"#));
+        registry.deploy(&self.views);
+    }
+
+    pub fn unregister(&self, id: &str) {
+        let mut registry = self.registry.borrow_mut();
+        registry.delete(Kind::Upstream, &format!("web/{id}"));
         registry.deploy(&self.views);
     }
 
@@ -172,6 +179,12 @@ impl Peer {
         }
         assert_eq!(body.len(), length);
         Request { head, body }
+    }
+
+    pub async fn ends(&mut self) {
+        let mut rest = Vec::new();
+        soon(self.stream.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
     /// As when the process is killed with something unread.

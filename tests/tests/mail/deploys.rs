@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use vulcan_tests::api::Api;
 use vulcan_tests::dice::Dice;
 use vulcan_tests::mail::application::{Application, Inbox};
-use vulcan_tests::mail::session::Session;
+use vulcan_tests::mail::session::{Reply, Session};
 use vulcan_tests::node::Node;
 use vulcan_tests::world::World;
 
@@ -31,7 +31,7 @@ struct Seen {
     /// Messages that were begun, each with its number.
     begun: AtomicUsize,
     taken: AtomicUsize,
-    /// Replies that put a message off; it is sent again.
+    /// Replies, and ends of sessions, that put a message off; it is sent again.
     put_off: AtomicUsize,
     /// The first of them.
     why: std::sync::Mutex<Option<String>>,
@@ -65,31 +65,39 @@ async fn send(proxies: Vec<SocketAddr>, all: usize, seen: Arc<Seen>) {
         let mut turn = number;
         loop {
             let proxy = proxies[turn % proxies.len()];
-            let mut session = match sessions.remove(&proxy) {
-                Some(session) => session,
-                None => Session::open(proxy).await.expect("a proxy takes sessions"),
-            };
-            let reply = session
-                .mail("alice@sender.test", &[&recipient], &message)
-                .await
-                .expect("a session goes on");
-            match reply.code {
-                250 => {
-                    sessions.insert(proxy, session);
+            let why = match attempt(&mut sessions, proxy, &recipient, &message).await {
+                Ok(reply) if reply.code == 250 => {
                     seen.taken.fetch_add(1, SeqCst);
                     break;
                 }
-                400..500 => {
-                    seen.put_off.fetch_add(1, SeqCst);
-                    let mut why = seen.why.lock().unwrap();
-                    why.get_or_insert_with(|| format!("{} {}", reply.code, reply.text()));
-                }
-                _ => panic!("{number}: {reply:?}"),
-            }
+                Ok(reply) if reply.code >= 500 => panic!("{number}: {reply:?}"),
+                Ok(reply) => format!("{} {}", reply.code, reply.text()),
+                Err(error) => error.to_string(),
+            };
+            seen.put_off.fetch_add(1, SeqCst);
+            seen.why.lock().unwrap().get_or_insert(why);
             turn += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// In the session that there is with this proxy, or in a new one; it is kept if the message was taken.
+async fn attempt(
+    sessions: &mut BTreeMap<SocketAddr, Session>,
+    proxy: SocketAddr,
+    recipient: &str,
+    message: &[u8],
+) -> std::io::Result<Reply> {
+    let mut session = match sessions.remove(&proxy) {
+        Some(session) => session,
+        None => Session::open(proxy).await?,
+    };
+    let reply = session.mail("alice@sender.test", &[recipient], message).await?;
+    if reply.code == 250 {
+        sessions.insert(proxy, session);
+    }
+    Ok(reply)
 }
 
 struct Deployment {
@@ -236,4 +244,29 @@ async fn applications_that_are_killed_lose_nothing_that_was_taken() {
     println!("{all} messages, {changes} rounds of kills, {put_off} put off ({why:?}), {twice} came again");
     assert!(changes >= 5, "{changes} rounds");
     assert!(put_off + twice > 0, "the load does not notice a kill");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_that_are_killed_lose_nothing_that_was_taken() {
+    let all = wanted(4_000);
+    let mut deployment = Deployment::new(json!({})).await;
+    let (seen, changes) = deployment
+        .under_load(all, async |deployment, n| {
+            let proxy = &mut deployment.proxies[n % 2];
+            if n % 3 == 2 {
+                // In order, too: what is on its way is answered.
+                proxy.terminate();
+                assert_eq!(proxy.exit().await, Some(0));
+                proxy.start();
+                proxy.ready().await;
+            } else {
+                proxy.restart().await;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        })
+        .await;
+    let twice = deployment.assert_all_arrived(all, &seen);
+    let (put_off, why) = (seen.put_off.load(SeqCst), seen.why.lock().unwrap().clone());
+    println!("{all} messages, {changes} ends of proxies, {put_off} put off ({why:?}), {twice} came again");
+    assert!(put_off > 0, "the load does not notice a kill");
 }

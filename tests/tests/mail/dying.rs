@@ -3,6 +3,7 @@
 
 use serde_json::json;
 use vulcan_tests::mail::application::Answer;
+use vulcan_tests::mail::session::Session;
 
 use crate::{MESSAGE, Stage};
 
@@ -113,4 +114,43 @@ async fn a_client_that_dies_within_its_data_has_sent_nothing() {
         .unwrap()
         .expect("250 2.0.0");
     assert_eq!(stage.inbox.one().submitted().to, ["carol@example.test"]);
+}
+
+/// Another session, another name and another way: whoever sends it again may have changed, the message has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_keeps_its_key_whichever_way_it_comes() {
+    let stage = Stage::inbound().await;
+    let mut session = stage.session().await;
+    session
+        .mail("alice@sender.test", &["bob@example.test"], MESSAGE)
+        .await
+        .unwrap()
+        .expect("250 2.0.0");
+    let first = stage.inbox.one();
+    let mut session = Session::open_secure(stage.smtp(), &stage.certificate).await.unwrap();
+    session.say("EHLO another.test").await.unwrap();
+    let size = MESSAGE.len();
+    session
+        .say(&format!("MAIL FROM:<alice@sender.test> SIZE={size} BODY=8BITMIME"))
+        .await
+        .unwrap()
+        .expect("250 2.1.0");
+    session
+        .say("RCPT TO:<bob@example.test>")
+        .await
+        .unwrap()
+        .expect("250 2.1.5");
+    session.data(MESSAGE).await.unwrap().expect("250 2.0.0");
+    assert_eq!(stage.inbox.one().key(), first.key());
+    // And whatever else is different is another message.
+    let longer = [MESSAGE, b"\r\n"].concat();
+    for (from, to, message) in [
+        ("alice@sender.test", "carol@example.test", MESSAGE),
+        ("carol@sender.test", "bob@example.test", MESSAGE),
+        ("", "bob@example.test", MESSAGE),
+        ("alice@sender.test", "bob@example.test", &longer),
+    ] {
+        session.mail(from, &[to], message).await.unwrap().expect("250 2.0.0");
+        assert_ne!(stage.inbox.one().key(), first.key(), "{from} {to}");
+    }
 }

@@ -7,6 +7,7 @@ mod deploys;
 mod draining;
 mod dying;
 mod envelopes;
+mod example;
 mod forging;
 mod injecting;
 mod limits;

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::contender::{ANYBODY, AUTHORIZED, Contender, Installed};
+use self::contender::{ANYBODY, AUTHORIZED, Contender, Installed, NOTHING};
 use self::sessions::{Load, Outcome, data};
 use self::sink::Sink;
 use crate::process::{peak, pin};
@@ -20,8 +20,9 @@ const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 const SMALL: usize = 4 << 10;
 const LARGE: usize = 1 << 20;
-/// Of 4 KiB for each round of smtp-source, of 1 MiB a fiftieth: at least two for each session.
-const MESSAGES: usize = 10_000;
+/// For each session of smtp-source to begin with; and the most that half a run has.
+const FIRST: usize = 2;
+const MESSAGES_MAX: usize = 200_000;
 const HUGE: usize = 50_000_000;
 /// At a time, in memory or in a file.
 const HUGE_SESSIONS: usize = 50;
@@ -43,8 +44,8 @@ pub struct Options {
     /// Interleaved rounds; the tables show medians over them.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// How long our own clients send in each round.
-    #[arg(long, default_value_t = 3.0)]
+    /// How long is sent in each round.
+    #[arg(long, default_value_t = 4.0)]
     seconds: f64,
     #[arg(long, value_delimiter = ',', default_values_t = [1, 20, 100, 1_000])]
     sessions: Vec<usize>,
@@ -108,7 +109,8 @@ fn by_source(
     bytes: usize,
 ) -> io::Result<()> {
     println!(
-        "\n### {} by smtp-source: a command at a time, nobody logs in\n",
+        "\n### {} by smtp-source: a command at a time, nobody logs in\n\nThe rate is that of the second half of the \
+         messages, without greetings.\n",
         named(bytes)
     );
     let mut table = Table::new([
@@ -120,25 +122,22 @@ fn by_source(
         "failed",
     ]);
     for sessions in options.sessions.iter().copied() {
-        let messages = if bytes == SMALL { MESSAGES } else { MESSAGES / 50 };
-        let messages = if sessions == 1 {
-            messages / 5
-        } else {
-            messages.max(2 * sessions)
-        };
         let mut figures: [Figures; 3] = Default::default();
         for _ in 0..options.rounds {
             for (contender, figures) in contenders.iter().zip(&mut figures) {
-                let (cpu, taken) = (contender.server.usage()?.cpu, sink.taken());
-                match source::send(installed, contender, sessions, messages, bytes, LOAD_CORE) {
-                    Ok(took) => {
-                        figures.rate.push(messages as f64 / took.as_secs_f64());
-                        let cpu = contender.server.usage()?.cpu - cpu;
-                        figures.cpu.push(cpu.as_secs_f64() / messages as f64);
-                        let came = sink.taken() - taken;
-                        if contender.name != "smtp-sink" && came < messages as u64 {
-                            figures.fail(format!("{came} of {messages} arrived"));
-                        }
+                let send = |messages| {
+                    let (cpu, taken) = (contender.server.usage()?.cpu, sink.taken());
+                    let took = source::send(installed, contender, sessions, messages, bytes, LOAD_CORE)?;
+                    let came = sink.taken() - taken;
+                    if contender.name != NOTHING && came < messages as u64 {
+                        return Err(io::Error::other(format!("{came} of {messages} arrived")));
+                    }
+                    Ok((took, contender.server.usage()?.cpu - cpu))
+                };
+                match marginal(send, (FIRST * sessions).max(100), options.seconds) {
+                    Ok((rate, cpu)) => {
+                        figures.rate.push(rate);
+                        figures.cpu.push(cpu);
                     }
                     Err(error) => figures.fail(error.to_string()),
                 }
@@ -158,6 +157,25 @@ fn by_source(
     }
     print!("{table}");
     Ok(())
+}
+
+/// Messages a second, and seconds of processor time each, by what twice as many messages take more: greetings and the like
+/// come with both. The larger number takes so many seconds.
+fn marginal(
+    mut send: impl FnMut(usize) -> io::Result<(Duration, Duration)>,
+    first: usize,
+    seconds: f64,
+) -> io::Result<(f64, f64)> {
+    let (mut messages, mut before) = (first, send(first)?);
+    loop {
+        let after = send(2 * messages)?;
+        if after.0.as_secs_f64() >= seconds || messages > MESSAGES_MAX {
+            let took = after.0.saturating_sub(before.0).as_secs_f64();
+            let cpu = after.1.saturating_sub(before.1).as_secs_f64();
+            return Ok((messages as f64 / took, cpu / messages as f64));
+        }
+        (messages, before) = (2 * messages, after);
+    }
 }
 
 /// Our own clients; those of Vulcan log in.

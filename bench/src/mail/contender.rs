@@ -26,6 +26,9 @@ pub const ANYBODY: &str = "bob@bench.test";
 /// Whose senders have to log in.
 pub const AUTHORIZED: &str = "bob@authorized.test";
 
+/// The name of the one that does nothing.
+pub const NOTHING: &str = "smtp-sink";
+
 pub struct Contender {
     pub name: &'static str,
     pub server: Server,
@@ -98,12 +101,12 @@ impl Contender {
 
     pub fn nothing(installed: &Installed, core: usize, scratch: &Path) -> io::Result<Contender> {
         let address = free_address()?;
-        let mut command = postfix(installed, "smtp-sink");
+        let mut command = postfix(installed, NOTHING);
         if rustix::process::geteuid().is_root() {
             command.args(["-u", "nobody"]);
         }
         command.arg(address.to_string()).arg("4096");
-        Contender::silent("smtp-sink", command, address, core, scratch)
+        Contender::silent(NOTHING, command, address, core, scratch)
     }
 
     /// One that does not tell where it listens.

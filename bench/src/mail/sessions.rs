@@ -88,23 +88,15 @@ impl Load {
         })
     }
 
+    /// All at a time: a server may let each of them wait for its greeting.
     async fn open(&self) -> io::Result<Vec<Session>> {
-        let mut sessions = Vec::with_capacity(self.sessions);
+        let mut opening = JoinSet::new();
         for _ in 0..self.sessions {
-            let stream = TcpStream::connect(self.server).await?;
-            stream.set_nodelay(true)?;
-            let mut session = Session {
-                stream,
-                read: Vec::new(),
-            };
-            session.expect(220).await?;
-            session.stream.write_all(b"EHLO bench.test\r\n").await?;
-            session.expect(250).await?;
-            if self.is_authorized {
-                session.stream.write_all(LOGIN).await?;
-                session.expect(235).await?;
-            }
-            sessions.push(session);
+            opening.spawn_local(Session::open(self.server, self.is_authorized));
+        }
+        let mut sessions = Vec::with_capacity(self.sessions);
+        while let Some(session) = opening.join_next().await {
+            sessions.push(session.map_err(io::Error::other)??);
         }
         Ok(sessions)
     }
@@ -116,6 +108,23 @@ struct Session {
 }
 
 impl Session {
+    async fn open(server: SocketAddr, is_authorized: bool) -> io::Result<Session> {
+        let stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        let mut session = Session {
+            stream,
+            read: Vec::new(),
+        };
+        session.expect(220).await?;
+        session.stream.write_all(b"EHLO bench.test\r\n").await?;
+        session.expect(250).await?;
+        if is_authorized {
+            session.stream.write_all(LOGIN).await?;
+            session.expect(235).await?;
+        }
+        Ok(session)
+    }
+
     async fn send(&mut self, to: &str, data: &[u8]) -> io::Result<()> {
         let ahead = format!("MAIL FROM:<a@sender.test>\r\nRCPT TO:<{to}>\r\nDATA\r\n");
         self.stream.write_all(ahead.as_bytes()).await?;

@@ -1,4 +1,4 @@
-//! `inbox ADDRESS`: an application to send mail to, for the tour in docs/mail.md and for tests. It takes messages in all
+//! `inbox ADDRESS`: an application to send mail to, for docs/mail.md and for tests. It takes messages in all
 //! three shapes, posted to any path; `GET /` lists them, `GET /1` is the first as it came. One that comes again under the
 //! same `Idempotency-Key` is counted, and kept once. POST /recipients knows everybody but `nobody`.
 

@@ -34,7 +34,7 @@ mod session;
 mod shape;
 mod signing;
 mod spool;
-mod strip;
+pub mod strip;
 mod validate;
 mod verdict;
 mod wire;

@@ -135,6 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn base64_is_that_of_the_standard() {
+        let known = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        for (len, expected) in known.iter().enumerate() {
+            let mut text = Vec::new();
+            encode(&b"foobar"[..len], &mut text);
+            assert_eq!(text, expected.as_bytes());
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         for (username, password) in [
             ("", ""),

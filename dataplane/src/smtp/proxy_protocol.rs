@@ -2,7 +2,7 @@
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -107,30 +107,20 @@ fn version_2(bytes: &[u8]) -> Beginning {
     Beginning::Header { bytes: end, client }
 }
 
-/// Takes the header from a connection of a trusted peer. None: the connection is not to be served.
-///
-/// A server that speaks without being spoken to cannot wait for what may never come: without a byte within `silence` there
-/// is no header, and one that comes later ends the session.
-pub async fn client(stream: &mut TcpStream, peer: SocketAddr, silence: Duration, within: Duration) -> Option<IpAddr> {
-    let own = peer.ip().to_canonical();
+/// Takes the header, if there is one, from a connection of a trusted peer that speaks first; says whose it is then. None: the
+/// connection is not to be served.
+pub async fn take(stream: &mut TcpStream, until: Instant) -> Option<Option<IpAddr>> {
     let mut seen = vec![0; V2_BYTES_MAX];
-    let now = Instant::now();
-    let (silence, deadline) = (now + silence, now + within);
     let mut known = 0;
     loop {
-        let due = if known == 0 { silence } else { deadline };
-        let count = match timeout_at(due, more(stream, &mut seen, known)).await {
-            Ok(count) => count.ok()?,
-            Err(_) if known == 0 => return Some(own),
-            Err(_) => return None,
-        };
-        match parse(&seen[..count]) {
-            Beginning::Other => return Some(own),
+        known = timeout_at(until, more(stream, &mut seen, known)).await.ok()?.ok()?;
+        match parse(&seen[..known]) {
+            Beginning::Open => {}
             Beginning::Malformed => return None,
-            Beginning::Open => known = count,
+            Beginning::Other => return Some(None),
             Beginning::Header { bytes, client } => {
                 stream.read_exact(&mut seen[..bytes]).await.ok()?;
-                return Some(client.unwrap_or(own));
+                return Some(client);
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,10 +14,6 @@ use super::session::{Client, Patience, Session};
 use super::wire::Wire;
 use super::{handshake, replies};
 use crate::worker::WorkerContext;
-
-/// For the first byte of a trusted peer, which may send a PROXY header, or wait for us to greet.
-const HEADER_SILENCE: Duration = Duration::from_millis(500);
-const HEADER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves it to its end, on the worker's own `LocalSet`. `implicit_tls`: from the first byte on (RFC 8314, 3.3).
 pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, implicit_tls: bool) {
@@ -42,20 +37,32 @@ async fn serve<B: Backend>(
     patience: &Patience,
     implicit_tls: bool,
 ) {
-    let own = peer.ip().to_canonical();
-    let is_trusted = trusted.iter().any(|net| net.contains(&own));
-    let address = match is_trusted {
-        true => Box::pin(proxy_protocol::client(&mut stream, peer, HEADER_SILENCE, HEADER_WITHIN)).await,
-        false => Some(own),
+    let peer = peer.ip().to_canonical();
+    let is_trusted = trusted.iter().any(|net| net.contains(&peer));
+    let proxied = match is_trusted && implicit_tls {
+        // The header comes before the handshake, which the client begins.
+        true => {
+            let until = Instant::now() + patience.handshake;
+            match Box::pin(proxy_protocol::take(&mut stream, until)).await {
+                Some(proxied) => proxied,
+                None => return,
+            }
+        }
+        false => None,
     };
-    let Some(address) = address else { return };
-    // A server that may speak for others has as many as it wants.
-    let is_counted = !is_trusted || address != own;
-    let connection = is_counted.then(|| backend.clients().connect(address));
-    if let Some(None) = connection {
-        return turn_away(stream, patience, implicit_tls).await;
-    }
-    let client = Client { address, is_trusted };
+    let address = proxied.unwrap_or(peer);
+    let place = match is_trusted && proxied.is_none() {
+        true => None,
+        false => match backend.clients().connect(address) {
+            None => return turn_away(stream, patience, implicit_tls).await,
+            place => place,
+        },
+    };
+    let client = Client {
+        address,
+        is_trusted,
+        place,
+    };
     converse(stream, client, backend, patience, implicit_tls).await;
 }
 
@@ -74,13 +81,13 @@ where
     B: Backend,
 {
     let begun = match implicit_tls {
-        true => Some(stream),
+        true => Some((stream, client)),
         false => {
             let session = Session::new(stream, client, None, backend, patience);
             session.run(true).await
         }
     };
-    if let Some(stream) = begun {
+    if let Some((stream, client)) = begun {
         // Not part of what every session without it carries along.
         Box::pin(converse_in_private(stream, client, backend, patience, implicit_tls)).await;
     }
@@ -100,3 +107,6 @@ where
     // It cannot begin TLS again.
     session.run(greets).await;
 }
+
+#[cfg(test)]
+mod tests;

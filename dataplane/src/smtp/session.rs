@@ -5,15 +5,16 @@
 //! ```
 
 mod auth;
+mod client;
 mod message;
 mod transaction;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub use self::client::Client;
 use self::transaction::Transaction;
 use super::backend::Backend;
 use super::command::{self, Command};
@@ -64,14 +65,6 @@ impl Default for Patience {
     }
 }
 
-/// Who connects.
-#[derive(Clone, Copy)]
-pub struct Client {
-    pub address: IpAddr,
-    /// It may speak for others, and send passwords without TLS.
-    pub is_trusted: bool,
-}
-
 /// Why a session ends.
 enum Ended {
     /// With this as its last word.
@@ -91,6 +84,8 @@ pub struct Session<'a, S, B: Backend> {
     visitor: Visitor,
     machine: Machine,
     transaction: Option<Transaction<B::Admitted>>,
+    /// What comes first may be a PROXY header. Nothing waits for it: the greeting is the same to everybody.
+    awaits_header: bool,
     /// When its time is over.
     ends_at: Instant,
     errors: u32,
@@ -107,6 +102,7 @@ where
 {
     pub fn new(stream: S, client: Client, tls: Option<Tls>, backend: &'a B, patience: &'a Patience) -> Self {
         Session {
+            awaits_header: client.is_trusted && tls.is_none(),
             wire: Wire::new(stream),
             backend,
             patience,
@@ -130,7 +126,7 @@ where
     }
 
     /// To its end, or to where TLS begins on the same connection. `greets`: not where STARTTLS was answered.
-    pub async fn run(mut self, greets: bool) -> Option<S> {
+    pub async fn run(mut self, greets: bool) -> Option<(S, Client)> {
         if greets {
             self.greet();
         }
@@ -141,7 +137,7 @@ where
             }
         };
         match ended {
-            Ended::StartTls => return Some(self.wire.into_stream()),
+            Ended::StartTls => return Some((self.wire.into_stream(), self.client)),
             Ended::Said(reply) => {
                 self.wire.say(&reply);
                 self.wire.close(Instant::now() + self.patience.linger).await;
@@ -257,7 +253,7 @@ where
         if self.takes_passwords() && self.backend.offers_auth() {
             extensions.push("AUTH PLAIN LOGIN".into());
         }
-        if self.client.is_trusted {
+        if self.client.is_itself_trusted() {
             extensions.push(xclient::EXTENSION.into());
         }
         extensions
@@ -282,29 +278,6 @@ where
         Err(Ended::StartTls)
     }
 
-    fn xclient(&mut self, attributes: &str) -> Result<(), Ended> {
-        if !self.client.is_trusted {
-            return self.answer(&replies::NOT_TRUSTED);
-        }
-        if self.transaction.is_some() {
-            return self.answer(&replies::NESTED);
-        }
-        let attributes = match xclient::parse(attributes) {
-            Ok(attributes) => attributes,
-            Err(reply) => return self.answer(&reply),
-        };
-        self.machine = Machine::new();
-        self.visitor = Visitor {
-            client: attributes.address.unwrap_or(self.visitor.client),
-            helo: attributes.helo.unwrap_or_default(),
-            is_extended: attributes.is_extended.unwrap_or_default(),
-            tls: self.visitor.tls.take(),
-            credentials: None,
-        };
-        self.greet();
-        Ok(())
-    }
-
     fn is_ending(&self) -> bool {
         self.phase.borrow().ends_keep_alives()
     }
@@ -315,7 +288,11 @@ where
         let mut expired = replies::TIMEOUT;
         let mut is_told = self.transaction.is_some();
         loop {
-            match self.wire.input.line(AUTH_LINE_BYTES_MAX) {
+            let line = match self.is_past_header()? {
+                true => self.wire.input.line(AUTH_LINE_BYTES_MAX),
+                false => Ok(None),
+            };
+            match line {
                 Ok(Some(line)) if !self.wire.is_full() => return Ok(line),
                 Ok(Some(line)) => {
                     self.flush().await?;
@@ -365,4 +342,4 @@ impl From<Malformed> for Reply {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -132,13 +132,13 @@ fn line(held: &[u8]) -> Line {
 /// A name, spaces that old mail may have behind it (RFC 5322, 4.5.8), a colon. None as long as that is open.
 fn begins_a_field(held: &[u8]) -> Option<bool> {
     let name = held.iter().take_while(|b| b.is_ascii_graphic() && **b != b':').count();
-    let rest = held[name..].trim_ascii_start();
-    let is_folded = held[name..].contains(&b'\n');
-    match rest.first() {
-        Some(b':') => Some(name > 0 && !is_folded),
-        Some(_) => Some(false),
-        None if name == 0 && !held.starts_with(b"\r") => Some(held.is_empty()),
-        None => (is_folded || held.len() > NAME_BYTES_MAX).then_some(false),
+    let next = held[name..].iter().find(|b| !matches!(b, b' ' | b'\t'));
+    match (name, next) {
+        // An empty line, it may be.
+        (0, Some(b'\r')) if held.len() == 1 => None,
+        (1.., Some(b':')) => Some(true),
+        (1.., None) => (held.len() > NAME_BYTES_MAX).then_some(false),
+        _ => Some(false),
     }
 }
 

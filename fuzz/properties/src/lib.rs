@@ -17,6 +17,7 @@ pub mod publisher;
 pub mod request;
 pub mod smtp_command;
 pub mod smtp_data;
+pub mod smtp_head;
 pub mod snapshot;
 pub mod store;
 pub mod subscriber;
@@ -26,7 +27,7 @@ pub mod texts;
 /// The name of the fuzzer's target and of the folder of the corpus, and what is run on an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("api", api::check),
     ("documents", documents::check),
     ("fields", |data| structured(data, fields::check)),
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 14] = [
     ("request", request::check),
     ("smtp_command", smtp_command::check),
     ("smtp_data", smtp_data::check),
+    ("smtp_head", smtp_head::check),
     ("snapshot", snapshot::check),
     ("store", |data| structured(data, store::check)),
     ("subscriber", |data| structured(data, subscriber::check)),

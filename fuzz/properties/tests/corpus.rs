@@ -76,6 +76,7 @@ targets!(
     request,
     smtp_command,
     smtp_data,
+    smtp_head,
     snapshot,
     store,
     subscriber,

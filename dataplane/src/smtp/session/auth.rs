@@ -1,3 +1,5 @@
+//! AUTH, with what failures cost.
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
@@ -62,9 +64,8 @@ where
 
     async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Ended> {
         let clients = self.backend.clients();
-        // A trusted server may have sent the passwords of many.
-        let is_own = self.visitor.client == self.client.address;
-        let address = (!self.client.is_trusted || !is_own).then_some(self.visitor.client);
+        // A trusted server may send the passwords of many.
+        let address = (!self.client.is_itself_trusted()).then_some(self.visitor.client);
         if clients.is_paused(address, &credentials.username) {
             return self.answer(&replies::AUTH_PAUSED);
         }

@@ -1,3 +1,5 @@
+//! DATA: a message as it comes, and what becomes of it.
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 

@@ -1,7 +1,9 @@
+//! Sessions with doubles of everything behind them.
+
 mod authenticating;
 mod encrypting;
 mod ending;
 mod sending;
 mod smuggling;
-mod stage;
+pub mod stage;
 mod trusting;

@@ -1,3 +1,5 @@
+//! MAIL and RCPT: an envelope while it is being said.
+
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};

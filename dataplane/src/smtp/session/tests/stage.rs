@@ -183,9 +183,13 @@ impl Double {
 
     /// All that a client is told that sends these parts one after the other, waits for nothing, and says no more.
     pub async fn answers(&self, parts: &[&[u8]]) -> String {
+        self.answers_to(stranger(), parts).await
+    }
+
+    pub async fn answers_to(&self, client: Client, parts: &[&[u8]]) -> String {
         let (near, far) = tokio::io::duplex(1 << 16);
         let patience = Patience::default();
-        let session = converse(far, stranger(), self, &patience, false);
+        let session = converse(far, client, self, &patience, false);
         tokio::join!(session, send(near, parts)).1
     }
 }
@@ -212,6 +216,7 @@ pub fn stranger() -> Client {
     Client {
         address: [192, 0, 2, 1].into(),
         is_trusted: false,
+        place: None,
     }
 }
 

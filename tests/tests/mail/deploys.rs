@@ -19,7 +19,7 @@ use vulcan_tests::world::World;
 
 use crate::open;
 
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 32;
 
 fn wanted(least: usize) -> usize {
     std::env::var("VULCAN_MAIL_MESSAGES").map_or(least, |wanted| wanted.parse().expect("a number"))

@@ -1,7 +1,6 @@
 //! What it costs to find the limits that a request counts for, to change one of many, and to count a request; and how
 //! exact it is, beside Redis and for longer.
 
-mod background;
 mod beside;
 mod edge;
 mod lane;

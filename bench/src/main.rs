@@ -2,12 +2,14 @@
 //! calls them. The hidden commands are the processes that a measurement starts for itself.
 
 mod authorize;
+mod background;
 mod deploys;
 mod fleet;
 mod histogram;
 mod http;
 mod limits;
 mod machine;
+mod mail;
 mod pick;
 mod process;
 mod report;
@@ -54,6 +56,8 @@ enum Task {
     Limits(limits::Options),
     /// Whether limits are kept and used up in long runs.
     LimitsLong(limits::long::Options),
+    /// Mail to an HTTP application beside Haraka.
+    Mail(mail::Options),
     /// What choosing an upstream costs.
     Pick(pick::Options),
     /// Loads one address and prints what came of it.
@@ -105,6 +109,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Authorize(options) => measured(|_| authorize::run(&options)),
         Task::Limits(options) => measured(|scratch| limits::run(&vulcan, &options, scratch)),
         Task::LimitsLong(options) => measured(|scratch| limits::long::run(&vulcan, &options, scratch)),
+        Task::Mail(options) => measured(|scratch| mail::run(&vulcan, &options, scratch)),
         Task::Pick(options) => measured(|_| pick::run(&options)),
         Task::Load {
             target,

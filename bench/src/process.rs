@@ -191,6 +191,16 @@ pub fn usage(pid: u32) -> io::Result<Usage> {
     })
 }
 
+/// The most resident bytes that a process has had so far.
+pub fn peak(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes
+        .map(|kilobytes| kilobytes * 1024)
+        .ok_or_else(|| io::Error::other(format!("/proc/{pid}/status reads otherwise than expected")))
+}
+
 /// Runs `work` with this thread on `core`: what it starts there stays there.
 pub fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> io::Result<T> {
     let Some(core) = core else { return Ok(work()) };

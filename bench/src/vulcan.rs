@@ -23,6 +23,11 @@ pub struct Proxy {
     pub http: SocketAddr,
 }
 
+pub struct MailProxy {
+    pub server: Server,
+    pub smtp: SocketAddr,
+}
+
 impl ControlPlane {
     fn ready(mut server: Server) -> io::Result<ControlPlane> {
         let admin = server.listening("admin")?;
@@ -56,21 +61,35 @@ impl Vulcan {
 
     /// One worker, so that one core is what it needs.
     pub fn proxy(&self, scratch: &Path, core: Option<usize>, name: &str, admin: SocketAddr) -> io::Result<Proxy> {
-        let mut command = Command::new(&self.0);
-        command.args(["dataplane", "--log", "warn", "--workers", "1", "--http", "127.0.0.1:0"]);
-        command.args([
-            "--status",
-            "127.0.0.1:0",
-            "--name",
-            name,
-            "--controlplane",
-            &format!("http://{admin}"),
-        ]);
-        command.arg("--data").arg(scratch.join(name));
-        let mut server = Server::start(name, command, core, scratch)?;
+        let mut server = Server::start(name, self.dataplane(scratch, name, admin), core, scratch)?;
         let http = server.listening("http")?;
         server.ready()?;
         Ok(Proxy { server, http })
+    }
+
+    /// As `proxy`, for mail: whoever is on loopback is trusted, and so may log in without TLS.
+    pub fn mail_proxy(
+        &self,
+        scratch: &Path,
+        core: Option<usize>,
+        name: &str,
+        admin: SocketAddr,
+    ) -> io::Result<MailProxy> {
+        let mut command = self.dataplane(scratch, name, admin);
+        command.args(["--smtp", "127.0.0.1:0", "--trusted", "127.0.0.0/8"]);
+        let mut server = Server::start(name, command, core, scratch)?;
+        let smtp = server.listening("smtp")?;
+        server.ready()?;
+        Ok(MailProxy { server, smtp })
+    }
+
+    fn dataplane(&self, scratch: &Path, name: &str, admin: SocketAddr) -> Command {
+        let mut command = Command::new(&self.0);
+        command.args(["dataplane", "--log", "warn", "--workers", "1", "--http", "127.0.0.1:0"]);
+        command.args(["--status", "127.0.0.1:0", "--name", name]);
+        command.args(["--controlplane", &format!("http://{admin}")]);
+        command.arg("--data").arg(scratch.join(name));
+        command
     }
 }
 

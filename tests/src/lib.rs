@@ -10,7 +10,6 @@ pub mod api;
 pub mod authserver;
 pub mod binary;
 pub mod cassandra;
-pub mod certificate;
 pub mod deploy;
 pub mod dice;
 pub mod history;

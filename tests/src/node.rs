@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -16,6 +17,8 @@ pub struct Node {
     /// Listeners by kind; where they are bound once that is known, so that a restart finds its old place.
     listeners: BTreeMap<&'static str, Option<SocketAddr>>,
     logs: PathBuf,
+    /// Bytes; none of its files grows beyond them.
+    file_max: Option<u64>,
     starts: u32,
     process: Process,
 }
@@ -23,13 +26,25 @@ pub struct Node {
 impl Node {
     /// Starts a process that opens the listeners named by `kinds`, all on ports of the system's choice.
     pub fn launch(name: &str, arguments: Vec<String>, kinds: &[&'static str], logs: PathBuf) -> Node {
+        Node::launch_under(name, arguments, kinds, logs, None)
+    }
+
+    /// As `launch`; where there is a `file_max`, a file that would grow beyond it is refused to the process as by a full disk.
+    pub fn launch_under(
+        name: &str,
+        arguments: Vec<String>,
+        kinds: &[&'static str],
+        logs: PathBuf,
+        file_max: Option<u64>,
+    ) -> Node {
         let listeners: BTreeMap<_, _> = kinds.iter().map(|kind| (*kind, None)).collect();
-        let process = spawn(name, &arguments, &listeners, &logs, 0);
+        let process = spawn(name, &arguments, &listeners, &logs, 0, file_max);
         Node {
             name: name.to_owned(),
             arguments,
             listeners,
             logs,
+            file_max,
             starts: 0,
             process,
         }
@@ -61,7 +76,14 @@ impl Node {
     pub fn start(&mut self) {
         assert!(!self.process.running(), "{} still runs", self.name);
         self.starts += 1;
-        self.process = spawn(&self.name, &self.arguments, &self.listeners, &self.logs, self.starts);
+        self.process = spawn(
+            &self.name,
+            &self.arguments,
+            &self.listeners,
+            &self.logs,
+            self.starts,
+            self.file_max,
+        );
     }
 
     pub async fn restart(&mut self) {
@@ -89,6 +111,10 @@ impl Node {
 
     pub fn smtp(&self) -> SocketAddr {
         self.at("smtp")
+    }
+
+    pub fn smtps(&self) -> SocketAddr {
+        self.at("smtps")
     }
 
     pub fn status(&self) -> SocketAddr {
@@ -179,12 +205,31 @@ fn spawn(
     listeners: &BTreeMap<&'static str, Option<SocketAddr>>,
     logs: &std::path::Path,
     starts: u32,
+    file_max: Option<u64>,
 ) -> Process {
     let mut command = binary::vulcan();
+    if let Some(file_max) = file_max {
+        command = limited(&command, file_max);
+    }
     command.args(arguments).current_dir(logs);
     for (kind, address) in listeners {
         let address = address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         command.arg(format!("--{kind}")).arg(address);
     }
     Process::spawn(name, &mut command, &logs.join(format!("{name}.{starts}.log")))
+}
+
+/// The signal that comes with the limit would end it.
+fn limited(command: &Command, file_max: u64) -> Command {
+    const UNIT: u64 = 512;
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", file_max / UNIT);
+    let mut shell = Command::new("sh");
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.args(["-c", &script]).arg(command.get_program());
+    shell
 }

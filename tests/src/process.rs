@@ -87,6 +87,11 @@ impl Process {
         self.line(command, from, |line| Some(line.to_owned())).await
     }
 
+    /// For a child that ends by itself when there is nobody to read from any more.
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// The most memory that it has had so far, in bytes, as the kernel counts it.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));

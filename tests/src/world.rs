@@ -92,6 +92,32 @@ impl World {
         node
     }
 
+    /// As `fleet`; the proxies take mail, too.
+    pub async fn mail_fleet(&self, proxies: usize, extra: &[&str]) -> (Node, Vec<Node>) {
+        let control = self.control_plane("control", &[]).await;
+        let url = control.api().url();
+        let launch = |n| self.mail_proxy_launched(&format!("p{n}"), &url, extra, None);
+        let mut fleet: Vec<Node> = (1..=proxies).map(launch).collect();
+        for node in &mut fleet {
+            node.ready().await;
+        }
+        (control, fleet)
+    }
+
+    /// A proxy that takes mail and none of whose files grows beyond `file_max` bytes, ready.
+    pub async fn mail_proxy_under(&self, name: &str, url: &str, file_max: u64) -> Node {
+        let mut node = self.mail_proxy_launched(name, url, &[], Some(file_max));
+        node.ready().await;
+        node
+    }
+
+    fn mail_proxy_launched(&self, name: &str, url: &str, extra: &[&str], file_max: Option<u64>) -> Node {
+        let data = self.text(name);
+        let own = [("--controlplane", url), ("--name", name), ("--data", &data)];
+        let arguments = arguments("dataplane", &own, extra);
+        Node::launch_under(name, arguments, &["http", "status", "smtp"], self.path(""), file_max)
+    }
+
     /// A control plane and proxies `p1`, `p2`, …, all ready and members.
     pub async fn fleet(&self, proxies: usize, extra: &[&str]) -> (Node, Vec<Node>) {
         let control = self.control_plane("control", &[]).await;

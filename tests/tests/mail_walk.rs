@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use vulcan_tests::authserver::Authserver;
-use vulcan_tests::certificate;
+use vulcan_tests::mail::certificate::Certificate;
 use vulcan_tests::tour::{self, Tour};
 use vulcan_tests::world::World;
 
@@ -12,15 +12,8 @@ async fn the_walk_prints_what_it_says() {
         return;
     };
     let world = World::new();
-    let (chain, key) = certificate::write(&world.path(""), &["localhost", "127.0.0.1"]);
-    let flags = [
-        "--tls-cert",
-        chain.to_str().unwrap(),
-        "--tls-key",
-        key.to_str().unwrap(),
-        "--mail-hostname",
-        "mail.example.com",
-    ];
+    let certificate = Certificate::create(&world.path(""), "chain");
+    let flags = [&certificate.arguments()[..], &["--mail-hostname", "mail.example.com"]].concat();
     let up = world.up(&flags).await;
     let build = "cargo build --release --example inbox && cargo build --release --package vulcan-tests --bin \
                  vulcan-authserver";

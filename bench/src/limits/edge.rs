@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::background::Background;
 use super::lane::Client;
 use super::load::{Asked, Connection, Heard};
 use super::times::Times;
+use crate::background::Background;
 use crate::http::wire;
 
 pub const HOST: &str = "limits.bench.test";

@@ -13,6 +13,8 @@ use crate::upstream::inflight::count_as_worker;
 
 const ROUNDS: usize = 400;
 const WORKERS: usize = 3;
+/// Long enough for a worker to have its turn meanwhile, also where there are more threads than processors.
+const QUIET: Duration = Duration::from_micros(200);
 
 #[test]
 fn a_hold_between_the_steps_is_noticed_by_the_last() {
@@ -76,7 +78,7 @@ fn churn(attempt: impl Fn(&Views, &Admitted, &World) + Clone + Send + 'static) -
             thread::yield_now();
         }
         world.is_quiet.store(true, Ordering::SeqCst);
-        thread::yield_now();
+        thread::sleep(QUIET);
         world.is_quiet.store(false, Ordering::SeqCst);
         if world.reached_quiet.load(Ordering::SeqCst) > 0 {
             break;

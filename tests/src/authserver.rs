@@ -62,7 +62,7 @@ impl Authserver {
 
     /// SIGSTOP.
     pub fn freeze(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// SIGCONT.

@@ -136,7 +136,7 @@ impl Node {
 
     /// SIGSTOP: the machine that stands still.
     pub fn freeze(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// SIGCONT.

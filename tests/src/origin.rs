@@ -105,7 +105,7 @@ impl Origin {
 
     /// SIGSTOP: it stands still, and its port takes connections that nobody serves.
     pub fn freeze(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// SIGCONT.

@@ -123,6 +123,27 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.label));
     }
 
+    /// SIGSTOP, and each of its threads stands still: the signal alone is obeyed when they have their turn.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let begun = Instant::now();
+        while !self.is_still() {
+            assert!(begun.elapsed() < PATIENCE, "{}: it does not stand still", self.label);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let mut threads = threads.into_iter().flatten().flatten();
+        threads.all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state stands behind the name, which may hold anything. One that has gone stands still.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+            matches!(state, None | Some(b'T' | b'Z' | b'X'))
+        })
+    }
+
     /// Its resident set in bytes.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();

@@ -141,11 +141,12 @@ async fn objects_show_their_defaults_and_take_back_what_they_show() {
     let expected = json!({"name": "web", "revision": put.revision(), "authorizer": null,
         "allow": [], "deny": [], "balance": "least_request",
         "match": [{"hosts": ["web.example"], "path_prefix": "/v2", "path_regex": null, "methods": [], "headers": {},
-            "priority": 0}],
+            "priority": 0, "recipients": []}],
         "timeouts": {"connect": "1s", "response": "60s", "idle": "60s", "drain": "60s"},
         "retries": {"attempts": 2}, "max_body": "50MB", "health_check": null,
         "upstream_care": {"eject_after": 5, "eject_for": "10s", "max_in_flight": null, "queue": 0, "queue_for": "1s",
-            "slow_start": "0s"}});
+            "slow_start": "0s"},
+        "open": false, "mail": null});
     assert_eq!(shown.body, expected);
     // An identical PUT commits nothing, and waits at the true head.
     let again = api.put(WEB, shown.body.clone()).await.live();

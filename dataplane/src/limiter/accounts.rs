@@ -1,5 +1,6 @@
 //! The accounts of a grant, kept beside it: most requests of a token are about the same ones as the request before.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,7 +13,6 @@ use shared::table::InForce;
 use smallvec::SmallVec;
 
 use super::Tally;
-use super::desk::token;
 use crate::authorizer::Grant;
 use crate::pipeline::Quota;
 use crate::view::View;
@@ -163,6 +163,16 @@ fn is_plain(limit: &Limit) -> bool {
         && limit.key != CountedUnder::ClientIp
         && limit.cost == Cost::default()
         && limit.delay_max.is_zero()
+}
+
+/// Of a request that nobody authorized the empty one.
+pub(super) fn token(grant: Option<&Grant>) -> Cow<'_, str> {
+    let token = grant.and_then(|grant| grant.auth_token.as_ref());
+    let token = token.map_or(&b""[..], |token| token.as_bytes());
+    match std::str::from_utf8(token) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(token),
+    }
 }
 
 impl PartialEq for Accounts {

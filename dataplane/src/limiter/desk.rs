@@ -18,11 +18,10 @@ use shared::time::Time;
 use smallvec::SmallVec;
 
 use self::outlast::{Otherwise, Pending};
-use super::accounts::{Account, Digests};
+use super::accounts::{Account, Digests, token};
 use super::due::{Awaited, Due, Dues, Request, exceeded, reservations};
 use super::tally::Decided;
 use super::{Blocked, Limiter, RETRY_AFTER, Tally};
-use crate::authorizer::Grant;
 use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, ReservedOf, Verdict};
 use crate::view::{Reader, View, Views};
 
@@ -95,16 +94,6 @@ impl Limits for Desk {
             // Seldom: no part of what every request carries along.
             Outcome::Pending(pending) => Box::pin(self.0.outlast(&request, &before, pending)).await,
         }
-    }
-}
-
-/// Of a request that nobody authorized the empty one.
-pub(super) fn token(grant: Option<&Grant>) -> Cow<'_, str> {
-    let token = grant.and_then(|grant| grant.auth_token.as_ref());
-    let token = token.map_or(&b""[..], |token| token.as_bytes());
-    match std::str::from_utf8(token) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(token),
     }
 }
 

@@ -55,8 +55,8 @@ pub trait Backend {
         let mut again: Vec<Self::Admitted> = Vec::with_capacity(admitted.len());
         for (recipient, before) in envelope.recipients.iter().zip(admitted) {
             let first = again.first();
-            let leave = self.readmit(envelope, recipient, first, before, length).await?;
-            again.push(leave);
+            let leave = self.readmit(envelope, recipient, first, before, length).await;
+            again.push(leave.map_err(|reply| reply.shared_by(envelope.recipients.len()))?);
         }
         Ok(again)
     }

@@ -127,7 +127,7 @@ impl Delivery<'_> {
     /// All of them or none: there is one reply. What they have paid stays paid.
     async fn admit_again(&self, receptions: Vec<Reception>) -> Result<Vec<Reception>, Reply> {
         let mut again: Vec<Reception> = Vec::with_capacity(receptions.len());
-        let length = Some(self.message.len());
+        let (length, recipients) = (Some(self.message.len()), receptions.len());
         for Reception { recipient, admitted } in receptions {
             let counted = admitted.into_counted();
             let first = again.first().map(|first| first.admitted.service().clone());
@@ -139,7 +139,7 @@ impl Delivery<'_> {
                 first.as_deref(),
                 counted,
             );
-            let admitted = admitting.await?;
+            let admitted = admitting.await.map_err(|reply| reply.shared_by(recipients))?;
             again.push(Reception { recipient, admitted });
         }
         Ok(again)

@@ -37,4 +37,26 @@ impl Reply {
     pub fn is_positive(&self) -> bool {
         self.code < 400
     }
+
+    /// What one of so many recipients is refused by, where one reply is for all of them: the others' mail would bounce with
+    /// it. Tried again, each gets its own.
+    pub fn shared_by(self, recipients: usize) -> Reply {
+        match self.code {
+            500.. if recipients > 1 => Reply::new(451, "4.3.0", "a recipient is not taken any more, try again"),
+            _ => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_for_good_is_no_refusal_of_others() {
+        let (for_good, for_now) = (Reply::new(550, "5.7.1", "no"), Reply::new(454, "4.7.0", "not now"));
+        assert_eq!(for_good.clone().shared_by(1), for_good);
+        assert_eq!(for_good.shared_by(2).code, 451);
+        assert_eq!(for_now.clone().shared_by(2), for_now);
+    }
 }

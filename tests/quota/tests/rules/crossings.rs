@@ -1,7 +1,5 @@
 //! What is said may be overtaken by what is said later: orders that chance brings about too rarely.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::sync::Arc;
 use std::time::Duration;
 

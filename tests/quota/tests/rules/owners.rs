@@ -1,14 +1,14 @@
 //! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+mod standbys;
 
 use std::time::Duration;
 
 use shared::change::Revision;
 use shared::quota::owner::{Input, Output, Roster};
 use shared::quota::{
-    AccountId, Algorithm, CellKey, CellValue, Claim, Handover, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading,
-    Rule, Rules, Said, Settings, Standby, Told, Up, WHOLE, Want,
+    AccountId, Algorithm, CellKey, CellValue, Claim, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading, Rule,
+    Rules, Said, Settings, Standby, Told, Up, Want,
 };
 use shared::time::Time;
 use uuid::Uuid;
@@ -143,6 +143,10 @@ impl World {
 
     fn beat(&mut self, from: ProxyId) {
         let (_, standby) = self.heard(from.instance);
+        self.beat_with(from, standby);
+    }
+
+    fn beat_with(&mut self, from: ProxyId, standby: Standby) {
         let said = Said::Beat {
             promised: true,
             idle: None,
@@ -189,27 +193,6 @@ fn reading(since: Duration) -> Reading {
 }
 
 #[test]
-fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
-    let mut world = World::new(None);
-    world.go_on(4, &[1, 2]);
-    let (_, standby) = world.heard(proxy(2).instance);
-    assert_eq!(standby.weight, WHOLE / 2);
-    // It may use its standby until it is to be forgotten, and all of that counts for a period.
-    world.go_on(15, &[1]);
-    let granted = world.want(1);
-    assert!(
-        granted <= TOKENS / 2,
-        "VULCAN_SIM_ORDER=silence, then a want: {granted} of {TOKENS} granted"
-    );
-    world.go_on(16, &[1]);
-    let granted = world.want(1);
-    assert!(
-        granted == TOKENS,
-        "VULCAN_SIM_ORDER=a period later: {granted} of {TOKENS} granted"
-    );
-}
-
-#[test]
 fn the_rules_of_claims_hold_when_the_one_before_ends_later() {
     let to = Label::from_nanos(WALL).after(settings().claim + Duration::from_millis(15));
     let world = World::new(Some(Claim {
@@ -227,90 +210,6 @@ fn the_rules_of_claims_hold_when_the_one_before_ends_later() {
         "VULCAN_SIM_ORDER=a claim to {:?} after one to {to:?}",
         claim.to
     );
-}
-
-/// A predecessor that ends after a few seconds.
-fn predecessor() -> Claim {
-    let to = Label::from_nanos(WALL).after(Duration::from_secs(3));
-    Claim {
-        epoch: 1,
-        owner: Uuid::from_u128(70),
-        from: to.before(settings().claim),
-        to,
-    }
-}
-
-/// What a proxy that is heard anew says of itself, which began so long ago.
-fn answer(began: Option<Duration>, weight: u64) -> Said {
-    Said::Census {
-        shard: account().shard(),
-        epoch: 2,
-        knows: None,
-        began,
-        earliest: None,
-        oldest: None,
-        uses: Vec::new(),
-        weight,
-    }
-}
-
-/// The second life of one.
-fn second() -> ProxyId {
-    ProxyId { boot: 2, ..proxy(2) }
-}
-
-impl World {
-    fn go_on_with_the_second_life(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            self.go_on(1, &[1]);
-            self.beat(second());
-        }
-    }
-}
-
-/// A successor that has heard the census of a proxy that was there all along and of another one's second life.
-fn after_a_restart(handed: Option<Handover>) -> World {
-    let mut world = World::new(Some(predecessor()));
-    if let Some(handover) = handed {
-        world.hand(Input::Handover(handover));
-    }
-    world.go_on(12, &[1]);
-    world.say(1, answer(None, WHOLE / 2));
-    world.say_as(second(), answer(Some(Duration::ZERO), 0));
-    world
-}
-
-#[test]
-fn the_rules_of_standbys_hold_when_a_life_ended_that_nobody_heard() {
-    let mut world = after_a_restart(None);
-    // Its first life may have used half of all just before its end.
-    world.go_on_with_the_second_life(8);
-    let granted = world.want(1);
-    assert!(
-        granted <= TOKENS / 2,
-        "VULCAN_SIM_ORDER=a proxy cut off, its owner followed, its restart: {granted} of {TOKENS} granted"
-    );
-    world.go_on_with_the_second_life(14);
-    let granted = world.want(1);
-    assert!(
-        granted == TOKENS,
-        "VULCAN_SIM_ORDER=a period later: {granted} of {TOKENS} granted"
-    );
-}
-
-/// The control: a predecessor that knew of no use, and handed over, says so.
-#[test]
-fn who_hands_over_vouches_for_lives_that_ended_before() {
-    let handover = Handover {
-        shard: account().shard(),
-        epoch: 1,
-        charges: Vec::new(),
-        vouched: Some(Label::from_nanos(WALL).after(Duration::from_secs(13))),
-    };
-    let mut world = after_a_restart(Some(handover));
-    world.go_on(1, &[1]);
-    world.beat(second());
-    assert_eq!(world.want(1), TOKENS);
 }
 
 impl World {
@@ -368,14 +267,4 @@ fn who_asked_long_ago_is_told_when_something_came_back() {
     world.go_on(2, &[1, 2]);
     world.give_back(0);
     assert_eq!(world.retry(2), Some(Duration::ZERO));
-}
-
-#[test]
-fn a_second_life_gets_its_standby_at_once_if_the_first_used_none() {
-    let mut world = World::new(None);
-    world.go_on(4, &[1, 2]);
-    world.told.clear();
-    world.beat(second());
-    world.go_on(1, &[1]);
-    assert_eq!(world.heard(second().instance).1.weight, WHOLE / 2);
 }

@@ -1,5 +1,6 @@
 //! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
 
+mod edits;
 mod standbys;
 
 use std::time::Duration;
@@ -55,6 +56,8 @@ struct World {
     claims: Vec<Claim>,
     told: Vec<(Uuid, u64, Told)>,
     number: u64,
+    /// Of the limits that everyone goes by.
+    revision: Revision,
 }
 
 impl World {
@@ -67,17 +70,27 @@ impl World {
             claims: Vec::new(),
             told: Vec::new(),
             number: 0,
+            revision: Revision::ZERO,
         };
-        world.hand(Input::Rules(Rules {
-            observed: Default::default(),
-            revision: Revision(1),
-            rules: [(rule().limit, rule())].into(),
-        }));
+        world.edit(Some(rule()));
         let members = [1, 2].map(|instance| proxy(instance).instance);
         world.hand(Input::Members(members.into()));
         world.hand(Input::Shards(1 << account().shard()));
         world.hand(Input::Tick);
         world
+    }
+
+    fn edit(&mut self, rule: Option<Rule>) {
+        self.revision = Revision(self.revision.0 + 1);
+        let revision = self.revision;
+        self.hand(Input::Rules(Rules {
+            observed: Default::default(),
+            revision,
+            rules: rule
+                .map(|rule| (rule.limit, Rule { revision, ..rule }))
+                .into_iter()
+                .collect(),
+        }));
     }
 
     fn hand(&mut self, input: Input) {
@@ -136,7 +149,7 @@ impl World {
             to: OWNER,
             number: self.number,
             heard: self.heard(from.instance).0,
-            revision: Revision(1),
+            revision: self.revision,
             items: vec![said],
         }));
     }

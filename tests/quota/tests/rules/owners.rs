@@ -1,6 +1,7 @@
 //! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
 
 mod edits;
+mod ledgers;
 mod standbys;
 
 use std::time::Duration;
@@ -47,13 +48,15 @@ fn settings() -> Settings {
     }
 }
 
-/// An owner whose store does what it is asked for, until it is asked for the claim that is looked for.
+/// An owner whose store does what it is asked for, and says so unless it is away.
 struct World {
     owner: Owner,
     since: Duration,
     /// Found in the store by who claims.
     found: Option<Claim>,
     claims: Vec<Claim>,
+    row: Option<CellValue>,
+    is_away: bool,
     told: Vec<(Uuid, u64, Told)>,
     number: u64,
     /// Of the limits that everyone goes by.
@@ -62,17 +65,23 @@ struct World {
 
 impl World {
     fn new(found: Option<Claim>) -> World {
+        World::with(found, rule())
+    }
+
+    fn with(found: Option<Claim>, rule: Rule) -> World {
         let reading = reading(Duration::ZERO);
         let mut world = World {
             owner: Owner::new(OWNER, settings(), reading, (Label::ZERO, Time::ZERO)),
             since: Duration::ZERO,
             found,
             claims: Vec::new(),
+            row: None,
+            is_away: false,
             told: Vec::new(),
             number: 0,
             revision: Revision::ZERO,
         };
-        world.edit(Some(rule()));
+        world.edit(Some(rule));
         let members = [1, 2].map(|instance| proxy(instance).instance);
         world.hand(Input::Members(members.into()));
         world.hand(Input::Shards(1 << account().shard()));
@@ -96,15 +105,16 @@ impl World {
     fn hand(&mut self, input: Input) {
         for output in self.owner.handle(input, reading(self.since)) {
             match output {
+                Output::Get(CellKey::Row(_)) if self.is_away => {}
                 Output::Get(key) => {
-                    let outcome = Outcome::Is(self.found.map(CellValue::Claim));
+                    let outcome = Outcome::Is(match key {
+                        CellKey::Claim(_) => self.found.map(CellValue::Claim),
+                        CellKey::Row(_) => self.row.clone(),
+                    });
                     self.hand(Input::Cell { key, outcome });
                 }
                 Output::Swap { key, new, .. } => {
-                    if let (CellKey::Claim(_), CellValue::Claim(claim)) = (&key, new) {
-                        self.claims.push(claim);
-                    }
-                    let outcome = Outcome::Swapped;
+                    let outcome = self.swap(&key, new);
                     self.hand(Input::Cell { key, outcome });
                 }
                 Output::ReadRoster(shard) => {
@@ -120,6 +130,16 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    fn swap(&mut self, key: &CellKey, new: CellValue) -> Outcome {
+        match (key, new) {
+            (CellKey::Row(_), _) if self.is_away => return Outcome::Unknown,
+            (CellKey::Row(_), row) => self.row = Some(row),
+            (CellKey::Claim(_), CellValue::Claim(claim)) => self.claims.push(claim),
+            (CellKey::Claim(_), CellValue::Row(_)) => panic!("a row in place of a claim"),
+        }
+        Outcome::Swapped
     }
 
     /// The newest message to a proxy, and the standby that it was given last.
@@ -189,6 +209,11 @@ impl World {
             rate: 1_000,
         };
         self.say(from, Said::Want(want));
+        self.granted()
+    }
+
+    /// Since it was wanted last.
+    fn granted(&self) -> u64 {
         let grants = self.told.iter().map(|(.., told)| match told {
             Told::Grant { tokens, .. } => *tokens,
             _ => 0,

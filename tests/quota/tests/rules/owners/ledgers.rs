@@ -51,3 +51,20 @@ fn the_rules_of_ledgers_hold_for_what_went_back_to_the_store() {
         "VULCAN_SIM_ORDER=a grant, its return, a threshold of {threshold}: {granted} granted"
     );
 }
+
+/// Of a long period an owner knows only what it granted itself.
+#[test]
+fn the_rules_of_edits_hold_for_what_others_granted_of_a_limit_that_is_made_again() {
+    let (mut world, _) = world();
+    world.edit(None);
+    world.go_on(1, &[1, 2]);
+    world.edit(Some(rule()));
+    let granted = world.want(1);
+    assert!(
+        granted == 0,
+        "VULCAN_SIM_ORDER=a long period deleted, a short one made, a want: {granted} granted"
+    );
+    // What they granted last may be spent within a minute, and counts for a period.
+    world.go_on(75, &[1, 2]);
+    assert_eq!(world.want(1), TOKENS);
+}

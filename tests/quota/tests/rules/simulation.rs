@@ -1,8 +1,6 @@
 //! Runs of the simulation: a fixed set of seeds, `VULCAN_SIM_SEEDS=N` of them from `VULCAN_SIM_FROM=S` on, or the one of
 //! `VULCAN_SIM_SEED=S`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

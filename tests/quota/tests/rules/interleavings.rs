@@ -1,9 +1,7 @@
 //! Two decisions and a refill in every order of their steps: what is admitted came out of an allowance that was open when
 //! the clock was read, and no allowance gives more than it had.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-use shared::quota::slots::{Attempt, Need};
+use shared::quota::slots::{self, Attempt, Need};
 use shared::quota::{KeyHash, Slots};
 use shared::time::Time;
 use uuid::Uuid;
@@ -166,4 +164,25 @@ fn the_rules_of_slots_hold_in_every_order() {
     let mut played = 0;
     every(&mut left, &mut Vec::new(), &mut played);
     assert_eq!(played, 72_072);
+}
+
+/// However many decisions there are between two moments, each goes by its own.
+#[test]
+fn the_rules_of_slots_hold_at_the_end_of_an_allowance() {
+    let slots = Slots::new(8);
+    let need = Need {
+        key: KeyHash::of(Uuid::nil(), &[1]),
+        cost: 1,
+    };
+    slots.open(need.key, TOKENS, Time::from_nanos(100), 0);
+    let is_admitted = |now| {
+        let decision = slots.decide(&[need], || Time::from_nanos(now));
+        matches!(decision, slots::Decision::Admitted { .. })
+    };
+    assert!(is_admitted(99));
+    let late = is_admitted(100);
+    assert!(
+        !late,
+        "VULCAN_SIM_ORDER=a decision, the end of its allowance, a decision"
+    );
 }

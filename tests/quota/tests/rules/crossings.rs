@@ -1,7 +1,5 @@
 //! What is said may be overtaken by what is said later: orders that chance brings about too rarely.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,11 +109,15 @@ impl World {
     }
 
     fn grant(&mut self, account: AccountId) -> Vec<Said> {
+        self.grant_by(account, 1, Revision(1))
+    }
+
+    fn grant_by(&mut self, account: AccountId, id: u64, revision: Revision) -> Vec<Said> {
         self.tell(Told::Grant {
-            id: 1,
+            id,
             account,
             epoch: 1,
-            revision: Revision(1),
+            revision,
             tokens: TOKENS,
             bucket: (1, 1),
             expires_in: Duration::from_secs(1),
@@ -313,6 +315,31 @@ fn who_was_let_in_again_is_not_kept_out_by_what_was_said_before() {
     world.tell(exhausted(10));
     let refused = world.proxy.block(account, 1, world.now);
     assert!(matches!(refused, Verdict::Refuse { .. }), "{refused:?}");
+}
+
+#[test]
+fn the_rules_of_edits_hold_for_what_is_granted_by_the_form_before() {
+    let (mut world, account) = waiting();
+    world.grant(account);
+    let edited = Rule {
+        revision: Revision(2),
+        ..rule()
+    };
+    world.hand(Input::Rules(Rules {
+        observed: Default::default(),
+        revision: Revision(2),
+        rules: [(edited.limit, edited)].into(),
+    }));
+    let held = world.slots.rest(account.key);
+    assert!(held == 0, "VULCAN_SIM_ORDER=a grant, an edit: {held} can be spent");
+    world.grant_by(account, 2, Revision(1));
+    let late = world.slots.rest(account.key);
+    assert!(
+        late == 0,
+        "VULCAN_SIM_ORDER=an edit, a grant by what was before: {late} can be spent"
+    );
+    world.grant_by(account, 3, Revision(2));
+    assert_eq!(u64::from(world.slots.rest(account.key)), TOKENS);
 }
 
 /// The control: in order, the grant is there to be spent.

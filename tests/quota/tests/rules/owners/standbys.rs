@@ -1,0 +1,149 @@
+//! Who may spend how much of a limit without its owner, while proxies join, restart and are forgotten.
+
+use std::time::Duration;
+
+use shared::quota::owner::Input;
+use shared::quota::{Claim, Handover, Label, ProxyId, Said, WHOLE};
+use uuid::Uuid;
+
+use super::{TOKENS, WALL, World, account, proxy, settings};
+
+#[test]
+fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    let (_, standby) = world.heard(proxy(2).instance);
+    assert_eq!(standby.weight, WHOLE / 2);
+    // It may use its standby until it is to be forgotten, and all of that counts for a period.
+    world.go_on(15, &[1]);
+    let granted = world.want(1);
+    assert!(
+        granted <= TOKENS / 2,
+        "VULCAN_SIM_ORDER=silence, then a want: {granted} of {TOKENS} granted"
+    );
+    world.go_on(16, &[1]);
+    let granted = world.want(1);
+    assert!(
+        granted == TOKENS,
+        "VULCAN_SIM_ORDER=a period later: {granted} of {TOKENS} granted"
+    );
+}
+
+/// A predecessor that ends after a few seconds.
+fn predecessor() -> Claim {
+    let to = Label::from_nanos(WALL).after(Duration::from_secs(3));
+    Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    }
+}
+
+/// What a proxy that is heard anew says of itself, which began so long ago.
+fn answer(began: Option<Duration>, weight: u64) -> Said {
+    Said::Census {
+        shard: account().shard(),
+        epoch: 2,
+        knows: None,
+        began,
+        earliest: None,
+        oldest: None,
+        uses: Vec::new(),
+        weight,
+    }
+}
+
+/// The second life of one.
+fn second() -> ProxyId {
+    ProxyId { boot: 2, ..proxy(2) }
+}
+
+impl World {
+    fn go_on_with_the_second_life(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.go_on(1, &[1]);
+            self.beat(second());
+        }
+    }
+}
+
+/// A successor that has heard the census of a proxy that was there all along and of another one's second life.
+fn after_a_restart(handed: Option<Handover>) -> World {
+    let mut world = World::new(Some(predecessor()));
+    if let Some(handover) = handed {
+        world.hand(Input::Handover(handover));
+    }
+    world.go_on(12, &[1]);
+    world.say(1, answer(None, WHOLE / 2));
+    world.say_as(second(), answer(Some(Duration::ZERO), 0));
+    world
+}
+
+#[test]
+fn the_rules_of_standbys_hold_when_a_life_ended_that_nobody_heard() {
+    let mut world = after_a_restart(None);
+    // Its first life may have used half of all just before its end.
+    world.go_on_with_the_second_life(8);
+    let granted = world.want(1);
+    assert!(
+        granted <= TOKENS / 2,
+        "VULCAN_SIM_ORDER=a proxy cut off, its owner followed, its restart: {granted} of {TOKENS} granted"
+    );
+    world.go_on_with_the_second_life(14);
+    let granted = world.want(1);
+    assert!(
+        granted == TOKENS,
+        "VULCAN_SIM_ORDER=a period later: {granted} of {TOKENS} granted"
+    );
+}
+
+/// The control: a predecessor that knew of no use, and handed over, says so.
+#[test]
+fn who_hands_over_vouches_for_lives_that_ended_before() {
+    let handover = Handover {
+        shard: account().shard(),
+        epoch: 1,
+        charges: Vec::new(),
+        vouched: Some(Label::from_nanos(WALL).after(Duration::from_secs(13))),
+    };
+    let mut world = after_a_restart(Some(handover));
+    world.go_on(1, &[1]);
+    world.beat(second());
+    assert_eq!(world.want(1), TOKENS);
+}
+
+#[test]
+fn a_second_life_gets_its_standby_at_once_if_the_first_used_none() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    world.told.clear();
+    world.beat(second());
+    world.go_on(1, &[1]);
+    assert_eq!(world.heard(second().instance).1.weight, WHOLE / 2);
+}
+
+#[test]
+fn the_rules_of_standbys_hold_while_those_before_a_newcomer_have_all() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    let members = [1, 2, 3].map(|instance| proxy(instance).instance);
+    world.hand(Input::Members(members.into()));
+    let held = [1, 2].map(|instance| world.heard(proxy(instance).instance).1);
+    for _ in 0..4 {
+        world.go_on(1, &[3]);
+        // They have not heard that they are to have less.
+        (1..)
+            .zip(held)
+            .for_each(|(from, standby)| world.beat_with(proxy(from), standby));
+    }
+    let (_, standby) = world.heard(proxy(3).instance);
+    let before: u64 = held.iter().map(|standby| standby.weight).sum();
+    assert!(
+        before + standby.weight <= WHOLE,
+        "VULCAN_SIM_ORDER=two who have {before} of {WHOLE}, a newcomer: it has {}",
+        standby.weight
+    );
+    world.go_on(4, &[1, 2, 3]);
+    assert_eq!(world.heard(proxy(3).instance).1.weight, WHOLE / 3);
+}

@@ -91,6 +91,8 @@ pub struct Session<'a, S, B: Backend> {
     errors: u32,
     /// Recipients.
     refused: u32,
+    /// Recipients that are for another message, since the last one.
+    surplus: u32,
     failures: u32,
     idle_commands: u32,
 }
@@ -120,6 +122,7 @@ where
             ends_at: Instant::now() + patience.session,
             errors: 0,
             refused: 0,
+            surplus: 0,
             failures: 0,
             idle_commands: 0,
         }
@@ -175,7 +178,13 @@ where
     async fn obey(&mut self, command: Command<'_>) -> Result<(), Ended> {
         let reply = match command {
             Command::Hello { name, is_extended } => return self.hello(name, is_extended),
-            Command::Mail(mail) => Box::pin(self.mail(mail)).await,
+            Command::Mail(mail) => {
+                let reply = Box::pin(self.mail(mail)).await;
+                if !reply.is_positive() && !replies::is_fault(&reply) {
+                    self.errors += 1;
+                }
+                reply
+            }
             Command::Recipient(recipient) => return Box::pin(self.recipient(recipient)).await,
             Command::Data => return Box::pin(self.data()).await,
             Command::Auth { mechanism, initial } => return Box::pin(self.auth(mechanism, initial)).await,

@@ -168,7 +168,7 @@ where
             Ok(command) => command,
             Err(reply) => return self.answer(&reply),
         };
-        // A transaction under way may end.
+        // A transaction under way may end, if it goes on at once.
         if self.is_ending() && self.transaction.is_none() && command != Command::Quit {
             return Err(Ended::Said(replies::DRAINING));
         }
@@ -295,7 +295,7 @@ where
     async fn line(&mut self) -> Result<Line, Ended> {
         let mut due = self.ends_at.min(Instant::now() + self.patience.command);
         let mut expired = replies::TIMEOUT;
-        let mut is_told = self.transaction.is_some();
+        let mut is_told = false;
         loop {
             let line = match self.is_past_header()? {
                 true => self.wire.input.line(AUTH_LINE_BYTES_MAX),

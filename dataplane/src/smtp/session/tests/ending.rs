@@ -135,6 +135,20 @@ async fn a_proxy_that_drains_ends_sessions_between_messages() {
         .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_reads_no_reply_is_not_answered_for_ever() {
+    let double = Double::default();
+    let (mut near, far) = tokio::io::duplex(1 << 10);
+    let patience = Patience::default();
+    let begun = Instant::now();
+    let client = async {
+        near.write_all(b"HELO c\r\nMAIL FROM:<a@b>\r\n").await.unwrap();
+        while near.write_all(b"RCPT TO:<b@example.com>\r\n").await.is_ok() {}
+    };
+    tokio::join!(converse(far, stranger(), &double, &patience, false), client);
+    assert_eq!(begun.elapsed().as_secs(), 5 * 60);
+}
+
 /// A thousand idle sessions are to fit in 50 MB: what one of them holds is its future, and no buffer.
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_is_small() {

@@ -140,7 +140,7 @@ impl Failed {
 
 impl Attempt {
     /// The password was right, or nobody could say.
-    pub fn is_no_failure(mut self) {
+    pub fn forgive(mut self) {
         self.is_failure = false;
     }
 }
@@ -214,7 +214,7 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         assert!(waiting.iter().all(|one| !one.is_finished()));
-        asking.pop().unwrap().is_no_failure();
+        asking.pop().unwrap().forgive();
         drop(asking);
         for one in waiting {
             asked += usize::from(one.await.unwrap());
@@ -227,7 +227,7 @@ mod tests {
     async fn who_is_right_is_not_remembered_nor_paused() {
         let failures = Arc::<Failures>::default();
         for _ in 0..2 * ADDRESS_FAILURES_MAX {
-            failures.attempt(ONE, None).await.unwrap().is_no_failure();
+            failures.attempt(ONE, None).await.unwrap().forgive();
         }
         assert!(failures.lock().is_empty());
         let _asking: Vec<_> = (0..ADDRESS_FAILURES_MAX)

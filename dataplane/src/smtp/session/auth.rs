@@ -71,7 +71,7 @@ where
         };
         match self.backend.authenticate(&self.visitor, credentials.clone()).await {
             Ok(()) => {
-                attempt.is_no_failure();
+                attempt.forgive();
                 self.visitor.credentials = Some(credentials);
                 self.failures = 0;
                 self.answer(&replies::AUTHENTICATED)
@@ -81,7 +81,7 @@ where
                 self.fail(&reply).await
             }
             Err(reply) => {
-                attempt.is_no_failure();
+                attempt.forgive();
                 self.answer(&reply)
             }
         }

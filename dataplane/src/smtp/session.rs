@@ -161,6 +161,10 @@ where
     /// One command.
     async fn turn(&mut self) -> Result<(), Ended> {
         let line = self.line().await?;
+        // Also of a client that never has to be waited for.
+        if Instant::now() >= self.ends_at {
+            return Err(Ended::Said(replies::TIMEOUT));
+        }
         if line.len() > LINE_BYTES_MAX && !is_auth(&line) {
             return Err(Ended::Said(replies::LINE_TOO_LONG));
         }

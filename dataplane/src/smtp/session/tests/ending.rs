@@ -42,6 +42,23 @@ async fn a_command_has_to_come_in_time_as_a_whole() {
     assert!(told.ends_with("421 4.4.2 Timeout\r\n"), "{told}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_session_is_over_though_there_is_always_more_to_read() {
+    let double = Double::default();
+    let (mut near, far) = tokio::io::duplex(1 << 10);
+    let patience = Patience {
+        session: Duration::ZERO,
+        ..Patience::default()
+    };
+    near.write_all(b"NOOP\r\nNOOP\r\n").await.unwrap();
+    let mut told = String::new();
+    let client = async {
+        near.read_to_string(&mut told).await.unwrap();
+    };
+    tokio::join!(converse(far, stranger(), &double, &patience, false), client);
+    assert_eq!(told, "220 mx.example ESMTP Vulcan\r\n421 4.4.2 Timeout\r\n");
+}
+
 const DATA: &str = "
     S: 220 mx.example ESMTP Vulcan
     C: HELO client

@@ -167,8 +167,8 @@ impl Message {
             .field("content-type")
             .split_once("multipart/form-data; boundary=")
         else {
-            let recipients = request.fields.iter().filter(|(name, _)| name == "x-envelope-to");
-            message.recipients = recipients.map(|(_, to)| to.clone()).collect();
+            let recipients = request.field("x-envelope-to").split(", ");
+            message.recipients = recipients.filter(|to| !to.is_empty()).map(str::to_owned).collect();
             message.content = request.body;
             return (!message.recipients.is_empty()).then_some(message);
         };

@@ -15,6 +15,7 @@ pub mod command;
 pub mod data;
 mod deliver;
 mod envelope;
+mod failures;
 #[cfg(test)]
 mod fixture;
 mod handshake;
@@ -44,6 +45,7 @@ pub use self::admit::{Reception, admit, authenticate, receive};
 pub use self::clients::Clients;
 pub use self::deliver::deliver;
 pub use self::envelope::{BodyType, Envelope, Mailbox, Notification, Recipient, ReversePath, Tls, Visitor};
+pub use self::failures::Failures;
 pub use self::reply::Reply;
 pub use self::serve::serve_connection;
 pub use self::spool::{Spool, SpoolError, Spooled};

@@ -186,6 +186,42 @@ fn who_is_answered_late_is_answered() {
     }
 }
 
+/// A client of SMTP that is put off comes again in minutes.
+#[test]
+fn mail_waits_for_a_late_owner_longer_than_a_request() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":9,"key":"client_ip"}"#]).await;
+        {
+            let limiter = stage.views.limiter();
+            let mut inner = limiter.lock();
+            (inner.patience, inner.patience_max) = (PATIENCE, PATIENCE);
+        }
+        stage.owner_answers_every(PATIENCE * 4);
+        let mut requests = 0;
+        for client in 0..10 {
+            assert!(stage.mail_from(client).await.is_ok(), "{client}");
+            requests += u32::from(stage.ask_from(100 + client).await.is_ok());
+        }
+        assert!(requests < 10, "the owner is late");
+    });
+}
+
+#[test]
+fn mail_does_not_wait_for_an_owner_that_is_away() {
+    story(async || {
+        let stage = Stage::new(&[r#"{"threshold":1,"on_unreachable":"open"}"#]).await;
+        stage.owner_stands_still();
+        stage.is_patient_for(Duration::from_millis(1));
+        while !stage.is_cut_off() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Of five seconds each they would hang.
+        for client in 0..30 {
+            assert!(stage.mail_from(client).await.is_ok());
+        }
+    });
+}
+
 #[test]
 fn a_request_that_more_limits_match_than_can_be_counted_is_refused() {
     story(async || {

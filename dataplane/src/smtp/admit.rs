@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderMap};
 use shared::model::recipient::Canonical;
-use shared::model::{Authorizer, Service, Style};
+use shared::model::{Authorizer, Service, Shape, Style};
 
+use super::shape::has_room;
 use super::validate::validate;
-use super::{Envelope, Recipient, Reply, ReversePath, Visitor};
+use super::{Envelope, Recipient, Reply, ReversePath, Visitor, replies};
 use crate::http::basic;
 use crate::pipeline::{
     Admitted, Authorized, Counted, Credentials, Protocol, RequestMeta, Verdict, authorize, limit, route_mail,
@@ -47,6 +48,14 @@ pub async fn receive(
     first: Option<&Service>,
 ) -> Result<Admitted, Reply> {
     let authorized = authorized(context, envelope, recipient, envelope.size, first).await?;
+    let shape = authorized
+        .service()
+        .mail
+        .as_ref()
+        .map_or_else(Shape::default, |mail| mail.shape);
+    if !has_room(shape, &envelope.recipients, recipient) {
+        return Err(replies::TOO_MANY_RECIPIENTS);
+    }
     validate(context, authorized.service(), envelope, recipient).await?;
     counted(
         context,

@@ -40,7 +40,8 @@ fn of_status(status: StatusCode, headers: &HeaderMap) -> Reply {
         403 => Reply::new(550, "5.7.1", "refused"),
         404 | 410 => Reply::new(550, "5.1.1", "no such recipient"),
         413 => Reply::new(552, "5.3.4", "the message is too large"),
-        408 | 411 | 425 => Reply::new(451, "4.3.5", "not now, try again later"),
+        // 431: what is in a head is ours and not the client's to change.
+        408 | 411 | 425 | 431 => Reply::new(451, "4.3.5", "not now, try again later"),
         429 if retry_after(headers).is_some_and(|after| after >= LONG) => Reply {
             closes: true,
             ..Reply::new(421, "4.7.1", "too many messages, try again later")
@@ -121,7 +122,7 @@ mod tests {
         for status in 100..=999 {
             let expected = match status {
                 200..=299 => (250, "2.0.0"),
-                300..=399 | 408 | 411 | 425 | 100..=199 | 600..=999 => (451, "4.3.5"),
+                300..=399 | 408 | 411 | 425 | 431 | 100..=199 | 600..=999 => (451, "4.3.5"),
                 401 | 407 => (451, "4.7.0"),
                 403 => (550, "5.7.1"),
                 404 | 410 => (550, "5.1.1"),

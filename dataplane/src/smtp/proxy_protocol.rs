@@ -25,10 +25,19 @@ pub enum Beginning {
     Other,
     Header {
         bytes: usize,
-        /// None: the balancer speaks for itself, or will not tell.
-        client: Option<IpAddr>,
+        whose: Whose,
     },
     Malformed,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The balancer speaks for itself.
+    Own,
+    /// A client's, and the balancer cannot say which.
+    Unknown,
+    Of(IpAddr),
 }
 
 pub fn parse(bytes: &[u8]) -> Beginning {
@@ -53,13 +62,13 @@ fn version_1(bytes: &[u8]) -> Beginning {
             false => Beginning::Malformed,
         };
     };
-    let header = |client| Beginning::Header { bytes: end + 2, client };
+    let header = |whose| Beginning::Header { bytes: end + 2, whose };
     let Ok(text) = std::str::from_utf8(&bytes[..end]) else {
         return Beginning::Malformed;
     };
     let words: Vec<&str> = text.split(' ').collect();
     let client = match words.as_slice() {
-        ["PROXY", "UNKNOWN", ..] => return header(None),
+        ["PROXY", "UNKNOWN", ..] => return header(Whose::Unknown),
         ["PROXY", "TCP4", client, server, from, to] if are_ports(from, to) => server
             .parse::<Ipv4Addr>()
             .and_then(|_| client.parse::<Ipv4Addr>())
@@ -70,7 +79,7 @@ fn version_1(bytes: &[u8]) -> Beginning {
             .map(IpAddr::from),
         _ => return Beginning::Malformed,
     };
-    client.map_or(Beginning::Malformed, |client| header(Some(client.to_canonical())))
+    client.map_or(Beginning::Malformed, |client| header(Whose::Of(client.to_canonical())))
 }
 
 fn are_ports(from: &str, to: &str) -> bool {
@@ -89,27 +98,27 @@ fn version_2(bytes: &[u8]) -> Beginning {
     let Some(addresses) = bytes.get(16..end) else {
         return Beginning::Open;
     };
-    let client = match (version_command, family) {
+    let whose = match (version_command, family) {
         // LOCAL: the balancer's own check of us.
-        (0x20, _) => None,
+        (0x20, _) => Whose::Own,
         (0x21, 0x11) => match addresses.first_chunk::<12>() {
-            Some([a, b, c, d, ..]) => Some(IpAddr::from([*a, *b, *c, *d])),
+            Some([a, b, c, d, ..]) => Whose::Of(IpAddr::from([*a, *b, *c, *d])),
             None => return Beginning::Malformed,
         },
         (0x21, 0x21) => match addresses.first_chunk::<36>().and_then(|both| both.first_chunk::<16>()) {
-            Some(client) => Some(IpAddr::from(*client).to_canonical()),
+            Some(client) => Whose::Of(IpAddr::from(*client).to_canonical()),
             None => return Beginning::Malformed,
         },
         // Another family than TCP's.
-        (0x21, _) => None,
+        (0x21, _) => Whose::Unknown,
         _ => return Beginning::Malformed,
     };
-    Beginning::Header { bytes: end, client }
+    Beginning::Header { bytes: end, whose }
 }
 
 /// Takes the header, if there is one, from a connection of a trusted peer that speaks first; says whose it is then. None: the
 /// connection is not to be served.
-pub async fn take(stream: &mut TcpStream, until: Instant) -> Option<Option<IpAddr>> {
+pub async fn take(stream: &mut TcpStream, until: Instant) -> Option<Whose> {
     let mut seen = vec![0; V2_BYTES_MAX];
     let mut known = 0;
     loop {
@@ -117,10 +126,10 @@ pub async fn take(stream: &mut TcpStream, until: Instant) -> Option<Option<IpAdd
         match parse(&seen[..known]) {
             Beginning::Open => {}
             Beginning::Malformed => return None,
-            Beginning::Other => return Some(None),
-            Beginning::Header { bytes, client } => {
+            Beginning::Other => return Some(Whose::Own),
+            Beginning::Header { bytes, whose } => {
                 stream.read_exact(&mut seen[..bytes]).await.ok()?;
-                return Some(client);
+                return Some(whose);
             }
         }
     }

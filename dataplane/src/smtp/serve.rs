@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::backend::Backend;
-use super::proxy_protocol;
+use super::proxy_protocol::{self, Whose};
 use super::session::{Client, Patience, Session};
 use super::wire::Wire;
 use super::{handshake, replies};
@@ -39,19 +39,22 @@ async fn serve<B: Backend>(
 ) {
     let peer = peer.ip().to_canonical();
     let is_trusted = trusted.iter().any(|net| net.contains(&peer));
-    let proxied = match is_trusted && implicit_tls {
+    let whose = match is_trusted && implicit_tls {
         // The header comes before the handshake, which the client begins.
         true => {
             let until = Instant::now() + patience.handshake;
             match Box::pin(proxy_protocol::take(&mut stream, until)).await {
-                Some(proxied) => proxied,
+                Some(whose) => whose,
                 None => return,
             }
         }
-        false => None,
+        false => Whose::Own,
     };
-    let address = proxied.unwrap_or(peer);
-    let place = match is_trusted && proxied.is_none() {
+    let address = match whose {
+        Whose::Own | Whose::Unknown => peer,
+        Whose::Of(client) => client,
+    };
+    let place = match is_trusted && whose == Whose::Own {
         true => None,
         false => match backend.clients().connect(address) {
             None => return turn_away(stream, patience, implicit_tls).await,

@@ -91,6 +91,8 @@ pub struct Session<'a, S, B: Backend> {
     errors: u32,
     /// Recipients.
     refused: u32,
+    /// Recipients that are for another message, since the last one.
+    surplus: u32,
     failures: u32,
     idle_commands: u32,
 }
@@ -120,6 +122,7 @@ where
             ends_at: Instant::now() + patience.session,
             errors: 0,
             refused: 0,
+            surplus: 0,
             failures: 0,
             idle_commands: 0,
         }
@@ -165,7 +168,7 @@ where
             Ok(command) => command,
             Err(reply) => return self.answer(&reply),
         };
-        // A transaction under way may end.
+        // A transaction under way may end, if it goes on at once.
         if self.is_ending() && self.transaction.is_none() && command != Command::Quit {
             return Err(Ended::Said(replies::DRAINING));
         }
@@ -175,7 +178,13 @@ where
     async fn obey(&mut self, command: Command<'_>) -> Result<(), Ended> {
         let reply = match command {
             Command::Hello { name, is_extended } => return self.hello(name, is_extended),
-            Command::Mail(mail) => Box::pin(self.mail(mail)).await,
+            Command::Mail(mail) => {
+                let reply = Box::pin(self.mail(mail)).await;
+                if !reply.is_positive() && !replies::is_fault(&reply) {
+                    self.errors += 1;
+                }
+                reply
+            }
             Command::Recipient(recipient) => return Box::pin(self.recipient(recipient)).await,
             Command::Data => return Box::pin(self.data()).await,
             Command::Auth { mechanism, initial } => return Box::pin(self.auth(mechanism, initial)).await,
@@ -286,7 +295,7 @@ where
     async fn line(&mut self) -> Result<Line, Ended> {
         let mut due = self.ends_at.min(Instant::now() + self.patience.command);
         let mut expired = replies::TIMEOUT;
-        let mut is_told = self.transaction.is_some();
+        let mut is_told = false;
         loop {
             let line = match self.is_past_header()? {
                 true => self.wire.input.line(AUTH_LINE_BYTES_MAX),

@@ -22,6 +22,20 @@ const X_VULCAN_HELO: HeaderName = HeaderName::from_static("x-vulcan-helo");
 const X_VULCAN_TLS: HeaderName = HeaderName::from_static("x-vulcan-tls");
 const X_VULCAN_DSN: HeaderName = HeaderName::from_static("x-vulcan-dsn");
 
+/// Between the members of a field (RFC 9110, 5.6.1). Within quotes it is a part of an address.
+const SEPARATOR: &str = ", ";
+/// Receivers take heads of 16 KiB (Node), lines of 8 KiB (gunicorn) and 100 fields (Python): ours are to fit with room to
+/// spare, or they refuse for good what has nothing wrong with it.
+const DSN_BYTES_MAX: usize = 3 * 1024;
+const ENVELOPE_TO_BYTES_MAX: usize = 4 * 1024;
+
+/// Whether a request of this shape can name one more recipient; one it can always name.
+pub fn has_room(shape: Shape, recipients: &[Recipient], next: &Recipient) -> bool {
+    let bytes = |recipient: &Recipient| SEPARATOR.len() + recipient.mailbox.as_str().len();
+    let named: usize = recipients.iter().map(bytes).sum();
+    shape != Shape::Raw || recipients.is_empty() || named + bytes(next) <= ENVELOPE_TO_BYTES_MAX
+}
+
 /// What there is to say, but for the message itself.
 pub struct Letter<'a> {
     pub envelope: &'a Envelope,
@@ -82,36 +96,55 @@ pub fn common(envelope: &Envelope, grant: Option<&Grant>, key: &HeaderValue) -> 
     if let Some(tls) = &visitor.tls {
         headers.insert(X_VULCAN_TLS, value(&format!("{} {}", tls.protocol, tls.cipher))?);
     }
-    for asked in notifications(envelope) {
-        headers.append(X_VULCAN_DSN, value(&asked)?);
+    if let Some(asked) = notifications(envelope) {
+        headers.insert(X_VULCAN_DSN, value(&asked)?);
     }
     Ok(headers)
 }
 
-/// The commands, as far as they ask for notifications (RFC 3461): `MAIL RET=HDRS`, `RCPT TO:<a@example.com> NOTIFY=NEVER`.
-fn notifications(envelope: &Envelope) -> Vec<String> {
-    let with = |command: String, parameters: [(&str, &Option<String>); 2]| {
-        let given = parameters
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        given.fold(command, |mut text, (name, value)| {
+/// The commands, as far as they ask for notifications (RFC 3461), with `, ` between them:
+/// `MAIL RET=HDRS, RCPT TO:<a@example.com> NOTIFY=NEVER`. One that does not fit is left out, and shorter ones behind it are not.
+fn notifications(envelope: &Envelope) -> Option<String> {
+    let mut all = String::new();
+    let parameters = [("RET", envelope.ret.as_deref()), ("ENVID", envelope.envid.as_deref())];
+    let mail = command("MAIL".to_owned(), parameters);
+    for asked in mail
+        .into_iter()
+        .chain(envelope.recipients.iter().filter_map(of_recipient))
+    {
+        let separator = if all.is_empty() { "" } else { SEPARATOR };
+        if all.len() + separator.len() + asked.len() <= DSN_BYTES_MAX {
+            all.push_str(separator);
+            all.push_str(&asked);
+        }
+    }
+    (!all.is_empty()).then_some(all)
+}
+
+fn of_recipient(recipient: &Recipient) -> Option<String> {
+    let (to, notification) = (&recipient.mailbox, &recipient.notification);
+    let is_telling = |original: &&str| {
+        let is_same = original
+            .split_once(';')
+            .is_some_and(|(kind, address)| kind.eq_ignore_ascii_case("rfc822") && address == to.as_str());
+        // Quotes are the recipient's, or it would not be clear where they end.
+        !is_same && !original.contains('"')
+    };
+    let original = notification.original.as_deref().filter(is_telling);
+    let parameters = [("NOTIFY", notification.notify.as_deref()), ("ORCPT", original)];
+    command(format!("RCPT TO:<{to}>"), parameters)
+}
+
+/// None where it asks for nothing.
+fn command(mut text: String, parameters: [(&str, Option<&str>); 2]) -> Option<String> {
+    let bare = text.len();
+    for (name, value) in parameters {
+        if let Some(value) = value {
             // Nothing fails to be written to a string.
             let _ = write!(text, " {name}={value}");
-            text
-        })
-    };
-    let mail = with("MAIL".to_owned(), [("RET", &envelope.ret), ("ENVID", &envelope.envid)]);
-    let of = |recipient: &Recipient| {
-        let (to, notification) = (&recipient.mailbox, &recipient.notification);
-        let parameters = [("NOTIFY", &notification.notify), ("ORCPT", &notification.original)];
-        with(format!("RCPT TO:<{to}>"), parameters)
-    };
-    let mut all: Vec<String> = envelope.recipients.iter().map(of).collect();
-    all.retain(|text| !text.ends_with('>'));
-    if mail != "MAIL" {
-        all.insert(0, mail);
+        }
     }
-    all
+    (text.len() > bare).then_some(text)
 }
 
 fn is_unspeakable(text: &str) -> bool {

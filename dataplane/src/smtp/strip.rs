@@ -1,4 +1,5 @@
-//! Takes out of a message's head, while it comes, what it says in this proxy's name: `X-Vulcan-*` and `X-Envelope-From`.
+//! Takes out of a message's head, while it comes, what it says in this proxy's name: `X-Vulcan-*`, `X-Envelope-From` and
+//! `X-Original-To`.
 //!
 //! ```text
 //! First ─ a field ───→ Line ⇄ Start ─ empty line ─→ Body
@@ -11,7 +12,7 @@
 /// A field's first line is no longer than any line (RFC 5322, 2.1.1).
 const NAME_BYTES_MAX: usize = 998;
 const OUR_PREFIX: &[u8] = b"x-vulcan-";
-const OUR_NAME: &[u8] = b"x-envelope-from";
+const OUR_NAMES: [&[u8]; 2] = [b"x-envelope-from", b"x-original-to"];
 
 /// Keeps no more of the message than the beginning of one line.
 #[derive(Debug, Default)]
@@ -114,17 +115,15 @@ impl Strip {
 
 fn line(held: &[u8]) -> Line {
     let begins = |name: &[u8]| held.len() >= name.len() && held[..name.len()].eq_ignore_ascii_case(name);
+    let is_named = |name: &[u8]| begins(name) && matches!(held.get(name.len()), Some(b':' | b' ' | b'\t'));
     let may_become = |name: &[u8]| held.len() <= name.len() && name[..held.len()].eq_ignore_ascii_case(held);
     match held {
         b"" | b"\r" => Line::Unknown,
         b"\r\n" | b"\n" => Line::Empty,
         [b' ' | b'\t', ..] => Line::Continues,
         _ if begins(OUR_PREFIX) => Line::Ours,
-        _ if begins(OUR_NAME) && held.len() > OUR_NAME.len() => match held[OUR_NAME.len()] {
-            b':' | b' ' | b'\t' => Line::Ours,
-            _ => Line::Other,
-        },
-        _ if may_become(OUR_PREFIX) || may_become(OUR_NAME) => Line::Unknown,
+        _ if OUR_NAMES.into_iter().any(is_named) => Line::Ours,
+        _ if may_become(OUR_PREFIX) || OUR_NAMES.into_iter().any(may_become) => Line::Unknown,
         _ => Line::Other,
     }
 }
@@ -178,7 +177,7 @@ mod tests {
             "\r\n",
             "\r\nX-Vulcan-Auth-Token: text\r\n",
             "Subject: a\r\n b\r\n\tc\r\n\r\nX-Envelope-From: text\r\n",
-            "X-Envelope-From-Before: a\r\nX-Vulcan: b\r\nX-Vulca\r\n\r\n",
+            "X-Envelope-From-Before: a\r\nX-Original-Tone: b\r\nX-Original-T: c\r\nX-Vulcan: b\r\nX-Vulca\r\n\r\n",
             "Subject : a\r\nX-Envelope\r\n",
             "Subject:",
             "Subject:\r\n",
@@ -197,6 +196,10 @@ mod tests {
                 "X-VULCAN-Helo: a\r\n b\r\nTo: c\r\n d\r\nx-envelope-from \t: e\r\n\tf\r\nX-Envelope-From:g\r\n\r\nh"
             ),
             "To: c\r\n d\r\n\r\nh"
+        );
+        assert_eq!(
+            strip("X-Original-To: a@b\r\n c\r\nX-ORIGINAL-TO : d\r\nTo: e\r\n\r\n"),
+            "To: e\r\n\r\n"
         );
         assert_eq!(strip("x-vulcan-"), "\r\nx-vulcan-", "it is no field, and so no head");
         assert_eq!(strip("To: a\r\nX-Vulcan-A: b"), "To: a\r\n");

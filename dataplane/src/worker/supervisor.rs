@@ -22,6 +22,7 @@ use super::{Barrier, Command, STOP_GRACE, Worker, WorkerContext, run};
 use crate::Config;
 use crate::authorizer::{Desk, Memory};
 use crate::phase::{Phase, PhaseReceiver};
+use crate::smtp;
 use crate::upstream::pool::Pool;
 use crate::view::Views;
 
@@ -120,12 +121,13 @@ impl Workers {
         let mut threads = JoinSet::new();
         // What one worker was told, all know.
         let memory = Arc::<Memory>::default();
+        let failures = Arc::<smtp::Failures>::default();
         for index in 0..config.workers {
             let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
             let (ended, end) = oneshot::channel::<()>();
             let (config, views, phase) = (config.clone(), views.clone(), phase.clone());
             let (handler, counted) = (handler.clone(), counted.clone());
-            let memory = memory.clone();
+            let (memory, failures) = (memory.clone(), failures.clone());
             let make = move || {
                 let upstreams = Pool::new();
                 Worker {
@@ -134,7 +136,7 @@ impl Workers {
                         views: views.reader(),
                         authorizers: Desk::new(views.reader(), upstreams.clone(), memory),
                         limits: crate::limiter::Desk::new(&views),
-                        mail_clients: Default::default(),
+                        mail_clients: smtp::Clients::new(failures),
                         upstreams,
                         config,
                         phase,

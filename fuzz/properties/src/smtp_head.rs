@@ -33,8 +33,10 @@ fn by_the_book(message: &[u8]) -> Vec<u8> {
         let (line, after) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
         if !line.starts_with(b" ") && !line.starts_with(b"\t") {
             let line = line.to_ascii_lowercase();
-            let named = line.strip_prefix(b"x-envelope-from");
-            let is_named = named.and_then(<[u8]>::first).is_some_and(|next| b": \t".contains(next));
+            let is_named = [b"x-envelope-from".as_slice(), b"x-original-to"].iter().any(|name| {
+                let named = line.strip_prefix(*name);
+                named.and_then(<[u8]>::first).is_some_and(|next| b": \t".contains(next))
+            });
             is_ours = is_named || line.starts_with(b"x-vulcan-");
         }
         if !is_ours {

@@ -70,6 +70,15 @@ impl Match {
         });
         let recipients = fields.read("recipients", errors, Vec::new(), read_recipients);
         fields.finish(errors);
+        // As everything is shown, it stands beside other fields, and says that this is for HTTP. Alone it would take every
+        // request, from who wants no mail.
+        let is_alone = value.as_object().is_some_and(|members| members.len() == 1);
+        if is_alone && value["recipients"].as_array().is_some_and(Vec::is_empty) {
+            errors.invalid(
+                &path.field("recipients"),
+                "an empty list matches no mail, and every request",
+            );
+        }
         let matching = Match {
             hosts: hosts?,
             path: pattern?,

@@ -19,6 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Whoever is woken so long after the time gives its owner the time again, once.
 const LATE: Duration = Duration::from_millis(10);
 
+/// Mail waits longer for an owner that is late: a client of SMTP waits for minutes, and its refusal is a delay of many.
+const MAIL_PATIENCE: Duration = Duration::from_secs(5);
+
 pub(super) enum Pending {
     /// `otherwise`: what becomes of it when the wait brings nothing.
     Owner {
@@ -35,6 +38,16 @@ pub(super) enum Otherwise {
     Turn(Awaited),
 }
 
+impl Otherwise {
+    /// Whose owner the wait is for, where nothing else is waited for after it.
+    fn account(&self) -> Option<&AccountId> {
+        match self {
+            Otherwise::Refused(account, _) | Otherwise::Open(account, _) => Some(account),
+            Otherwise::Turn(_) => None,
+        }
+    }
+}
+
 impl Inner {
     /// Waits, and looks anew at the limits of then, as often as there is something new in time.
     pub(super) async fn outlast(
@@ -46,6 +59,7 @@ impl Inner {
         let arrived = Instant::now();
         let patience = self.limiter.patience();
         let mut until = arrived + patience;
+        let is_mail = request.asked.protocol == "SMTP";
         let mut uncounted = Vec::new();
         let mut was_late = false;
         let mut turn: Option<Turn> = None;
@@ -53,9 +67,15 @@ impl Inner {
         loop {
             match pending {
                 Pending::Owner { waiting, otherwise } => {
-                    if !waiting.ended(until).await {
+                    let is_patient = is_mail && otherwise.account().is_some_and(|of| !self.limiter.is_cut_off(of));
+                    let until_now = if is_patient {
+                        until.max(arrived + MAIL_PATIENCE)
+                    } else {
+                        until
+                    };
+                    if !waiting.ended(until_now).await {
                         // A thread that stood still has not waited, and what it was told meanwhile it has not heard.
-                        let is_late = !was_late && until.elapsed() > LATE;
+                        let is_late = !was_late && until_now.elapsed() > LATE;
                         match otherwise {
                             _ if is_late => {
                                 was_late = true;

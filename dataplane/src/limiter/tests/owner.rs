@@ -21,7 +21,9 @@ use uuid::Uuid;
 use crate::authorizer::{Answer, Asked, Grant};
 use crate::fixture::{Registry, meta};
 use crate::limiter::{Decided, Desk, Limiter};
-use crate::pipeline::{Authorized, Authorizers, Counted, Given, Limits, RequestMeta, Verdict, authorize, route};
+use crate::pipeline::{
+    Authorized, Authorizers, Counted, Given, Limits, Protocol, RequestMeta, Verdict, authorize, route,
+};
 use crate::view::Views;
 
 /// Long enough for any machine; nothing waits for it to pass.
@@ -326,6 +328,19 @@ impl Stage {
         let meta = RequestMeta { client, ..meta("/") };
         self.desk
             .count(&self.authorized(&meta), &meta, Counted::default())
+            .await
+    }
+
+    pub async fn mail_from(&self, client: u32) -> Result<Counted, Verdict> {
+        let client = Ipv4Addr::from_bits(client).into();
+        let routed = meta("/");
+        let meta = RequestMeta {
+            client,
+            protocol: Protocol::Smtp,
+            ..meta("example.org")
+        };
+        self.desk
+            .count(&self.authorized(&routed), &meta, Counted::default())
             .await
     }
 

@@ -390,3 +390,23 @@ fn a_limit_of_large_messages_counts_once_the_length_is_known() {
         assert_eq!(stage.refused(&declared, "a@example.com").await, (451, "4.7.1"));
     });
 }
+
+#[test]
+fn who_has_no_room_in_the_head_is_for_another_message() {
+    story(async || {
+        let stage = Stage::new();
+        stage.service("raw", r#"["example.org"]"#, r#","mail":{"shape":"raw"}"#);
+        stage.service("submit", r#"["example.net"]"#, "");
+        let long = |domain: &str| format!("{}@{domain}", "x".repeat(200));
+        let mut envelope = envelope(None, None);
+        while stage.receive(&envelope, &long("example.org")).await.is_ok() {
+            envelope.recipients.push(recipient(&long("example.org")));
+        }
+        assert_eq!(envelope.recipients.len(), 19, "of 214 bytes in 4 KiB");
+        assert_eq!(stage.refused(&envelope, &long("example.org")).await, (452, "4.5.3"));
+        assert!(
+            stage.receive(&envelope, &long("example.net")).await.is_ok(),
+            "its body names them"
+        );
+    });
+}

@@ -3,11 +3,12 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-fn header(bytes: usize, client: Option<&str>) -> Beginning {
-    Beginning::Header {
-        bytes,
-        client: client.map(|client| client.parse().unwrap()),
-    }
+fn header(bytes: usize, whose: Whose) -> Beginning {
+    Beginning::Header { bytes, whose }
+}
+
+fn of(client: &str) -> Whose {
+    Whose::Of(client.parse().unwrap())
 }
 
 fn version_2_of(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
@@ -25,14 +26,14 @@ fn both_versions_are_read() {
     let table: Vec<(Vec<u8>, Beginning)> = vec![
         (
             b"PROXY TCP4 192.0.2.7 10.0.0.1 4000 25\r\nEHLO".to_vec(),
-            header(39, Some("192.0.2.7")),
+            header(39, of("192.0.2.7")),
         ),
         (
             b"PROXY TCP6 2001:db8::7 ::1 4000 25\r\n".to_vec(),
-            header(36, Some("2001:db8::7")),
+            header(36, of("2001:db8::7")),
         ),
-        (b"PROXY UNKNOWN\r\n".to_vec(), header(15, None)),
-        (b"PROXY UNKNOWN ffff::1 x\r\n".to_vec(), header(25, None)),
+        (b"PROXY UNKNOWN\r\n".to_vec(), header(15, Whose::Unknown)),
+        (b"PROXY UNKNOWN ffff::1 x\r\n".to_vec(), header(25, Whose::Unknown)),
         (b"PROXY TCP4 2001:db8::7 ::1 4000 25\r\n".to_vec(), Beginning::Malformed),
         (
             b"PROXY TCP4 192.0.2.7 10.0.0.1 4000 70000\r\n".to_vec(),
@@ -44,11 +45,14 @@ fn both_versions_are_read() {
             Beginning::Malformed,
         ),
         ([b"PROXY ".as_slice(), &[b'x'; 110]].concat(), Beginning::Malformed),
-        (version_2_of(0x21, 0x11, &v4), header(28, Some("192.0.2.7"))),
-        (version_2_of(0x21, 0x11, &with_more), header(32, Some("192.0.2.7"))),
-        (version_2_of(0x21, 0x21, &v6), header(52, Some("2001:db8::7"))),
-        (version_2_of(0x20, 0, &[]), header(16, None)),
-        (version_2_of(0x21, 0, &[]), header(16, None)),
+        (version_2_of(0x21, 0x11, &v4), header(28, of("192.0.2.7"))),
+        (version_2_of(0x21, 0x11, &with_more), header(32, of("192.0.2.7"))),
+        (version_2_of(0x21, 0x21, &v6), header(52, of("2001:db8::7"))),
+        (version_2_of(0x20, 0, &[]), header(16, Whose::Own)),
+        (version_2_of(0x20, 0x11, &v4), header(28, Whose::Own)),
+        (version_2_of(0x21, 0, &[]), header(16, Whose::Unknown)),
+        (version_2_of(0x21, 0x12, &v4), header(28, Whose::Unknown)),
+        (version_2_of(0x21, 0x31, &[b'/'; 216]), header(232, Whose::Unknown)),
         (version_2_of(0x21, 0x11, &v4[..11]), Beginning::Malformed),
         (version_2_of(0x11, 0x11, &v4), Beginning::Malformed),
         (version_2_of(0x21, 0x11, &[0; 2_040]), Beginning::Malformed),
@@ -67,7 +71,7 @@ fn both_versions_are_read() {
 }
 
 /// Whose connection it is, and what of its bytes is left for the session. It keeps silent afterwards.
-async fn told(parts: &[&[u8]], within: Duration) -> (Option<Option<IpAddr>>, Vec<u8>) {
+async fn told(parts: &[&[u8]], within: Duration) -> (Option<Whose>, Vec<u8>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let mut balancer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     balancer.set_nodelay(true).unwrap();
@@ -91,7 +95,7 @@ async fn told(parts: &[&[u8]], within: Duration) -> (Option<Option<IpAddr>>, Vec
 async fn the_header_is_taken_and_nothing_else() {
     const LONG: Duration = Duration::from_secs(30);
     const SHORT: Duration = Duration::from_millis(50);
-    let client = Some(IpAddr::from([192, 0, 2, 7]));
+    let client = of("192.0.2.7");
     let line: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 4000 25\r\n\x16\x03";
     let binary = version_2_of(0x21, 0x11, &[192, 0, 2, 7, 10, 0, 0, 1, 0x10, 0, 0, 25]);
     let rest = b"\x16\x03";
@@ -103,10 +107,10 @@ async fn the_header_is_taken_and_nothing_else() {
     for parts in passed_on {
         assert_eq!(told(parts, LONG).await, (Some(client), rest.to_vec()));
     }
-    assert_eq!(told(&[rest], LONG).await, (Some(None), rest.to_vec()));
+    assert_eq!(told(&[rest], LONG).await, (Some(Whose::Own), rest.to_vec()));
     assert_eq!(
         told(&[b"PROXY UNKNOWN\r\n", rest], LONG).await,
-        (Some(None), rest.to_vec())
+        (Some(Whose::Unknown), rest.to_vec())
     );
     assert_eq!(told(&[], SHORT).await.0, None);
     assert_eq!(told(&[&line[..20]], SHORT).await.0, None, "half a header");

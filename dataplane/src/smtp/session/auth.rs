@@ -63,23 +63,27 @@ where
     }
 
     async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Ended> {
-        let clients = self.backend.clients();
         // A trusted server may send the passwords of many.
-        let address = (!self.client.is_itself_trusted()).then_some(self.visitor.client);
-        if clients.is_paused(address, &credentials.username) {
+        let account = self.client.is_itself_trusted().then_some(&*credentials.username);
+        let failures = self.backend.clients().failures();
+        let Some(attempt) = failures.attempt(self.visitor.client, account).await else {
             return self.answer(&replies::AUTH_PAUSED);
-        }
+        };
         match self.backend.authenticate(&self.visitor, credentials.clone()).await {
             Ok(()) => {
+                attempt.forgive();
                 self.visitor.credentials = Some(credentials);
                 self.failures = 0;
                 self.answer(&replies::AUTHENTICATED)
             }
             Err(reply) if reply.code == 535 => {
-                clients.failed(address, &credentials.username);
+                drop(attempt);
                 self.fail(&reply).await
             }
-            Err(reply) => self.answer(&reply),
+            Err(reply) => {
+                attempt.forgive();
+                self.answer(&reply)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Ended, Session};
 use crate::smtp::backend::Backend;
 use crate::smtp::clients::Connection;
 use crate::smtp::machine::Machine;
-use crate::smtp::proxy_protocol::{self, Beginning};
+use crate::smtp::proxy_protocol::{self, Beginning, Whose};
 use crate::smtp::{Visitor, replies, xclient};
 
 /// Who connects.
@@ -76,15 +76,20 @@ where
     /// Whether what has come is for commands.
     pub(super) fn is_past_header(&mut self) -> Result<bool, Ended> {
         if self.awaits_header {
-            let (bytes, client) = match proxy_protocol::parse(self.wire.input.rest()) {
+            let (bytes, whose) = match proxy_protocol::parse(self.wire.input.rest()) {
                 Beginning::Open => return Ok(false),
                 Beginning::Malformed => return Err(Ended::Gone),
-                Beginning::Other => (0, None),
-                Beginning::Header { bytes, client } => (bytes, client),
+                Beginning::Other => (0, Whose::Own),
+                Beginning::Header { bytes, whose } => (bytes, whose),
             };
             self.awaits_header = false;
             self.wire.input.take(bytes);
-            client.map_or(Ok(()), |client| self.speak_for(client))?;
+            match whose {
+                Whose::Own => {}
+                // Of all whom it cannot name, it is the address.
+                Whose::Unknown => self.speak_for(self.client.address)?,
+                Whose::Of(client) => self.speak_for(client)?,
+            }
         }
         Ok(true)
     }

@@ -38,6 +38,7 @@ where
         let received = self.receive(spool).await?;
         self.machine.advance(Step::End);
         self.idle_commands = 0;
+        self.surplus = 0;
         let reply = match received {
             Ok(message) => self.deliver(transaction, message).await,
             Err(reply) => reply,

@@ -13,6 +13,9 @@ use crate::smtp::{Envelope, Recipient, Reply, replies};
 const RECIPIENTS_MAX: usize = 100;
 /// Recipients in a session that were refused.
 const REFUSED_MAX: u32 = 100;
+/// Who names a long list at once learns for each that it is for another message, and is heard out: ending the session then
+/// would end it each time.
+const SURPLUS_MAX: u32 = 1_000;
 
 /// A message's envelope while it is being said.
 pub(super) struct Transaction<A> {
@@ -71,7 +74,7 @@ where
         };
         let Transaction { envelope, admitted } = transaction;
         if admitted.len() >= RECIPIENTS_MAX {
-            return self.answer(&replies::TOO_MANY_RECIPIENTS);
+            return self.put_off(&replies::TOO_MANY_RECIPIENTS);
         }
         if !envelope.is_utf8 && !recipient.mailbox.as_str().is_ascii() {
             return self.refuse(&replies::NEEDS_UTF8);
@@ -83,7 +86,18 @@ where
                 self.machine.advance(Step::Recipient);
                 self.answer(&replies::RECIPIENT_OK)
             }
+            Err(reply) if reply.enhanced == replies::TOO_MANY_RECIPIENTS.enhanced => self.put_off(&reply),
             Err(reply) => self.refuse(&reply),
+        }
+    }
+
+    /// Another message takes it.
+    fn put_off(&mut self, reply: &Reply) -> Result<(), Ended> {
+        self.answer(reply)?;
+        self.surplus += 1;
+        match self.surplus >= SURPLUS_MAX {
+            true => Err(Ended::Said(replies::TOO_MANY_REFUSED)),
+            false => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 
-use super::{Letter, Shaped, Unspeakable, of_type, value};
+use super::{Letter, SEPARATOR, Shaped, Unspeakable, of_type, value};
 
 const X_ENVELOPE_FROM: HeaderName = HeaderName::from_static("x-envelope-from");
 const X_ENVELOPE_TO: HeaderName = HeaderName::from_static("x-envelope-to");
@@ -13,9 +13,8 @@ pub fn shape(letter: &Letter<'_>) -> Result<Shaped, Unspeakable> {
     let envelope = letter.envelope;
     let mut headers = of_type(HeaderValue::from_static("message/rfc822"));
     headers.insert(X_ENVELOPE_FROM, value(envelope.sender.as_str())?);
-    for recipient in &envelope.recipients {
-        headers.append(X_ENVELOPE_TO, value(recipient.mailbox.as_str())?);
-    }
+    let recipients: Vec<&str> = envelope.recipients.iter().map(|to| to.mailbox.as_str()).collect();
+    headers.insert(X_ENVELOPE_TO, value(&recipients.join(SEPARATOR))?);
     if let Some(signing) = letter.signing {
         headers.insert(header::AUTHORIZATION, signing.basic().ok_or(Unspeakable)?);
     }

@@ -130,7 +130,7 @@ fn the_drain_follows_the_response_unless_it_is_given() {
 #[test]
 fn fields_are_accepted_at_their_defaults() {
     let service = service(
-        r#"{"match": [{"recipients": []}], "authorizer": null, "allow": [], "deny": [], "health_check": null,
+        r#"{"match": [{"recipients": [], "priority": 0}], "authorizer": null, "allow": [], "deny": [], "health_check": null,
             "open": false, "mail": null, "balance": "random",
             "upstream_care": {"eject_after": 5, "eject_for": "10000ms", "max_in_flight": null, "queue": 0,
                               "queue_for": "1s", "slow_start": "0ms"}}"#,

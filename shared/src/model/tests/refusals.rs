@@ -246,6 +246,11 @@ fn mail() {
         (r#"{"match":[],"mail":{"shape":"mailgun"}}"#, "mail.signing_key"),
         (r#"{"match":[],"mail":{"colour":1}}"#, "mail.colour"),
         (r#"{"match":[{"recipients":"*"}]}"#, "match[0].recipients"),
+        (r#"{"match":[{"recipients":[]}]}"#, "match[0].recipients"),
+        (
+            r#"{"match":[{"recipients":["a.example"]},{"recipients":[]}]}"#,
+            "match[1].recipients",
+        ),
         (r#"{"match":[{"recipients":["*"]}]}"#, "match[0].recipients"),
         (
             r#"{"match":[{},{"recipients":["a.example","*"]}]}"#,

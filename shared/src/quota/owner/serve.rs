@@ -23,6 +23,12 @@ struct Offer {
     expires: Label,
 }
 
+/// What was granted so long ago and is not spent may be called back for somebody else. Sooner, and proxies that take turns
+/// would take it from one another with each request.
+const RECALL_AFTER: Duration = Duration::from_millis(500);
+/// For what was called back to come back, before it is said that there is nothing.
+const RECALL_TAKES: Duration = Duration::from_millis(40);
+
 /// Proxies that did not get what they want.
 #[derive(Default)]
 struct Unmet {
@@ -224,11 +230,10 @@ impl Owner {
         let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
             return;
         };
-        let old = rule.patience();
+        let old = recalled_after(rule);
         if now.since(account.recalled_at) < old {
             return;
         }
-        account.recalled_at = now;
         for (instance, peer) in &mut self.peers {
             if account.wants.contains_key(instance) {
                 continue;
@@ -238,6 +243,7 @@ impl Owner {
                 grants.find(|(_, of)| of.account == id && !of.recalled && now.since(of.at) >= old)
             {
                 of.recalled = true;
+                account.recalled_at = now;
                 peer.outbox.push(Told::Recall {
                     id: *grant,
                     tokens: of.tokens,
@@ -256,19 +262,30 @@ impl Owner {
         let Some(account) = held.accounts.get_mut(&id) else {
             return;
         };
-        if !is_exact || !account.is_settled() {
+        if !is_exact || !account.is_settled() || now.since(account.recalled_at) < RECALL_TAKES {
             return;
         }
+        // What others have not spent may come back before anything counts no more.
+        let unspent = self
+            .peers
+            .iter()
+            .filter(|(instance, _)| !account.wants.contains_key(instance));
+        let unspent = unspent.flat_map(|(_, peer)| peer.grants.values());
+        let unspent = unspent.filter(|of| of.account == id && !of.recalled && of.expires > now);
+        let recallable = unspent
+            .map(|of| of.at.max(account.recalled_at).after(recalled_after(rule)))
+            .min();
+        let or_recalled = |chance: Label| recallable.map_or(chance, |at| chance.min(at.max(now)));
         let mut told = Vec::new();
         for instance in &unmet.nothing {
             let Some(want) = account.wants.get(instance).filter(|want| want.told <= now) else {
                 continue;
             };
-            let retry = closed_until.unwrap_or_else(|| next_chance(account, rule, moment, want.least));
+            let retry = closed_until.unwrap_or_else(|| or_recalled(next_chance(account, rule, moment, want.least)));
             told.push((*instance, retry));
         }
         for (instance, lacks) in &unmet.short {
-            told.push((*instance, next_chance(account, rule, moment, *lacks)));
+            told.push((*instance, or_recalled(next_chance(account, rule, moment, *lacks))));
         }
         for (instance, retry) in told {
             if let Some(want) = account.wants.get_mut(&instance) {
@@ -326,6 +343,10 @@ impl Owner {
             }
         }
     }
+}
+
+fn recalled_after(rule: &Rule) -> Duration {
+    rule.patience().min(RECALL_AFTER)
 }
 
 /// Before it is known what was spent, everything is.

@@ -1,4 +1,5 @@
 use super::stage::{Double, trusted};
+use crate::smtp::session::Client;
 
 const BEGINNING: &str = "
     S: 220 mx.example ESMTP Vulcan
@@ -124,11 +125,18 @@ async fn who_guesses_waits_and_is_sent_away() {
     // 1, 2 and 4 seconds, by a clock that nobody else moves.
     assert_eq!(begun.elapsed().as_secs(), 7);
     assert_eq!(double.asked().len(), 2, "who acts as somebody else is not asked for");
-    // Many sessions later the account itself is let be for a while.
+    // Many sessions later the account is let be for a while, as far as this server asks for it.
     for _ in 2..30 {
         plays(&double, "C: AUTH PLAIN AHVzZXIAd3Jvbmc=\n S: 535 5.7.8 Wrong").await;
     }
     double.asked();
+    let elsewhere = Client {
+        address: [198, 51, 100, 7].into(),
+        ..trusted()
+    };
+    let script = format!("{BEGINNING}\n C: AUTH PLAIN AHVzZXIAcGFzcw==\n S: 235 2.7.0 Authentication successful");
+    double.plays_with(elsewhere, &script).await;
+    assert_eq!(double.asked(), ["authenticate user"], "it is not locked out");
     let script = "
         C: AUTH PLAIN AHVzZXIAcGFzcw==
         S: 454 4.7.0 Too many failures to authenticate, try again later

@@ -102,6 +102,24 @@ async fn a_proxy_that_drains_ends_sessions_between_messages() {
     };
     tokio::join!(converse(far, stranger(), &double, &patience, false), client);
     assert_eq!(double.messages(), ["text\r\n"]);
+    // An envelope that nobody goes on with.
+    let idle = Double::default();
+    let (mut near, far) = tokio::io::duplex(1 << 16);
+    let client = async {
+        let script = "
+            S: 220 mx.example ESMTP Vulcan
+            C: HELO client
+            C: MAIL FROM:<a@b>
+            S: 250 mx.example
+            S: 250 2.1.0 Ok";
+        play(&mut near, script).await;
+        let begun = Instant::now();
+        idle.phase.set(Phase::Draining);
+        play(&mut near, "C: RCPT TO:<b@example.com>\n S: 250 2.1.5 Ok").await;
+        play(near, "S: 421 4.3.2 Shutting down, try again\n E").await;
+        assert_eq!(begun.elapsed().as_secs(), 1);
+    };
+    tokio::join!(converse(far, stranger(), &idle, &patience, false), client);
     // One that has just come, and one that says nothing.
     let begun = Instant::now();
     double
@@ -115,6 +133,20 @@ async fn a_proxy_that_drains_ends_sessions_between_messages() {
     double
         .plays("S: 220 mx.example ESMTP Vulcan\n C: QUIT\n S: 221 2.0.0 Bye\n E")
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_no_reply_is_not_answered_for_ever() {
+    let double = Double::default();
+    let (mut near, far) = tokio::io::duplex(1 << 10);
+    let patience = Patience::default();
+    let begun = Instant::now();
+    let client = async {
+        near.write_all(b"HELO c\r\nMAIL FROM:<a@b>\r\n").await.unwrap();
+        while near.write_all(b"RCPT TO:<b@example.com>\r\n").await.is_ok() {}
+    };
+    tokio::join!(converse(far, stranger(), &double, &patience, false), client);
+    assert_eq!(begun.elapsed().as_secs(), 5 * 60);
 }
 
 /// A thousand idle sessions are to fit in 50 MB: what one of them holds is its future, and no buffer.

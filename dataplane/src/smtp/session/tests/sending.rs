@@ -238,6 +238,44 @@ async fn a_client_has_so_many_recipients_refusals_and_errors() {
     );
     double.plays(&script).await;
     assert_eq!(double.mails.take()[0].envelope.recipients.len(), 100);
+    // A long list is heard out, and one without an end is not.
+    let surplus = "C: RCPT TO:<b@example.com>\n S: 452 4.5.3 Too many recipients\n".repeat(999);
+    let script = format!(
+        "{BEGINNING}
+        {accepted}
+        {surplus}
+        C: DATA
+        S: 354 End data with <CR><LF>.<CR><LF>
+        C: .
+        S: 250 2.0.0 Ok
+        C: MAIL FROM:<a@b>
+        S: 250 2.1.0 Ok
+        {accepted}
+        {surplus}
+        C: RSET
+        S: 250 2.0.0 Ok
+        C: MAIL FROM:<a@b>
+        C: RCPT TO:<b@example.com>
+        C: RCPT TO:<b@other.example>
+        S: 250 2.1.0 Ok
+        S: 250 2.1.5 Ok
+        S: 452 4.5.3 Another service
+        S: 421 4.7.0 Too many recipients were refused
+        E"
+    );
+    double.plays(&script).await;
+    assert_eq!(double.mails.take().len(), 1);
+    let senders = "C: MAIL FROM:<a@b> SIZE=1001\n S: 552 5.3.4 The message is too large\n".repeat(10);
+    double
+        .plays(&format!(
+            "S: 220 mx.example ESMTP Vulcan
+            C: HELO client
+            S: 250 mx.example
+            {senders}
+            S: 421 4.7.0 Too many errors
+            E"
+        ))
+        .await;
     let refused = "C: RCPT TO:<b@nowhere.example>\n S: 550 5.7.1 No such domain\n".repeat(100);
     let script = format!(
         "{BEGINNING}

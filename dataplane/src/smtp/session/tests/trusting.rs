@@ -117,6 +117,43 @@ async fn who_is_spoken_for_speaks_for_nobody() {
     double.plays_with(trusted(), script).await;
 }
 
+const NAMELESS: [&[u8]; 3] = [
+    b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\xc0\0\x02\x07\x0a\0\0\x01\x10\0\0\x19",
+];
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+/// It is a stranger's all the same if the balancer does not know whose.
+#[tokio::test(start_paused = true)]
+async fn who_has_no_name_speaks_for_nobody_and_shares_its_places() {
+    let double = Double::default();
+    let xclient: &[u8] = b"XCLIENT ADDR=198.51.100.7\r\n";
+    for header in NAMELESS {
+        let told = double.answers_to(trusted(), &[header, xclient, MAIL]).await;
+        assert!(told.contains("550 5.7.1 XCLIENT is not for you\r\n"), "{told}");
+        assert_eq!(double.mails.take()[0].envelope.visitor.client, trusted().address);
+    }
+    double.answers_to(trusted(), &[LOCAL, xclient, MAIL]).await;
+    assert_eq!(
+        double.mails.take()[0].envelope.visitor.client.to_string(),
+        "198.51.100.7",
+        "the balancer itself"
+    );
+    let _places: Vec<_> = (0..CONNECTIONS_MAX)
+        .map(|_| double.clients.connect(trusted().address))
+        .collect();
+    for header in NAMELESS {
+        let told = double.answers_to(trusted(), &[header, MAIL]).await;
+        assert!(
+            told.ends_with("421 4.7.0 Too many connections from your address\r\n"),
+            "{told}"
+        );
+    }
+    let told = double.answers_to(trusted(), &[LOCAL, MAIL]).await;
+    assert!(told.ends_with("221 2.0.0 Bye\r\n"), "{told}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn those_who_are_spoken_for_have_so_many_connections_each() {
     let double = Double::default();

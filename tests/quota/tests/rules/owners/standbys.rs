@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use shared::quota::owner::Input;
-use shared::quota::{Claim, Handover, Label, ProxyId, Said, WHOLE};
+use shared::quota::{Claim, Handover, Label, ProxyId, Rule, Said, WHOLE};
 use uuid::Uuid;
 
-use super::{TOKENS, WALL, World, account, proxy, settings};
+use super::{TOKENS, WALL, World, account, proxy, rule, settings};
 
 #[test]
 fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
@@ -146,4 +146,15 @@ fn the_rules_of_standbys_hold_while_those_before_a_newcomer_have_all() {
     );
     world.go_on(4, &[1, 2, 3]);
     assert_eq!(world.heard(proxy(3).instance).1.weight, WHOLE / 3);
+}
+
+#[test]
+fn every_share_of_a_small_fleet_is_whole() {
+    for members in 1..=40 {
+        let rule = Rule {
+            threshold: 3 * members,
+            ..rule()
+        };
+        assert_eq!(rule.standby(WHOLE / members), 3, "{members} proxies");
+    }
 }

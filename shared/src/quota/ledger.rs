@@ -60,6 +60,10 @@ impl Foreign {
         if now.claimed != self.claimed {
             (self.claimed, self.claims) = (now.claimed, self.claims.saturating_sub(1));
         }
+        self.as_of(rule, now)
+    }
+
+    fn as_of(&self, rule: Algorithm, now: Moment) -> Label {
         let counted = now.counted(rule);
         match rule {
             Algorithm::Sliding if self.claims > 0 => counted.min(now.claimed),
@@ -99,13 +103,15 @@ pub enum Request {
 }
 
 /// What an owner would like to grant from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Demand {
     /// Tokens per second, thousandths.
     pub rate: u64,
     pub queued: u64,
     /// The most that one request takes.
     pub least: u64,
+    /// What proxies may spend, or did, that the store is not told of: it is not to be had.
+    pub kept: u64,
 }
 
 impl Ledger {
@@ -144,13 +150,31 @@ impl Ledger {
         self.bucket
     }
 
-    /// What may be granted at `now`.
-    pub fn available(&self, rule: &Rule, now: Moment) -> u64 {
-        let now = now.counted(rule.algorithm);
-        if now < rule.begin(self.bucket) && rule.algorithm == Algorithm::Fixed || now >= self.counted_until(rule) {
+    /// What may be granted at `now`, so that with all that is charged `kept` stays within the threshold.
+    pub fn available(&self, rule: &Rule, now: Moment, kept: u64) -> u64 {
+        let counted = now.counted(rule.algorithm);
+        if counted < rule.begin(self.bucket) && rule.algorithm == Algorithm::Fixed
+            || counted >= self.counted_until(rule)
+        {
             return 0;
         }
-        self.pool
+        match kept {
+            0 => self.pool,
+            _ => self.pool.min(self.rest(rule, now).saturating_sub(kept)),
+        }
+    }
+
+    /// What of the threshold is not granted, as far as it is known.
+    fn rest(&self, rule: &Rule, now: Moment) -> u64 {
+        let Some(row) = &self.row else { return 0 };
+        let algorithm = row.as_ref().map_or(rule.algorithm, algorithm_of);
+        let buckets = normalized(row.as_ref(), rule, self.bucket, self.foreign.as_of(algorithm, now));
+        let owed = match &self.flight {
+            Some(Flight::Swap(change) | Flight::Checking(change)) => change.carry,
+            _ => 0,
+        };
+        let charged = charged(&buckets, rule, self.bucket).saturating_add(owed + self.carry);
+        rule.threshold.saturating_add(self.pool).saturating_sub(charged)
     }
 
     pub fn take(&mut self, tokens: u64) {
@@ -224,11 +248,8 @@ impl Ledger {
             *buckets.entry(*bucket).or_default() += moved;
         }
         *buckets.entry(bucket).or_default() += self.carry;
-        let charged: u64 = match rule.algorithm {
-            Algorithm::Sliding => buckets.values().sum(),
-            Algorithm::Fixed => buckets.get(&bucket).copied().unwrap_or(0),
-        };
-        let rest = rule.threshold.saturating_sub(charged);
+        let charged = charged(&buckets, rule, bucket);
+        let rest = rule.threshold.saturating_sub(charged).saturating_sub(demand.kept);
         let per_chunk = u128::from(demand.rate) * rule.period.as_millis() / 1_000_000 / u128::from(CHUNKS);
         let wanted = u64::try_from(per_chunk).unwrap_or(u64::MAX).max(demand.queued);
         let chunk = wanted.min(rest.div_ceil(2).max(demand.least.min(rest)));
@@ -370,6 +391,14 @@ fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeM
             let sum = counted.fold(0_u64, |sum, (_, tokens)| sum.saturating_add(*tokens));
             BTreeMap::from([(bucket, sum)])
         }
+    }
+}
+
+/// What of these counts beside what is charged to `bucket`.
+fn charged(buckets: &BTreeMap<u64, u64>, rule: &Rule, bucket: u64) -> u64 {
+    match rule.algorithm {
+        Algorithm::Sliding => buckets.values().sum(),
+        Algorithm::Fixed => buckets.get(&bucket).copied().unwrap_or(0),
     }
 }
 

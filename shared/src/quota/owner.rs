@@ -350,12 +350,14 @@ impl Owner {
                 if let Some(peer) = self.peers.get_mut(&id.instance) {
                     peer.id = id;
                 }
+                self.end_ghosts(id);
             }
             former => {
                 if former.is_some() {
                     self.bury(id.instance, true);
                     self.forget(id.instance);
                 }
+                self.end_ghosts(id);
                 self.peers.insert(id.instance, Peer::new(id, self.numbers));
                 self.restless.add(id.instance);
             }

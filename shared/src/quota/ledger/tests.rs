@@ -30,9 +30,9 @@ fn op(n: u128) -> Uuid {
 fn reserving(threshold: u64) -> (Ledger, Row) {
     let mut ledger = Ledger::default();
     let demand = Demand {
-        rate: 0,
         queued: 10,
         least: 1,
+        ..Demand::default()
     };
     assert_eq!(ledger.reserve(&rule(threshold), NOW, demand, op(1)), Some(Request::Get));
     assert_eq!(ledger.outcome(Outcome::Is(None)), None);
@@ -45,9 +45,9 @@ fn reserving(threshold: u64) -> (Ledger, Row) {
 #[test]
 fn a_chunk_is_granted_from_once_it_is_swapped() {
     let (mut ledger, _) = reserving(100);
-    assert_eq!(ledger.available(&rule(100), NOW), 0);
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 0);
     assert_eq!(ledger.outcome(Outcome::Swapped), None);
-    assert_eq!(ledger.available(&rule(100), NOW), 10);
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 10);
 }
 
 #[test]
@@ -61,13 +61,13 @@ fn an_unknown_outcome_is_found_to_be_done_repeated_or_stranded() {
     assert_eq!(ledger.outcome(Outcome::Is(None)), Some(repeated));
     assert_eq!(ledger.outcome(Outcome::Unavailable), Some(Request::Get));
     assert_eq!(ledger.outcome(Outcome::Is(Some(CellValue::Row(new.clone())))), None);
-    assert_eq!(ledger.available(&rule(100), NOW), 10);
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 10);
 
     let (mut ledger, _) = reserving(100);
     assert_eq!(ledger.outcome(Outcome::Unknown), Some(Request::Get));
     let other = Row { op: op(2), ..new };
     assert_eq!(ledger.outcome(Outcome::Is(Some(CellValue::Row(other)))), None);
-    assert_eq!(ledger.available(&rule(100), NOW), 0);
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 0);
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn no_chunk_takes_more_than_half_of_the_rest() {
     assert_eq!(new.buckets.values().sum::<u64>(), 6);
     ledger.outcome(Outcome::Swapped);
     let demand = Demand {
-        rate: 0,
         queued: 10,
         least: 1,
+        ..Demand::default()
     };
     let Some(Request::Swap { new, .. }) = ledger.reserve(&rule(12), NOW, demand, op(2)) else {
         panic!("nothing is asked for");
@@ -91,12 +91,8 @@ fn what_was_reserved_under_a_higher_threshold_goes_back() {
     let (mut ledger, _) = reserving(100);
     ledger.close();
     ledger.outcome(Outcome::Swapped);
-    assert_eq!(ledger.available(&rule(3), NOW), 0);
-    let nothing = Demand {
-        rate: 0,
-        queued: 0,
-        least: 0,
-    };
+    assert_eq!(ledger.available(&rule(3), NOW, 0), 0);
+    let nothing = Demand::default();
     let Some(Request::Swap { new, .. }) = ledger.reserve(&rule(3), NOW, nothing, op(2)) else {
         panic!("nothing is put back");
     };
@@ -107,19 +103,19 @@ fn what_was_reserved_under_a_higher_threshold_goes_back() {
 fn what_one_request_takes_is_reserved_at_once_if_it_is_there() {
     let mut ledger = Ledger::default();
     let demand = Demand {
-        rate: 0,
         queued: 80,
         least: 80,
+        ..Demand::default()
     };
     assert_eq!(ledger.reserve(&rule(100), NOW, demand, op(1)), Some(Request::Get));
     ledger.outcome(Outcome::Is(None));
     assert!(ledger.reserve(&rule(100), NOW, demand, op(1)).is_some());
     ledger.outcome(Outcome::Swapped);
-    assert_eq!(ledger.available(&rule(100), NOW), 80);
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 80);
     ledger.take(80);
     assert!(ledger.reserve(&rule(100), NOW, demand, op(2)).is_some());
     ledger.outcome(Outcome::Swapped);
-    assert_eq!(ledger.available(&rule(100), NOW), 20, "no more than there is");
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 20, "no more than there is");
 }
 
 #[test]
@@ -130,11 +126,7 @@ fn what_was_spent_early_is_charged_early_and_once() {
     let charged = *new.buckets.keys().next().unwrap();
     ledger.spent(charged, charged - 1, 4);
     ledger.spent(charged, charged + 1, 6);
-    let nothing = Demand {
-        rate: 0,
-        queued: 0,
-        least: 0,
-    };
+    let nothing = Demand::default();
     let reserve = |ledger: &mut Ledger, n| match ledger.reserve(&rule(100), NOW, nothing, op(n)) {
         Some(Request::Swap { new, .. }) => Some(new.buckets),
         _ => None,

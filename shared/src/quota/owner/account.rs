@@ -65,15 +65,11 @@ impl Account {
 
     pub fn demand(&self) -> Demand {
         let wants = self.wants.values();
-        let none = Demand {
-            rate: 0,
-            queued: 0,
-            least: 0,
-        };
-        wants.fold(none, |sum, want| Demand {
+        wants.fold(Demand::default(), |sum, want| Demand {
             rate: sum.rate.saturating_add(want.rate),
             queued: sum.queued.saturating_add(want.queued),
             least: sum.least.max(want.least),
+            ..sum
         })
     }
 
@@ -274,12 +270,19 @@ impl Owner {
     /// Asks the store for what the account's ledger lacks.
     pub(super) fn reserve(&mut self, shard: Shard, id: AccountId) {
         let (now, op) = (self.now, self.next_operation());
+        let Some(held) = self.held.get(&shard) else { return };
+        let rule = held.accounts.get(&id).map(|account| account.rule);
+        let kept = rule.map_or(0, |rule| self.kept_back_next(held, &rule));
         let Some(held) = self.held.get_mut(&shard) else { return };
         let Some(now) = held.moment(now) else { return };
         let Some(account) = held.accounts.get_mut(&id) else {
             return;
         };
-        let (demand, rule) = (account.demand(), account.rule);
+        let rule = account.rule;
+        let demand = Demand {
+            kept,
+            ..account.demand()
+        };
         let Some(ledger) = &mut account.ledger else { return };
         if let Some(request) = ledger.reserve(&rule, now, demand, op) {
             self.ask_row(id, request);
@@ -317,11 +320,7 @@ impl Owner {
             let Some(ledger) = &mut account.ledger else { continue };
             ledger.close();
             let op = self.next_operation();
-            let nothing = Demand {
-                rate: 0,
-                queued: 0,
-                least: 0,
-            };
+            let nothing = Demand::default();
             if let Some(request @ Request::Swap { .. }) = ledger.reserve(&account.rule, now, nothing, op) {
                 self.ask_row(*id, request);
             }

@@ -119,6 +119,14 @@ impl History {
         forms.any(|form| form.has_standby(self.forget_after))
     }
 
+    /// How long after its last promise a proxy seen at `revision` last uses no standby.
+    pub fn standby_begins(&self, rule: &Rule, revision: Revision) -> Duration {
+        let forms = self.since(&rule.limit, revision).iter();
+        let shared = forms.filter(|form| form.has_standby(self.forget_after));
+        let begins = shared.map(|form| form.validity() + form.period);
+        begins.min().unwrap_or_default()
+    }
+
     /// The most tokens that a proxy seen at `revision` last may spend of its standby within one period of `rule`.
     pub fn standby(&self, rule: &Rule, revision: Revision, weight: u64) -> u64 {
         let shared = self.since(&rule.limit, revision).iter();

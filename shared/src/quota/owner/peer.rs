@@ -108,12 +108,11 @@ impl Peer {
     }
 
     /// It promised, having read our message `heard`, to use no standby for a while. The while is counted from our send of
-    /// that message, so it ends here no later than there.
-    pub fn promised(&mut self, heard: u64, settings: &Settings) {
-        let Ok(index) = self.sends.binary_search_by_key(&heard, |(number, _)| *number) else {
-            return;
-        };
+    /// that message, so it ends here no later than there. Until when; none: nobody knows when that was.
+    pub fn promised(&mut self, heard: u64, settings: &Settings) -> Option<Label> {
+        let index = self.sends.binary_search_by_key(&heard, |(number, _)| *number).ok()?;
         let until = self.sends[index].1.after(shrink(settings.promise));
         self.quiet_until = self.quiet_until.max(until);
+        Some(until)
     }
 }

@@ -83,7 +83,8 @@ impl Owner {
             .max(demand.queued)
             .max(demand.least)
             .max(1);
-        if ledger.available(rule, now) < enough {
+        let kept = self.kept_back_next(held, rule);
+        if ledger.available(rule, now, kept) < enough {
             self.reserve(shard, id);
         }
     }
@@ -126,11 +127,12 @@ impl Owner {
         if expires <= now && account.ledger.is_none() {
             return None;
         }
-        let left = match &account.ledger {
-            Some(ledger) => ledger.available(rule, held.moment(now)?),
-            None => rule.threshold.saturating_sub(account.window.charged(rule, now)),
+        let kept = self.kept_back(held, rule, expires);
+        let charged = || account.window.charged(rule, now);
+        let tokens = match &account.ledger {
+            Some(ledger) => ledger.available(rule, held.moment(now)?, kept),
+            None => rule.threshold.saturating_sub(charged()).saturating_sub(kept),
         };
-        let tokens = left.saturating_sub(self.kept_back(held, rule, expires));
         Some(Offer {
             tokens,
             bucket,

@@ -71,6 +71,8 @@ impl Held {
             revision: Revision::ZERO,
             quiet_until: Label::MAX,
             used_until: ended,
+            idle_from: Label::ZERO,
+            ended: Label::ZERO,
             until: ended.after(counts),
         });
         self.silent.clear();
@@ -101,7 +103,7 @@ impl Owner {
         let ghosts = held
             .ghosts
             .iter()
-            .map(|ghost| Some((ghost.used_until, ghost.quiet_until)));
+            .map(|ghost| Some((ghost.used_until.max(ghost.ended), ghost.quiet_until)));
         let mut all = peers.chain(ghosts);
         let vouched = all.try_fold(self.now, |vouched, of| match of {
             Some((used_until, quiet_until)) if used_until <= since => Some(vouched.min(quiet_until)),

@@ -24,6 +24,8 @@ pub struct Holder {
     number: u64,
     /// The most that it had when it used any of it, as far as that still counts.
     used: u64,
+    /// What it has used and not told, it used a limit's period and the validity of an allowance later, or after that.
+    idle_from: Label,
 }
 
 /// What a proxy says of itself, about all shards.
@@ -66,9 +68,25 @@ pub struct Ghost {
     pub weight: u64,
     pub revision: Revision,
     pub quiet_until: Label,
+    /// As far as it said so.
     pub used_until: Label,
+    /// As in [`Holder`].
+    pub idle_from: Label,
+    /// It may have used some, then at the latest, that nobody was told of; zero: it did not, or is not over.
+    pub ended: Label,
     /// It counts no longer.
     pub until: Label,
+}
+
+impl Ghost {
+    /// It is certain that its life is over. It used none since it said when it did, if it promised that. `counts`: how long
+    /// any use counts.
+    fn end(&mut self, now: Label, counts: Duration) {
+        let is_quiet = self.quiet_until > now;
+        self.ended = if is_quiet { Label::ZERO } else { now };
+        self.quiet_until = Label::MAX;
+        self.until = self.used_until.max(self.ended).after(counts);
+    }
 }
 
 impl Holder {
@@ -78,6 +96,7 @@ impl Holder {
             sent: None,
             number: 0,
             used: weight,
+            idle_from: Label::ZERO,
         }
     }
 
@@ -118,9 +137,10 @@ impl Owner {
         }
         // Only now: what it used by the table before stands in its beat, and nowhere else.
         peer.revision = peer.revision.max(beat.revision);
-        if beat.promised {
-            peer.promised(beat.heard, &self.settings);
-        }
+        let promised = beat
+            .promised
+            .then(|| peer.promised(beat.heard, &self.settings))
+            .flatten();
         for told in standby {
             let Some(held) = self.held.get_mut(&told.shard) else {
                 continue;
@@ -138,6 +158,8 @@ impl Owner {
                 found.used = found.used.max(used.unwrap_or(0));
                 found
             });
+            // Only of a shard that it names: of others it may have lost the owner before.
+            holder.idle_from = holder.idle_from.max(promised.unwrap_or_default());
             if holder.sent.is_some_and(|(number, ..)| number == told.number) {
                 holder.acknowledged = told.weight;
                 holder.sent = None;
@@ -162,29 +184,38 @@ impl Owner {
             let Some(holder) = held.holders.remove(&instance) else {
                 continue;
             };
-            let ghost = Ghost {
+            let mut ghost = Ghost {
                 id: peer.id,
                 weight: holder.weight().max(holder.used),
                 revision: peer.revision.min(peer.used_revision),
                 quiet_until: peer.quiet_until,
                 used_until: peer.used_until,
+                idle_from: holder.idle_from,
+                ended: Label::ZERO,
                 until: forgotten.max(now).after(counts),
             };
-            held.ghosts.push(match ended {
-                false => ghost,
-                true => {
-                    // It used none since it said when it did, if it promised that.
-                    let is_quiet = peer.quiet_until > now;
-                    let used_until = if is_quiet { peer.used_until } else { now };
-                    Ghost {
-                        quiet_until: Label::MAX,
-                        used_until,
-                        until: used_until.after(counts),
-                        ..ghost
-                    }
-                }
-            });
+            if ended {
+                ghost.end(now, counts);
+            }
+            held.ghosts.push(ghost);
         }
+    }
+
+    /// A life of a proxy is heard: those before it are over that the roster lost.
+    pub(super) fn end_ghosts(&mut self, id: ProxyId) {
+        let (now, counts) = (self.now, self.history.standby_counts());
+        let ghosts = self.held.values_mut().flat_map(|held| &mut held.ghosts);
+        let is_former = |ghost: &&mut Ghost| ghost.id.instance == id.instance && ghost.id.boot < id.boot;
+        for ghost in ghosts.filter(is_former).filter(|ghost| ghost.quiet_until < Label::MAX) {
+            ghost.end(now, counts);
+        }
+    }
+
+    /// Of what is granted next: see [`Owner::kept_back`].
+    pub(super) fn kept_back_next(&self, held: &Held, rule: &Rule) -> u64 {
+        let expires = self.now.after(rule.validity());
+        let claimed = held.claim.map_or(expires, |claim| claim.to);
+        self.kept_back(held, rule, expires.min(claimed))
     }
 
     /// What of an account must not be granted, since proxies that this owner does not hear may spend it within a period
@@ -211,7 +242,9 @@ impl Owner {
             kept = kept.saturating_add(of_use.max(of_now));
         }
         for ghost in &held.ghosts {
-            if may_use(ghost.quiet_until) || ghost.used_until > since {
+            let idle_for = self.history.standby_begins(rule, ghost.revision);
+            let untold = ghost.ended > since && ghost.ended > ghost.idle_from.after(shrink(idle_for));
+            if may_use(ghost.quiet_until) || ghost.used_until > since || untold {
                 kept = kept.saturating_add(self.history.standby(rule, ghost.revision, ghost.weight));
             }
         }

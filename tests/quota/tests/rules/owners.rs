@@ -2,6 +2,7 @@
 
 mod edits;
 mod ledgers;
+mod restarts;
 mod standbys;
 
 use std::time::Duration;
@@ -69,9 +70,13 @@ impl World {
     }
 
     fn with(found: Option<Claim>, rule: Rule) -> World {
+        World::of(settings(), found, rule)
+    }
+
+    fn of(settings: Settings, found: Option<Claim>, rule: Rule) -> World {
         let reading = reading(Duration::ZERO);
         let mut world = World {
-            owner: Owner::new(OWNER, settings(), reading, (Label::ZERO, Time::ZERO)),
+            owner: Owner::new(OWNER, settings, reading, (Label::ZERO, Time::ZERO)),
             since: Duration::ZERO,
             found,
             claims: Vec::new(),

@@ -1,6 +1,8 @@
 //! The certificate that TLS listeners show: read from files, and again whenever those change.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,11 +132,13 @@ fn bytes(path: &Path) -> Result<Vec<u8>, CertificatesError> {
         path: path.to_owned(),
         detail,
     };
-    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(wrong(format!("{size} bytes is too long for a certificate")));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(count) if count as u64 > FILE_BYTES_MAX => Err(wrong(format!("it has more than {FILE_BYTES_MAX} bytes"))),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(wrong(error.to_string())),
     }
-    std::fs::read(path).map_err(|error| wrong(error.to_string()))
 }
 
 #[cfg(test)]

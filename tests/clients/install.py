@@ -42,6 +42,8 @@ def _packages():
 
 
 def _has_perl(module):
+    if not shutil.which("perl"):
+        return False
     told = subprocess.run(["perl", f"-M{module}", "-e1"], stdin=subprocess.DEVNULL, capture_output=True)
     return told.returncode == 0
 

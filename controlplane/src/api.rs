@@ -6,6 +6,7 @@ mod apply;
 mod authorizers;
 mod call;
 mod cursor;
+mod explain;
 mod fleet;
 mod health;
 mod holds;
@@ -13,6 +14,7 @@ mod limits;
 mod many;
 mod page;
 pub(crate) mod query;
+mod revert;
 mod revisions;
 pub mod server;
 mod services;
@@ -138,7 +140,9 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/v1/limits/{limit}/usage", get(limits::usage).delete(limits::reset))
         .route("/v1/revisions", get(revisions::list))
         .route("/v1/revisions/{revision}", get(revisions::show))
+        .route("/v1/revisions/{revision}/revert", post(revert::revert))
         .route("/v1/apply", post(apply::apply))
+        .route("/v1/explain", get(explain::explain))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/fleet", get(fleet::list))
         .route("/v1/fleet/{proxy}", get(fleet::show).delete(fleet::forget))

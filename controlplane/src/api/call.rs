@@ -75,6 +75,11 @@ impl Call {
         Query::parse(self.query.as_deref(), known)
     }
 
+    /// With one parameter that may be given several times.
+    pub fn query_with(&self, known: &[&str], several: &str) -> Result<Query, Problem> {
+        Query::parse_with(self.query.as_deref(), known, several)
+    }
+
     /// A part of the path, decoded.
     pub fn param(&self, name: &str) -> &str {
         self.params

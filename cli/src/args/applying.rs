@@ -94,8 +94,12 @@ pub struct Revert {
 )]
 pub struct Explain {
     /// http://HOST/PATH, or a part of it
-    #[arg(required_unless_present = "recipient", conflicts_with = "recipient")]
-    pub url: Option<String>,
+    #[arg(
+        value_name = "URL",
+        required_unless_present = "recipient",
+        conflicts_with = "recipient"
+    )]
+    pub target: Option<String>,
     #[arg(
         short = 'X',
         long,

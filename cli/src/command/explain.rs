@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn run(args: Explain) -> Result<(), Failure> {
     let client = Client::new(&args.remote)?;
     let given = [
-        ("url", &args.url),
+        ("url", &args.target),
         ("method", &args.method),
         ("recipient", &args.recipient),
         ("proxy", &args.proxy),

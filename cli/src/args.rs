@@ -2,12 +2,14 @@
 
 use clap::{Arg, Parser, Subcommand};
 
+mod applying;
 mod control;
 mod people;
 mod process;
 mod proxy;
 mod value;
 
+pub use applying::{Apply, Explain, Export, Format, Revert};
 pub use control::Control;
 pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
 pub use process::{LogFormat, Process};
@@ -34,6 +36,10 @@ pub enum Command {
     Resume(Resume),
     Fleet(Fleet),
     Revisions(Revisions),
+    Apply(Apply),
+    Export(Export),
+    Revert(Revert),
+    Explain(Explain),
 }
 
 const SERVICE_HELP: &str = "\

@@ -10,11 +10,15 @@ use net::tls::Certificates;
 use crate::args::{Control, Proxy};
 use crate::failure::Failure;
 
+pub mod apply;
 pub mod controlplane;
 pub mod dataplane;
+pub mod explain;
+pub mod export;
 pub mod fleet;
 pub mod hold;
 pub mod leave;
+pub mod revert;
 pub mod revisions;
 pub mod up;
 

@@ -18,6 +18,7 @@ use super::holds;
 use crate::changelog::{Changelog, Committed, Decide, Head};
 use crate::registry::document;
 use crate::registry::plan::{Goal, Plan, Subject};
+use crate::registry::scope::Scope;
 
 #[derive(Serialize)]
 pub struct Written<'a> {
@@ -51,11 +52,16 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     };
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
-    let report = match plan.goal {
+    let mut report = match plan.goal {
         Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
         _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
-    let mut response = answer(&committed, &plan, &report, &api.changelog.head());
+    let answered = api.changelog.head();
+    let mut also_in = plan.also_in(&answered);
+    if let Some(scope) = call.scope() {
+        veil(scope, &mut report, &mut also_in);
+    }
+    let mut response = answer(&committed, &plan, &report, &answered, &also_in);
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -68,6 +74,24 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         response.headers_mut().extend([tag(object.revision)]);
     }
     Ok(response)
+}
+
+/// What stands for everything that is of services other than the caller's: that it is there has to be said.
+const OTHERS: &str = "*";
+
+fn veil(scope: &Scope, report: &mut Report, also_in: &mut Vec<String>) {
+    for draining in report
+        .draining
+        .iter_mut()
+        .filter(|of| !scope.has_upstream(&of.upstream))
+    {
+        OTHERS.clone_into(&mut draining.upstream);
+    }
+    let before = also_in.len();
+    also_in.retain(|upstream| scope.has_upstream(upstream));
+    if also_in.len() < before {
+        also_in.push(OTHERS.to_owned());
+    }
 }
 
 /// Waits, but not beyond the end of this process, or of a hold that it is about: then it is said how far it came.
@@ -100,8 +124,7 @@ fn has_ended(head: &Head, condition: &Condition) -> bool {
 }
 
 /// `answered`: the head at which it is.
-fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head) -> Response {
-    let also_in = &plan.also_in(answered);
+fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head, also_in: &[String]) -> Response {
     let status = match plan.goal {
         Goal::None => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
@@ -112,7 +135,7 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head) 
         took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
     };
     if status == StatusCode::OK && !report.reached {
-        return not_reached(committed, plan, wait, report, answered);
+        return not_reached(committed, plan, wait, report, answered, also_in);
     }
     let written = Written {
         revision: committed.revision,
@@ -124,7 +147,14 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head) 
     json(status, &written)
 }
 
-fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, answered: &Head) -> Response {
+fn not_reached(
+    committed: &Committed,
+    plan: &Plan,
+    wait: Waited,
+    report: &Report,
+    answered: &Head,
+    also_in: &[String],
+) -> Response {
     let revision = committed.revision;
     let problem = match report.refused_now {
         true => Problem::new(
@@ -151,7 +181,7 @@ fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report
         .with("committed", true)
         .with("wait", json!(wait))
         .with("fleet", json!(report.fleet()))
-        .with("also_in", plan.also_in(answered));
+        .with("also_in", also_in);
     Failure::from(problem).into_response()
 }
 

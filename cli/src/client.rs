@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,6 +17,8 @@ use crate::args::{Output, Remote, Url};
 use crate::command::token;
 use crate::failure::Failure;
 
+pub mod follow;
+
 const CONNECT: Duration = Duration::from_secs(5);
 /// The fleet of 10,000 proxies is a few MiB.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -24,6 +27,17 @@ pub struct Client {
     url: Url,
     token: Option<String>,
     output: Output,
+}
+
+/// One request.
+pub struct Ask<'a> {
+    pub method: Method,
+    pub path: &'a str,
+    /// JSON, sent as it stands.
+    pub body: Option<&'a str>,
+    pub headers: &'a [(HeaderName, String)],
+    /// For the whole answer.
+    pub patience: Duration,
 }
 
 /// An answer of success.
@@ -56,24 +70,51 @@ impl Client {
         body: Option<&Value>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
+        let body = body.map(Value::to_string);
+        self.ask(&Ask {
+            method,
+            path,
+            body: body.as_deref(),
+            headers: &[],
+            patience,
+        })
+    }
+
+    /// Asks, and waits for the whole answer. One that is no success is a failure that explains it.
+    pub fn ask(&self, ask: &Ask) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::refused)?;
+        let patience = ask.patience;
         let (status, bytes) = runtime
-            .block_on(async { timeout(patience, self.exchange(method, path, body)).await })
+            .block_on(async { timeout(patience, self.exchange(ask)).await })
             .map_err(|_| self.failed(format!("no answer within {patience:?}")))??;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        match (status.is_success(), self.output) {
-            (true, _) if body.is_object() => Ok(Answer { text, body }),
-            (true, _) => Err(self.failed("the answer is not that of a control plane")),
-            (false, Output::Json) => Err(Failure::Body(text)),
-            (false, Output::Table) => Err(Failure::refused(explain(status, &body))),
+        match status.is_success() {
+            true if body.is_object() => Ok(Answer { text, body }),
+            true => Err(self.failed("the answer is not that of a control plane")),
+            false => Err(self.refusal(status, text, &body)),
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), Failure> {
+    fn refusal(&self, status: StatusCode, text: String, body: &Value) -> Failure {
+        match self.output {
+            Output::Json => Failure::Body(text),
+            Output::Table => Failure::refused(explain(status, body)),
+        }
+    }
+
+    async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Bytes), Failure> {
+        let answer = self.send(ask).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
+    }
+
+    /// As far as the answer's head.
+    async fn send(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -85,21 +126,21 @@ impl Client {
         // It ends with the runtime of this one call.
         tokio::spawn(connection);
         let mut request = Request::builder()
-            .method(method)
-            .uri(path)
+            .method(&ask.method)
+            .uri(ask.path)
             .header(header::HOST, &self.url.authority);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if body.is_some() {
+        if ask.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        for (name, value) in ask.headers {
+            request = request.header(name, value);
+        }
+        let body = Bytes::from(ask.body.unwrap_or_default().to_owned());
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
-        let answer = sender.send_request(request).await.map_err(|error| self.failed(error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
-        Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
+        sender.send_request(request).await.map_err(|error| self.failed(error))
     }
 
     fn unreachable(&self, error: impl std::fmt::Display) -> Failure {

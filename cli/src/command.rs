@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::controlplane::StoreUrl;
 use net::tls::Certificates;
@@ -10,13 +11,22 @@ use net::tls::Certificates;
 use crate::args::{Control, Proxy};
 use crate::failure::Failure;
 
+pub mod completions;
 pub mod controlplane;
 pub mod dataplane;
+mod document;
 pub mod fleet;
+pub mod forget;
 pub mod hold;
 pub mod leave;
+pub mod object;
+mod pages;
 pub mod revisions;
+pub mod revoke;
+pub mod succeed;
 pub mod up;
+pub mod watch;
+mod written;
 
 /// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
 const TOKEN: &str = "VULCAN_TOKEN";
@@ -172,6 +182,20 @@ fn a_token(source: &str, text: &str) -> Result<String, Failure> {
         )));
     }
     Ok(token.to_owned())
+}
+
+/// What a write waits for proxies where neither caller nor kind of write says anything else; it is the API's.
+const WAIT: Duration = Duration::from_secs(15);
+/// The longest that the API lets a write wait.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// For the commit before the wait, and for the way.
+const BESIDE_WAIT: Duration = Duration::from_secs(15);
+
+fn with_timeout(path: &str, timeout: Option<Duration>) -> String {
+    match timeout {
+        Some(timeout) => format!("{path}?timeout={}ms", timeout.as_millis()),
+        None => path.to_owned(),
+    }
 }
 
 /// A reader that closed the pipe has seen enough.

@@ -2,11 +2,12 @@
 
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderName, Method};
+use serde_json::Value;
 
 use super::pages::PATIENCE;
 use super::{BESIDE_WAIT, WAIT_MAX, document, print, written};
 use crate::args::{Authorizer, Creation, Limit, Output, Remote, Service, Upstream, Write};
-use crate::client::{Ask, Client, encode};
+use crate::client::{Answer, Ask, Client, encode, items};
 use crate::failure::Failure;
 use crate::waiting;
 
@@ -171,15 +172,35 @@ fn get(target: &Target, remote: &Remote) -> Result<(), Failure> {
 
 fn put(target: &Target, body: Option<&str>, creation: &Creation, write: &Write) -> Result<(), Failure> {
     let only_new = creation.if_none_match.then(|| (IF_NONE_MATCH, "*".to_owned()));
-    send(Method::PUT, target, body, only_new, write)
+    send(Method::PUT, target, body, only_new, write).map(drop)
 }
 
 fn patch(target: &Target, body: &str, write: &Write) -> Result<(), Failure> {
-    send(Method::PATCH, target, Some(body), None, write)
+    send(Method::PATCH, target, Some(body), None, write).map(drop)
 }
 
 fn delete(target: &Target, write: &Write) -> Result<(), Failure> {
-    send(Method::DELETE, target, None, None, write)
+    let answer = send(Method::DELETE, target, None, None, write)?;
+    if let Some(note) = absent(&Client::new(&write.remote)?, target, &answer) {
+        eprintln!("{note}");
+    }
+    Ok(())
+}
+
+/// A deletion is a success also where a slip in the name was deleted. None: it was there, or that cannot be looked up.
+fn absent(client: &Client, target: &Target, answer: &Answer) -> Option<String> {
+    let revision = answer.body["revision"].as_u64()?;
+    let path = format!("/v1/revisions?since={}&limit=1", revision.saturating_sub(1));
+    let history = client.call(Method::GET, &path, PATIENCE).ok()?;
+    let mut ops = items(&history.body["items"]).iter().flat_map(|of| items(&of["ops"]));
+    let of_it = |op: &Value| {
+        op["verb"] == "delete"
+            && op["key"]
+                .as_str()
+                .is_some_and(|key| key.eq_ignore_ascii_case(&target.name))
+    };
+    let note = || format!("note: {} was not there, and nothing was deleted", target.name);
+    (!ops.any(of_it)).then(note)
 }
 
 fn send(
@@ -188,7 +209,7 @@ fn send(
     body: Option<&str>,
     condition: Option<(HeaderName, String)>,
     write: &Write,
-) -> Result<(), Failure> {
+) -> Result<Answer, Failure> {
     let client = Client::new(&write.remote)?;
     let at_revision = write.if_match.clone().map(|tag| (IF_MATCH, tag));
     let headers: Vec<(HeaderName, String)> = condition.into_iter().chain(at_revision).collect();
@@ -201,7 +222,8 @@ fn send(
         patience: write.timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT,
     };
     let answer = waiting::during(&write.remote, Some(&target.name), || client.ask(&ask))?;
-    written::report(&target.name, write.remote.output, &answer)
+    written::report(&target.name, write.remote.output, &answer)?;
+    Ok(answer)
 }
 
 fn query(write: &Write) -> String {

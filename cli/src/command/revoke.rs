@@ -17,7 +17,7 @@ pub fn run(args: Revoke) -> Result<(), Failure> {
     let answer = waiting::during(remote, None, || {
         client.call_with(Method::POST, &path, Some(&body), patience)
     })?;
-    written::report(&format!("{}: revoked", args.authorizer), remote.output, &answer)
+    written::report(&format!("revocation at {}", args.authorizer), remote.output, &answer)
 }
 
 fn whose(args: &Revoke) -> Result<Value, Failure> {
@@ -25,7 +25,11 @@ fn whose(args: &Revoke) -> Result<Value, Failure> {
         (Some(token), _, _) => Ok(json!({ "auth_token": token })),
         (_, Some(file), _) => {
             let token = document::secret("--auth-token-file", file)?;
-            Ok(json!({ "auth_token": token }))
+            // What came of a variable that is not set, most likely.
+            match token.is_empty() {
+                true => Err(Failure::usage("--auth-token-file: the token is empty")),
+                false => Ok(json!({ "auth_token": token })),
+            }
         }
         (_, _, Some(username)) => Ok(json!({ "username": username })),
         // --all: clap takes care that something was said.

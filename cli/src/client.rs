@@ -40,6 +40,18 @@ pub struct Ask<'a> {
     pub patience: Duration,
 }
 
+impl<'a> Ask<'a> {
+    pub fn get(path: &'a str, patience: Duration) -> Ask<'a> {
+        Ask {
+            method: Method::GET,
+            path,
+            body: None,
+            headers: &[],
+            patience,
+        }
+    }
+}
+
 /// An answer of success.
 pub struct Answer {
     /// As it came.

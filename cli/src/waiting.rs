@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::args::Remote;
-use crate::client::{Client, items, plain};
+use crate::client::{Client, encode, items, plain};
 use crate::terminal;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -27,16 +27,27 @@ struct Line {
     shown: bool,
 }
 
-/// Makes the call. `about`: the service, or `service/id`, whose upstreams it waits for; none: all.
-pub fn during<T>(remote: &Remote, about: Option<&str>, call: impl FnOnce() -> T) -> T {
+/// What a call is about, and so which proxies it may wait for.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// What drains and warms, whatever it is.
+    All,
+    /// What drains and warms of a service, or of `service/id`.
+    Upstreams(String),
+    /// What is in flight at a service's upstreams, all of which stay.
+    Held(String),
+}
+
+/// Makes the call.
+pub fn during<T>(remote: &Remote, about: About, call: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return call();
     }
     let line = Arc::new(Mutex::new(Line::default()));
     if let Ok(client) = Client::new(remote) {
-        let (line, about) = (line.clone(), about.map(str::to_owned));
+        let line = line.clone();
         // It is not waited for: the process may end while it asks.
-        thread::spawn(move || tell(&client, about.as_deref(), &line));
+        thread::spawn(move || tell(&client, &about, &line));
     }
     let done = call();
     let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,13 +58,21 @@ pub fn during<T>(remote: &Remote, about: Option<&str>, call: impl FnOnce() -> T)
     done
 }
 
-fn tell(client: &Client, about: Option<&str>, line: &Mutex<Line>) {
+fn tell(client: &Client, about: &About, line: &Mutex<Line>) {
     let began = Instant::now();
     loop {
         thread::sleep(EVERY);
-        let fleet = client.call(Method::GET, "/v1/fleet?limit=1000", LOOK_PATIENCE);
+        let ask = |path: &str| {
+            client
+                .call(Method::GET, path, LOOK_PATIENCE)
+                .map_or(Value::Null, |answer| answer.body)
+        };
+        let mut names = behind(&ask("/v1/fleet?limit=1000"), about);
+        if let About::Held(service) = about {
+            let path = format!("/v1/services/{}/upstreams?status=true&limit=1000", encode(service));
+            names.extend(in_flight(&ask(&path)));
+        }
         let seconds = began.elapsed().as_secs();
-        let names = fleet.map_or_else(|_| Vec::new(), |fleet| waited_for(&fleet.body, about));
         let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
         if line.over {
             return;
@@ -81,11 +100,16 @@ fn sentence(seconds: u64, names: &[String]) -> String {
 }
 
 /// Who is behind the head, and what still drains or warms of what it is about.
-fn waited_for(fleet: &Value, about: Option<&str>) -> Vec<String> {
+fn behind(fleet: &Value, about: &About) -> Vec<String> {
     let concerns = |of: &Value| {
         let upstream = of["upstream"].as_str().unwrap_or_default();
-        about
-            .is_none_or(|about| upstream == about || upstream.strip_prefix(about).is_some_and(|id| id.starts_with('/')))
+        match about {
+            About::All => true,
+            About::Upstreams(of) => {
+                upstream == of || upstream.strip_prefix(&**of).is_some_and(|id| id.starts_with('/'))
+            }
+            About::Held(_) => false,
+        }
     };
     let mut names = Vec::new();
     // Those beyond their lease are not waited for.
@@ -116,6 +140,20 @@ fn waited_for(fleet: &Value, about: Option<&str>) -> Vec<String> {
     names
 }
 
+/// Who still has something in flight at these upstreams.
+fn in_flight(upstreams: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    for of in items(&upstreams["items"]) {
+        for proxy in items(&of["status"]) {
+            if let Some(count @ 1..) = proxy["in_flight"].as_u64() {
+                let (name, service, id) = (plain(&proxy["proxy"]), plain(&of["service"]), plain(&of["id"]));
+                names.push(format!("{name} drains {service}/{id} ({count} in flight)"));
+            }
+        }
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -129,12 +167,24 @@ mod tests {
             proxy("edge-1", "present", 0, "web/a"), proxy("edge-2", "absent", 3, "web-2/a"),
             proxy("edge-3", "detached", 9, "web/a"),
         ]});
+        let upstreams = |of: &str| About::Upstreams(of.to_owned());
         assert_eq!(
-            waited_for(&fleet, Some("web")),
+            behind(&fleet, &upstreams("web")),
             ["edge-1 drains web/a (2 in flight)", "edge-2 is absent, 3 behind"]
         );
-        assert_eq!(waited_for(&fleet, Some("web/b")), ["edge-2 is absent, 3 behind"]);
-        assert_eq!(waited_for(&fleet, None).len(), 3);
+        assert_eq!(behind(&fleet, &upstreams("web/b")), ["edge-2 is absent, 3 behind"]);
+        assert_eq!(behind(&fleet, &About::All).len(), 3);
+    }
+
+    #[test]
+    fn of_a_held_service_it_names_who_has_something_in_flight() {
+        let seen = |proxy: &str, count: u64| json!({"proxy": proxy, "health": "up", "in_flight": count});
+        let upstreams = json!({"items": [
+            {"service": "web", "id": "a", "status": [seen("edge-1", 0), seen("edge-2", 3)]},
+            {"service": "web", "id": "b", "status": [{"proxy": "edge-1", "health": null}]},
+        ]});
+        assert_eq!(in_flight(&upstreams), ["edge-2 drains web/a (3 in flight)"]);
+        assert_eq!(in_flight(&Value::Null), Vec::<String>::new());
     }
 
     #[test]

@@ -201,6 +201,12 @@ async fn conditions_and_waits_are_said_by_flags() {
         "applied",
     ]);
     assert_eq!(applied["also_in"], json!(["web/127.0.0.1:1"]));
+    let held = people.done_as_json(&["hold", "other", "--max", "5s"]);
+    assert_eq!(
+        (&held["wait"]["for"], &held["wait"]["reached"]),
+        (&json!("drained"), &json!(true))
+    );
+    people.done(&["resume", "other"]);
     let failure: Value =
         serde_json::from_str(&people.failed(1, &["service", "get", "absent", "--output", "json"])).unwrap();
     assert_eq!(failure["type"], "urn:vulcan:not-found");
@@ -345,6 +351,10 @@ async fn who_is_waited_for_is_told_in_a_terminal_and_nowhere_else() {
         .await
         .unwrap();
     let server = origin.request().await;
+    let held = Terminal::run(people.command(&["hold", "web", "--max", "50s"]));
+    held.shows(": edge drains web/a (1 in flight)").await;
+    drop(held);
+    people.done(&["resume", "web"]);
     let delete = ["upstream", "delete", "web", "a", "--timeout"];
     let said = people.failed(1, &[&delete[..], &["2s"]].concat());
     assert!(

@@ -20,6 +20,7 @@ pub use upstream::{Upstream, UpstreamFields};
 
 /// What every write takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Writing")]
 pub struct Write {
     /// What to wait for [default: what fits the change]
     #[arg(long, value_name = "STATE", env = "VULCAN_WAIT")]
@@ -71,6 +72,7 @@ pub struct Document {
 
 /// What a PUT takes besides.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Writing")]
 pub struct Creation {
     /// Only if there is no such object yet
     #[arg(long, conflicts_with = "if_match")]

@@ -7,6 +7,7 @@ use super::value::{self, Url};
 
 /// What every command for people takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Control plane")]
 pub struct Remote {
     /// The control plane
     #[arg(long, env = "VULCAN_URL", default_value = "http://127.0.0.1:8182")]

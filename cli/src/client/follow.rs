@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use http::Method;
 use http_body_util::{BodyExt, Limited};
 use net::ndjson::Lines;
 use tokio::time::timeout;
@@ -39,14 +38,7 @@ impl Client {
 
     async fn lines(&self, path: &str, mut take: impl FnMut(&str) -> ControlFlow<()>) -> End {
         let silent = || End::Lost(format!("nothing came within {SILENCE_MAX:?}"));
-        let ask = Ask {
-            method: Method::GET,
-            path,
-            body: None,
-            headers: &[],
-            patience: SILENCE_MAX,
-        };
-        let answer = match timeout(SILENCE_MAX, self.send(&ask)).await {
+        let answer = match timeout(SILENCE_MAX, self.send(&Ask::get(path, SILENCE_MAX))).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Failure::Refused(detail))) => return End::Lost(detail),
             Ok(Err(failure)) => return End::Refused(failure),

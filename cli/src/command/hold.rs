@@ -10,7 +10,7 @@ use super::{BESIDE_WAIT, WAIT, print, with_timeout, written};
 use crate::args::{Hold, Output, Resume};
 use crate::client::{Answer, Client, encode, holdouts, plain};
 use crate::failure::Failure;
-use crate::waiting;
+use crate::waiting::{self, About};
 
 const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -20,7 +20,7 @@ pub fn run(args: Hold) -> Result<(), Failure> {
     let body = json!({ "max": format_duration(args.max) });
     let patience = args.timeout.unwrap_or(args.max) + BESIDE_WAIT;
     let began = Instant::now();
-    let answer = waiting::during(&args.remote, Some(&args.service), || {
+    let answer = waiting::during(&args.remote, About::Held(args.service.clone()), || {
         client.call_with(Method::POST, &path, Some(&body), patience)
     });
     let answer = answer.map_err(|failure| match began.elapsed() < args.max {
@@ -44,7 +44,7 @@ pub fn resume(args: Resume) -> Result<(), Failure> {
     let path = path(&args.service, "resume", args.timeout);
     let patience = args.timeout.unwrap_or(WAIT) + BESIDE_WAIT;
     let resume = || client.call_with(Method::POST, &path, None, patience);
-    let answer = waiting::during(&args.remote, Some(&args.service), resume)?;
+    let answer = waiting::during(&args.remote, About::All, resume)?;
     report(&args.service, "resumed", args.remote.output, &answer)
 }
 

@@ -8,7 +8,7 @@ use super::{BESIDE_WAIT, WAIT_MAX, print, written};
 use crate::args::{Leave, Output};
 use crate::client::{Client, encode, items, plain};
 use crate::failure::Failure;
-use crate::waiting;
+use crate::waiting::{self, About};
 
 /// Revisions in which a registration of the address is looked for.
 const HISTORY: u64 = 1000;
@@ -21,7 +21,9 @@ pub fn run(args: Leave) -> Result<(), Failure> {
         path.push_str(&format!("&timeout={}ms", timeout.as_millis()));
     }
     let patience = args.timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT;
-    let answer = waiting::during(&args.remote, None, || client.call(Method::DELETE, &path, patience))?;
+    let answer = waiting::during(&args.remote, About::All, || {
+        client.call(Method::DELETE, &path, patience)
+    })?;
     match args.remote.output {
         Output::Json => print(&answer.text),
         Output::Table => print(&written::told(&args.address, &answer.body)),

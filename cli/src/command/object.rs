@@ -9,7 +9,7 @@ use super::{BESIDE_WAIT, WAIT_MAX, document, print, written};
 use crate::args::{Authorizer, Creation, Limit, Output, Remote, Service, Upstream, Write};
 use crate::client::{Answer, Ask, Client, encode, items};
 use crate::failure::Failure;
-use crate::waiting;
+use crate::waiting::{self, About};
 
 mod account;
 mod fields;
@@ -221,7 +221,9 @@ fn send(
         headers: &headers,
         patience: write.timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT,
     };
-    let answer = waiting::during(&write.remote, Some(&target.name), || client.ask(&ask))?;
+    let answer = waiting::during(&write.remote, About::Upstreams(target.name.clone()), || {
+        client.ask(&ask)
+    })?;
     written::report(&target.name, write.remote.output, &answer)?;
     Ok(answer)
 }

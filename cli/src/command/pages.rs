@@ -27,3 +27,66 @@ pub fn each(client: &Client, path: &str, patience: Duration, mut take: impl FnMu
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Remote;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        remote: Remote,
+    }
+
+    /// Answers one request after another, and tells what was asked.
+    fn control_plane(answers: &'static [&'static str]) -> (Remote, thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = thread::spawn(move || {
+            let answer = |body: &&str| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.extend(byte);
+                }
+                let length = body.len();
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+                String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned()
+            };
+            answers.iter().map(answer).collect()
+        });
+        (Only::parse_from(["test", "--url", &url]).remote, asked)
+    }
+
+    #[test]
+    fn a_list_goes_on_from_page_to_page() {
+        let pages: &[&str] = &[
+            r#"{"items": [1, 2], "next": "a b"}"#,
+            r#"{"items": [3], "next": "c"}"#,
+            r#"{"items": [], "next": "c", "head": 7}"#,
+        ];
+        let (remote, asked) = control_plane(pages);
+        let client = Client::new(&remote).unwrap();
+        let mut found = Vec::new();
+        let take = |page: &Answer| found.extend(items(&page.body["items"]).iter().filter_map(Value::as_u64));
+        let last = each(&client, "/v1/things?x=1", PATIENCE, take).unwrap();
+        assert_eq!((found, &last["head"]), (vec![1, 2, 3], &Value::from(7)));
+        assert_eq!(
+            asked.join().unwrap(),
+            [
+                "/v1/things?x=1&limit=1000",
+                "/v1/things?x=1&limit=1000&cursor=a%20b",
+                "/v1/things?x=1&limit=1000&cursor=c"
+            ]
+        );
+    }
+}

@@ -5,7 +5,7 @@ use super::{BESIDE_WAIT, WAIT, document, with_timeout, written};
 use crate::args::Revoke;
 use crate::client::{Client, encode};
 use crate::failure::Failure;
-use crate::waiting;
+use crate::waiting::{self, About};
 
 pub fn run(args: Revoke) -> Result<(), Failure> {
     let remote = &args.write.remote;
@@ -14,7 +14,7 @@ pub fn run(args: Revoke) -> Result<(), Failure> {
     let path = format!("/v1/authorizers/{}/revoke", encode(&args.authorizer));
     let path = with_timeout(&path, args.write.timeout);
     let patience = args.write.timeout.unwrap_or(WAIT) + BESIDE_WAIT;
-    let answer = waiting::during(remote, None, || {
+    let answer = waiting::during(remote, About::All, || {
         client.call_with(Method::POST, &path, Some(&body), patience)
     })?;
     written::report(&format!("revocation at {}", args.authorizer), remote.output, &answer)

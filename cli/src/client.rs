@@ -168,10 +168,11 @@ impl Client {
 
 /// A problem (RFC 9457) in words: what it is, which fields, and which proxies are behind it.
 fn explain(status: StatusCode, body: &Value) -> String {
-    let member = |name: &str| body[name].as_str().filter(|text| !text.is_empty());
+    let said = |name: &&str| body[*name].as_str().is_some_and(|text| !text.is_empty());
+    let member = |name: &'static str| Some(name).filter(said).map(|name| plain(&body[name]));
     let mut lines = match (member("title"), member("detail")) {
         (Some(title), Some(detail)) => vec![format!("{title}: {detail}")],
-        (Some(text), None) | (None, Some(text)) => vec![text.to_owned()],
+        (Some(text), None) | (None, Some(text)) => vec![text],
         (None, None) => vec![format!("the control plane answered {status}")],
     };
     for error in items(&body["errors"]) {
@@ -269,6 +270,8 @@ mod tests {
     #[test]
     fn a_terminal_is_told_nothing_but_text() {
         assert_eq!(plain(&json!("a\u{1b}[2Jb\nc")), "a [2Jb c");
+        let problem = json!({"title": "\u{1b}[2J", "detail": "b\rc"});
+        assert_eq!(explain(StatusCode::CONFLICT, &problem), " [2J: b c");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::controlplane::StoreUrl;
 use net::tls::{Certificates, Trust};
@@ -11,17 +12,26 @@ use crate::args::{Control, Proxy, Tls};
 use crate::failure::Failure;
 
 pub mod apply;
+pub mod completions;
 pub mod controlplane;
 pub mod dataplane;
+mod document;
 pub mod explain;
 pub mod export;
 pub mod fleet;
+pub mod forget;
 pub mod hold;
 pub mod leave;
+pub mod object;
+mod pages;
 pub mod revert;
 pub mod revisions;
+pub mod revoke;
+pub mod succeed;
 mod tls;
 pub mod up;
+pub mod watch;
+mod written;
 
 pub use tls::trust;
 
@@ -184,6 +194,20 @@ fn a_token(source: &str, text: &str) -> Result<String, Failure> {
         )));
     }
     Ok(token.to_owned())
+}
+
+/// What a write waits for proxies where neither caller nor kind of write says anything else; it is the API's.
+const WAIT: Duration = Duration::from_secs(15);
+/// The longest that the API lets a write wait.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// For the commit before the wait, and for the way.
+const BESIDE_WAIT: Duration = Duration::from_secs(15);
+
+fn with_timeout(path: &str, timeout: Option<Duration>) -> String {
+    match timeout {
+        Some(timeout) => format!("{path}?timeout={}ms", timeout.as_millis()),
+        None => path.to_owned(),
+    }
 }
 
 /// A reader that closed the pipe has seen enough.

@@ -23,6 +23,7 @@ pub mod pattern;
 pub mod process;
 pub mod relay;
 pub mod script;
+pub mod terminal;
 pub mod tour;
 pub mod wire;
 pub mod witness;

@@ -212,10 +212,6 @@ async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> R
     }
 }
 
-fn too_large() -> Problem {
-    Problem::new(problem::TOO_LARGE, format!("a body has {BODY_BYTES_MAX} bytes at most"))
-}
-
 /// A page in a browser can send a body unasked only as another type than JSON, so that is refused before anything else.
 fn check_media(parts: &Parts, body: &Bytes) -> Result<(), Problem> {
     if body.is_empty() {

@@ -201,8 +201,8 @@ fn explain(status: StatusCode, body: &Value) -> String {
     };
     for error in items(&body["errors"]) {
         let field = format!("{}: {}", plain(&error["field"]), plain(&error["detail"]));
-        // A single field's error is often the whole detail already.
-        if !lines[0].ends_with(&field) {
+        // The first ones are often in the detail already.
+        if !lines[0].contains(&field) {
             lines.push(format!("  {field}"));
         }
     }

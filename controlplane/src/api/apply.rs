@@ -11,7 +11,7 @@ use super::call::{Call, utf8};
 use super::many;
 use crate::registry::apply::{Rest, Wanted};
 
-/// 100,000 services with ten upstreams each are a quarter of it as they are exported, and all of it with every field.
+/// 100,000 services with ten upstreams each are a quarter of it, as they are exported.
 const BODY_BYTES_MAX: usize = 128 << 20;
 
 const BODY_WITHIN: Duration = Duration::from_secs(120);

@@ -2,6 +2,7 @@
 
 use clap::{Arg, Parser, Subcommand};
 
+mod applying;
 mod control;
 mod people;
 mod process;
@@ -9,6 +10,7 @@ mod proxy;
 mod tls;
 mod value;
 
+pub use applying::{Apply, Explain, Export, Format, Revert};
 pub use control::Control;
 pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
 pub use process::{LogFormat, Process};
@@ -36,6 +38,10 @@ pub enum Command {
     Resume(Resume),
     Fleet(Fleet),
     Revisions(Revisions),
+    Apply(Apply),
+    Export(Export),
+    Revert(Revert),
+    Explain(Explain),
 }
 
 const SERVICE_HELP: &str = "\

@@ -10,11 +10,15 @@ use net::tls::{Certificates, Trust};
 use crate::args::{Control, Proxy, Tls};
 use crate::failure::Failure;
 
+pub mod apply;
 pub mod controlplane;
 pub mod dataplane;
+pub mod explain;
+pub mod export;
 pub mod fleet;
 pub mod hold;
 pub mod leave;
+pub mod revert;
 pub mod revisions;
 mod tls;
 pub mod up;

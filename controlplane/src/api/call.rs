@@ -43,16 +43,23 @@ pub struct Call {
 impl<S: Send + Sync> FromRequest<S> for Call {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, state: &S) -> Result<Call, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<Call, Failure> {
+        Call::of(request, BODY_BYTES_MAX, BODY_WITHIN).await
+    }
+}
+
+impl Call {
+    /// `most`: bytes of the body, which must have come `within` that time.
+    pub async fn of(request: Request, most: usize, within: Duration) -> Result<Call, Failure> {
         let (mut parts, body) = request.into_parts();
-        let params = RawPathParams::from_request_parts(&mut parts, state)
+        let params = RawPathParams::from_request_parts(&mut parts, &())
             .await
             .map_err(|_| Problem::new(problem::MALFORMED, "the path is not UTF-8"))?;
         let params = params
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let (body, place) = read(&parts, body).await?;
+        let (body, place) = read(&parts, body, most, within).await?;
         check_media(&parts, &body)?;
         let caller = parts.extensions.get::<Caller>().cloned();
         let unknown = || Problem::new(problem::UNAUTHENTICATED, "nobody was let in");
@@ -68,16 +75,24 @@ impl<S: Send + Sync> FromRequest<S> for Call {
             _place: place,
         })
     }
-}
 
-impl Call {
     /// The services that the caller may touch, and may be told of; none: all.
     pub fn scope(&self) -> Option<&Scope> {
         self.role.scope()
     }
 
+    /// The body, which is gone from here then.
+    pub fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
+    }
+
     pub fn query(&self, known: &[&str]) -> Result<Query, Problem> {
         Query::parse(self.query.as_deref(), known)
+    }
+
+    /// With one parameter that may be given several times.
+    pub fn query_with(&self, known: &[&str], several: &str) -> Result<Query, Problem> {
+        Query::parse_with(self.query.as_deref(), known, several)
     }
 
     /// A part of the path, decoded.
@@ -115,9 +130,7 @@ impl Call {
         if self.has_no_body() {
             return Err(Problem::new(problem::MALFORMED, "a JSON body is required"));
         }
-        let text = std::str::from_utf8(&self.body)
-            .map_err(|error| Problem::new(problem::MALFORMED, format!("the body is not UTF-8: {error}")))?;
-        Ok(json::parse(text)?)
+        Ok(json::parse(utf8(&self.body)?)?)
     }
 
     /// An empty body is an object without members.
@@ -159,19 +172,26 @@ impl Call {
     }
 }
 
+pub fn utf8(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body)
+        .map_err(|error| Problem::new(problem::MALFORMED, format!("the body is not UTF-8: {error}")))
+}
+
 /// The body, and its place among those that are held.
-async fn read(parts: &Parts, mut body: Body) -> Result<(Bytes, Option<Place>), Problem> {
+async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> Result<(Bytes, Option<Place>), Problem> {
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
     }
+    let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {most} bytes at most"));
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let expected = announced.unwrap_or(BODY_BYTES_MAX);
+    let expected = announced.unwrap_or(most);
     let place = match parts.extensions.get::<Arc<Room>>() {
-        _ if expected > BODY_BYTES_MAX => Err(too_large()),
-        Some(room) => room.take(expected).map(Some),
+        _ if expected > most => Err(too_large()),
+        // Where longer ones are taken, they are few.
+        Some(room) => room.take(expected.min(BODY_BYTES_MAX)).map(Some),
         None => Ok(None),
     };
     let place = match place {
@@ -181,8 +201,8 @@ async fn read(parts: &Parts, mut body: Body) -> Result<(Bytes, Option<Place>), P
             return Err(problem);
         }
     };
-    let reading = Limited::new(&mut body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_WITHIN, reading).await {
+    let reading = Limited::new(&mut body, most).collect();
+    match tokio::time::timeout(within, reading).await {
         Ok(Ok(collected)) => Ok((collected.to_bytes(), place)),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             forget_rest(&parts.headers, body);
@@ -191,10 +211,6 @@ async fn read(parts: &Parts, mut body: Body) -> Result<(Bytes, Option<Place>), P
         Ok(Err(error)) => Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}"))),
         Err(_) => Err(Problem::new(problem::MALFORMED, "the body did not arrive in time")),
     }
-}
-
-fn too_large() -> Problem {
-    Problem::new(problem::TOO_LARGE, format!("a body has {BODY_BYTES_MAX} bytes at most"))
 }
 
 /// A page in a browser can send a body unasked only as another type than JSON, so that is refused before anything else.

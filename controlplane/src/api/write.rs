@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use net::problem::{self, Problem};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use shared::change::{Kind, ObjectKey, Revision};
 use shared::stream::wait::report::FleetMember;
 use shared::stream::wait::{Condition, Report, WaitSpec};
+use tokio::sync::SemaphorePermit;
 
 use super::Api;
 use super::answer::{Answer, Failure, json, tag};
@@ -27,6 +28,9 @@ pub struct Written<'a> {
     pub wait: Waited,
     pub fleet: FleetMember<'a>,
     pub also_in: &'a [String],
+    /// What only some writes tell.
+    #[serde(flatten)]
+    pub beside: &'a Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -43,25 +47,10 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     };
     let query = call.query(known)?;
     let (goal, timeout) = (query.goal()?, query.timeout()?);
-    // Before the commit: a write that is refused for want of room has changed nothing.
-    let _place = match goal {
-        Some(Goal::None) => None,
-        _ => Some(api.waiters.try_acquire().map_err(|_| {
-            Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet").with("committed", false)
-        })?),
-    };
+    let _place = place(api, goal)?;
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
-    let mut report = match plan.goal {
-        Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
-        _ => wait(api, plan.spec.clone(), plan.timeout).await,
-    };
-    let answered = api.changelog.head();
-    let mut also_in = plan.also_in(&answered);
-    if let Some(scope) = call.scope() {
-        veil(scope, &mut report, &mut also_in);
-    }
-    let mut response = answer(&committed, &plan, &report, &answered, &also_in);
+    let mut response = settled(api, call.scope(), &committed, &plan, &Map::new()).await;
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -94,6 +83,49 @@ fn veil(scope: &Scope, report: &mut Report, also_in: &mut Vec<String>) {
     }
 }
 
+/// Among those that wait. Before the commit: a write that is refused for want of room has changed nothing.
+pub fn place(api: &Api, goal: Option<Goal>) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+    let full =
+        |_| Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet").with("committed", false);
+    match goal {
+        Some(Goal::None) => Ok(None),
+        _ => api.waiters.try_acquire().map(Some).map_err(full),
+    }
+}
+
+/// The answer, once it is true or its time is over; `beside` is told with it. `scope`: what the caller may be told of.
+pub async fn settled(
+    api: &Api,
+    scope: Option<&Scope>,
+    committed: &Committed,
+    plan: &Plan,
+    beside: &Map<String, Value>,
+) -> Response {
+    let mut report = match plan.goal {
+        Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
+        _ => wait(api, plan.spec.clone(), plan.timeout).await,
+    };
+    let head = api.changelog.head();
+    let mut also_in = plan.also_in(&head);
+    if let Some(scope) = scope {
+        veil(scope, &mut report, &mut also_in);
+    }
+    let outcome = Outcome {
+        report,
+        also_in,
+        hold_has_ended: has_ended(&head, &plan.spec.condition),
+    };
+    answer(committed, plan, &outcome, beside)
+}
+
+/// How things stand when a write is answered.
+struct Outcome {
+    report: Report,
+    also_in: Vec<String>,
+    /// The one that was waited for.
+    hold_has_ended: bool,
+}
+
 /// Waits, but not beyond the end of this process, or of a hold that it is about: then it is said how far it came.
 async fn wait(api: &Api, spec: WaitSpec, timeout: Duration) -> Report {
     tokio::select! {
@@ -123,8 +155,8 @@ fn has_ended(head: &Head, condition: &Condition) -> bool {
     held.is_none_or(|held| held.revision < *since)
 }
 
-/// `answered`: the head at which it is.
-fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head, also_in: &[String]) -> Response {
+fn answer(committed: &Committed, plan: &Plan, outcome: &Outcome, beside: &Map<String, Value>) -> Response {
+    let report = &outcome.report;
     let status = match plan.goal {
         Goal::None => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
@@ -135,34 +167,30 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head, 
         took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
     };
     if status == StatusCode::OK && !report.reached {
-        return not_reached(committed, plan, wait, report, answered, also_in);
+        let mut problem = not_reached(committed, plan, wait, outcome);
+        problem.extra.extend(beside.clone());
+        return Failure::from(problem).into_response();
     }
     let written = Written {
         revision: committed.revision,
         committed: true,
         wait,
         fleet: report.fleet(),
-        also_in,
+        also_in: &outcome.also_in,
+        beside,
     };
     json(status, &written)
 }
 
-fn not_reached(
-    committed: &Committed,
-    plan: &Plan,
-    wait: Waited,
-    report: &Report,
-    answered: &Head,
-    also_in: &[String],
-) -> Response {
-    let revision = committed.revision;
+fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, outcome: &Outcome) -> Problem {
+    let (revision, report) = (committed.revision, &outcome.report);
     let problem = match report.refused_now {
         true => Problem::new(
             problem::REFUSED_BY_PROXY,
             format!("a proxy cannot apply revision {revision}"),
         ),
         false => {
-            let why = match has_ended(answered, &plan.spec.condition) {
+            let why = match outcome.hold_has_ended {
                 true => ", and the hold has ended",
                 false => "",
             };
@@ -176,13 +204,12 @@ fn not_reached(
             Problem::new(problem::WAIT_NOT_REACHED, detail)
         }
     };
-    let problem = problem
+    problem
         .with("revision", revision.0)
         .with("committed", true)
         .with("wait", json!(wait))
         .with("fleet", json!(report.fleet()))
-        .with("also_in", also_in);
-    Failure::from(problem).into_response()
+        .with("also_in", outcome.also_in.as_slice())
 }
 
 /// GET of one object. That there is none is only said by the true head.

@@ -30,7 +30,10 @@ async fn control_planes_believe_each_other_by_certificate_and_token() {
         clients: None,
     };
     let believing = |path| Arc::new(Trust::new(Believed::Authorities(path), None));
-    let (right, wrong) = (believing(files.chain.clone()), believing(put("other.pem", &other.cert.pem())));
+    let (right, wrong) = (
+        believing(files.chain.clone()),
+        believing(put("other.pem", &other.cert.pem())),
+    );
     let mut config = config(directory.path(), Some(put("tokens.toml", TOKENS)));
     config.tls = Some(Arc::new(Certificates::load_for(files, PROTOCOLS).unwrap()));
     config.peer_token = Some("among".into());
@@ -49,7 +52,11 @@ async fn control_planes_believe_each_other_by_certificate_and_token() {
         Ok::<u16, String>(answer.status().as_u16())
     };
     assert_eq!(ask("among", &right).await, Ok(404), "let in: there is no such proxy");
-    assert_eq!(ask("secret", &right).await, Ok(401), "an administrator is no control plane");
+    assert_eq!(
+        ask("secret", &right).await,
+        Ok(401),
+        "an administrator is no control plane"
+    );
     let unknown = ask("among", &wrong).await.unwrap_err();
     assert!(unknown.contains("no authority that is believed here"), "{unknown}");
     stop.cancel();

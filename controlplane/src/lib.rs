@@ -147,8 +147,10 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         let stop = stop.clone();
         tasks.spawn(async move { tokens.follow(stop).await });
     }
-    if let Some(tls) = config.tls.clone() {
-        tasks.spawn(tls.keep(stop.clone()));
+    match config.tls.clone() {
+        Some(tls) => drop(tasks.spawn(tls.keep(stop.clone()))),
+        None if admin.ip().is_loopback() => {}
+        None => tracing::warn!(%admin, "tokens cross the network in the clear; --admin-tls-cert encrypts them"),
     }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let url: Arc<str> = config.advertise.unwrap_or_else(|| format!("{scheme}://{admin}")).into();

@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::changelog::Changelog;
+use crate::dashboard;
 use crate::limits::asking::Asking;
 use crate::push::Fleet;
 
@@ -140,6 +141,7 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .with_state(api);
     routes
         .merge(streams)
+        .merge(dashboard::router())
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
         .layer(from_fn_with_state(Arc::new(Guard::new(access)), access::guard))

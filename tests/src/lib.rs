@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 pub mod api;
 pub mod authserver;
 pub mod binary;
+pub mod browser;
 pub mod cassandra;
 pub mod deploy;
 pub mod dice;

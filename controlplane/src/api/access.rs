@@ -15,6 +15,7 @@ use net::said::Said;
 
 use super::answer::Failure;
 use super::tokens::{Secret, Tokens};
+use crate::dashboard;
 
 pub enum Access {
     /// The listener is bound to a loopback address.
@@ -119,7 +120,7 @@ impl Guard {
 }
 
 pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    if !OPEN.contains(&request.uri().path()) {
+    if !OPEN.contains(&request.uri().path()) && !dashboard::is_page(request.uri().path()) {
         match guard.access.admit(&request) {
             Ok(actor) => drop(request.extensions_mut().insert(actor)),
             Err(problem) => {
@@ -136,12 +137,23 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Whether a page of this very listener sends it: scheme, host and port are those that are asked. `local` looks at the host.
+fn is_own(origin: &http::HeaderValue, request: &Request) -> bool {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let host = authority.or_else(|| request.headers().get(HOST)?.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    origin
+        .zip(host)
+        .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
+}
+
 /// A page from elsewhere that a browser on this machine shows has another origin, and after DNS rebinding another host.
 fn local(request: &Request) -> Result<(), Problem> {
     let forbidden = |detail: String| Problem::new(problem::FORBIDDEN, detail);
-    if let Some(origin) = request.headers().get(ORIGIN) {
+    let origins = request.headers().get_all(ORIGIN);
+    if let Some(origin) = origins.iter().find(|origin| !is_own(origin, request)) {
         return Err(forbidden(format!(
-            "without tokens nothing is taken from a page ({})",
+            "without tokens nothing is taken from a page from elsewhere ({})",
             shown(origin)
         )));
     }

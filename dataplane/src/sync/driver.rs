@@ -171,6 +171,8 @@ impl Driver {
     async fn feed(&mut self, input: Input) -> Result<bool, Error> {
         let outputs = self.subscriber.handle(input, boottime());
         self.views.send_until(self.subscriber.sends_until());
+        let (applied, lease_end) = (self.subscriber.applied(), self.subscriber.lease_end());
+        self.views.progress().set(applied, lease_end);
         self.carry_out(outputs).await
     }
 

@@ -98,6 +98,7 @@ fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Resul
         half_close: proxy.half_close,
         limit_accounts: proxy.limit_accounts as usize,
         workers: workers(proxy),
+        access_log: None,
         token: token(proxy.token_file.as_deref())?,
     })
 }

@@ -15,6 +15,7 @@ mod revisions;
 pub mod server;
 mod services;
 mod tokens;
+mod traffic;
 mod upstreams;
 mod watch;
 mod write;
@@ -133,6 +134,7 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/v1/revisions", get(revisions::list))
         .route("/v1/revisions/{revision}", get(revisions::show))
         .route("/v1/watch", get(watch::watch))
+        .route("/v1/traffic", get(traffic::list))
         .route("/v1/fleet", get(fleet::list))
         .route("/v1/fleet/{proxy}", get(fleet::show).delete(fleet::forget))
         .route("/v1/fleet/succeed", post(fleet::succeed))

@@ -1,6 +1,7 @@
 //! The status port: `/healthz`, `/readyz` and `/metrics`, for load balancers, operators and their scrapers.
 
 mod metrics;
+mod traffic;
 pub mod upstreams;
 
 use std::convert::Infallible;

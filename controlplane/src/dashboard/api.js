@@ -73,11 +73,11 @@ export async function get(path, { signal, within = 20_000 } = {}) {
 }
 
 // All items of a list, at most `most`; `more` says whether there would be further ones. `first` is the first page.
-export async function list(path, most) {
+export async function list(path, most, query = "") {
   const items = [];
   let first = null;
   for (let cursor = ""; ; ) {
-    const page = await get(`${path}?limit=1000${cursor}`);
+    const page = await get(`${path}?${query}limit=1000${cursor}`);
     first ??= page;
     items.push(...page.items);
     if (!page.next || items.length >= most) return { items: items.slice(0, most), more: Boolean(page.next), first };

@@ -24,20 +24,25 @@ class State extends EventTarget {
   revisions = [];
   // {writes, lag, draining, requests, errors}; per second, but for lag and draining. Null is not known.
   samples = [];
-  traffic = { items: [], supported: null };
+  // A second, of the whole fleet.
+  traffic = { supported: null, requests: null, errors: null };
   #lengths = new Map();
   #chars = 0;
-  #since = { commits: 0, at: 0, counts: null };
+  #since = { commits: 0, at: 0 };
+  #counted = null;
   #histories = 0;
 
   start() {
     this.stop();
     this.poll = new Poll(FLEET_EVERY, () => this.#look(), (error) => this.#failed(error));
+    // A proxy that stands still lets whoever asks it wait, and the fleet is not to wait for that.
+    this.counting = new Poll(FLEET_EVERY, () => this.#count(), (error) => this.#uncounted(error));
     this.#history();
   }
 
   stop() {
     this.poll?.stop();
+    this.counting?.stop();
     this.watch?.stop();
     clearTimeout(this.retry);
     this.#histories += 1;
@@ -69,7 +74,6 @@ class State extends EventTarget {
     // Another store: what was seen of the former one is of no use.
     const isAnother = this.fleet.epoch !== null && this.fleet.epoch !== first.epoch;
     this.fleet = { items, more, head: first.head, epoch: first.epoch, loaded: true };
-    await this.#count();
     this.#sample();
     if (this.trouble) {
       this.trouble = null;
@@ -81,38 +85,43 @@ class State extends EventTarget {
 
   #tell = soon(() => this.#say("revisions"));
 
-  // What proxies have counted of requests; a control plane that is older cannot be asked.
+  // What proxies have counted of requests, without the names of services.
   async #count() {
-    if (this.traffic.supported === false) return;
-    try {
-      const { items } = await get("/v1/traffic");
-      this.traffic = { items, supported: true };
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      if ([403, 404].includes(error.status)) this.traffic = { items: [], supported: false };
+    const { items } = await list("/v1/traffic", PROXIES_MAX, "services=0&");
+    const at = performance.now();
+    const counts = totals(items);
+    const before = this.#counted;
+    if (before) {
+      const seconds = (at - before.at) / 1_000;
+      const rate = (name) => grown(before.counts, counts, name) / seconds;
+      this.traffic = { supported: true, requests: rate("requests"), errors: rate("errors") };
     }
+    this.#counted = { at, counts };
+  }
+
+  // A control plane that is older counts nothing, and is not asked again.
+  #uncounted(error) {
+    this.#counted = null;
+    const isUnknown = error instanceof Refusal && [403, 404].includes(error.status);
+    this.traffic = { supported: isUnknown ? false : this.traffic.supported, requests: null, errors: null };
+    if (isUnknown) this.counting.stop();
   }
 
   #sample() {
     const at = performance.now();
     const seconds = (at - this.#since.at) / 1_000;
-    const counts = totals(this.traffic);
-    const rate = (name) => {
-      const before = this.#since.counts;
-      return counts && before ? grown(before, counts, name) / seconds : null;
-    };
     const { items } = this.fleet;
     if (this.#since.at) {
       this.samples.push({
         writes: this.#since.commits / seconds,
         lag: items.reduce((most, proxy) => (proxy.state === "detached" ? most : Math.max(most, proxy.lag)), 0),
         draining: items.reduce((sum, proxy) => sum + proxy.draining.length, 0),
-        requests: rate("requests"),
-        errors: rate("errors"),
+        requests: this.traffic.requests,
+        errors: this.traffic.errors,
       });
       if (this.samples.length > SAMPLES_MAX) this.samples.shift();
     }
-    this.#since = { commits: 0, at, counts };
+    this.#since = { commits: 0, at };
   }
 
   // Begins with the last revisions there are, and follows.
@@ -198,15 +207,12 @@ async function latest(head) {
   }
 }
 
-// By proxy, since one that starts again counts anew; null where nobody counts.
-function totals({ supported, items }) {
-  if (!supported) return null;
+// By proxy, since one that starts again counts anew.
+function totals(items) {
   const sum = (services, name) => services.reduce((sum, service) => sum + service[name], 0);
+  const counted = items.filter((item) => item.services);
   return new Map(
-    items.filter((item) => item.services).map(({ proxy, services }) => [
-      proxy,
-      { requests: sum(services, "requests"), errors: sum(services, "errors") },
-    ]),
+    counted.map(({ proxy, services }) => [proxy, { requests: sum(services, "requests"), errors: sum(services, "errors") }]),
   );
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use net::clock::boottime;
 use net::metrics::{Family, Kind, Label, Page, process};
+use shared::stream::message::OTHERS;
 
 use super::Status;
 use crate::counts::{Counts, Decided as Authorized, Delivered, Outcome, ServiceCounts};
@@ -14,9 +15,8 @@ const ENDPOINTS_MAX: usize = 10_000;
 /// Limits listed at most; those beyond are counted together.
 const LIMITS_MAX: usize = 1_000;
 
-/// What is counted together, and what has no service. No name begins so.
-const OTHERS: &str = "_other";
-const NONE: &str = "_none";
+/// What has no service. No name begins so.
+pub(super) const NONE: &str = "_none";
 
 pub(super) fn render(status: &Status) -> String {
     let mut page = Page::default();

@@ -267,9 +267,9 @@ impl Driver {
 
     fn look(&mut self, query: &Query) {
         if self.looks.len() < LOOKS_MAX {
-            let (query, view) = (query.clone(), self.views.now());
+            let (query, views) = (query.clone(), self.views.clone());
             self.looks
-                .spawn_blocking(move || status::upstreams::look(&query, &view));
+                .spawn_blocking(move || status::upstreams::look(&query, &views.now(), views.counts()));
         }
     }
 

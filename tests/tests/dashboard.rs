@@ -8,10 +8,14 @@ mod actions;
 mod following;
 #[path = "dashboard/markup.rs"]
 mod markup;
+#[path = "dashboard/pictures.rs"]
+mod pictures;
 #[path = "dashboard/scale.rs"]
 mod scale;
 #[path = "dashboard/tokens.rs"]
 mod tokens;
+#[path = "dashboard/traffic.rs"]
+mod traffic;
 
 use vulcan_tests::browser::{Browser, Page};
 use vulcan_tests::node::Node;

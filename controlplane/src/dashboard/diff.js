@@ -5,8 +5,8 @@ import { brief, h, plural } from "./dom.js";
 const LINES_MAX = 100;
 const OPS_MAX = 50;
 
-// `{"a": {"b": 1}}` as [["a.b", 1]]; lists count as one value.
-function flatten(value, at, into) {
+// `{"a": {"b": 1}}` as a map of `a.b` to the text `1`; lists count as one value.
+export function flatten(value, at = "", into = new Map()) {
   const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
   if (isObject && (at === "" || Object.keys(value).length > 0)) {
     for (const [name, member] of Object.entries(value)) flatten(member, at ? `${at}.${name}` : name, into);
@@ -18,7 +18,7 @@ function flatten(value, at, into) {
 
 // [{member, before, after}]; null is absent.
 export function differences(before, after) {
-  const [old, now] = [before, after].map((value) => flatten(value ?? {}, "", new Map()));
+  const [old, now] = [before, after].map((value) => flatten(value ?? {}));
   const members = [...new Set([...old.keys(), ...now.keys()])];
   return members
     .map((member) => ({ member, before: old.get(member) ?? null, after: now.get(member) ?? null }))
@@ -43,13 +43,9 @@ function bodies(change) {
 }
 
 function line({ member, before, after }) {
-  return h(
-    "tr",
-    {},
-    h("th", { scope: "row" }, brief(member)),
-    h("td", {}, before === null ? h("span", { class: "quiet" }, "–") : h("del", {}, brief(before, 500))),
-    h("td", {}, after === null ? h("span", { class: "quiet" }, "–") : h("ins", {}, brief(after, 500))),
-  );
+  // What is stored leaves out what is at its default.
+  const cell = (tag, value) => h("td", {}, value === null ? h("span", { class: "quiet" }, "not set") : h(tag, {}, brief(value, 500)));
+  return h("tr", {}, h("th", { scope: "row" }, brief(member)), cell("del", before), cell("ins", after));
 }
 
 function one(change) {

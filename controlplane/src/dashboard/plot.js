@@ -34,7 +34,7 @@ export class Plot {
     this.unit = unit;
     this.series = series;
     this.figure = h("output", { class: "figure" }, "–");
-    this.most = h("span", { class: "quiet" });
+    this.most = h("span", { class: "quiet most" });
     this.paths = series.map(({ name }) => svg("path", { class: `line ${name}`, fill: "none" }));
     this.picture = svg(
       "svg",
@@ -49,6 +49,7 @@ export class Plot {
       h("figcaption", {}, h("span", {}, title), this.legend, this.most),
       h("p", {}, this.figure, h("span", { class: "quiet" }, ` ${unit}`)),
       this.picture,
+      h("p", { class: "times quiet", "aria-hidden": "true" }, h("span", {}, "5 minutes ago"), h("span", {}, "now")),
     );
   }
 

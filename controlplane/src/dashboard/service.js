@@ -3,9 +3,10 @@
 import { get, path, words } from "./api.js";
 import { act } from "./act.js";
 import { field } from "./dialog.js";
+import { flatten } from "./diff.js";
 import { brief, h, plural, say, soon } from "./dom.js";
 import { Poll } from "./poll.js";
-import { matches } from "./services.js";
+import { takes } from "./services.js";
 import { isHeld, listening, moving, state } from "./state.js";
 import { Table } from "./table.js";
 
@@ -178,13 +179,15 @@ function upstreamTable(actions) {
   });
 }
 
-function facts(service) {
-  const named = Object.entries(service).filter(([name]) => name !== "name");
-  const shown = (value) => brief(typeof value === "string" ? value : JSON.stringify(value), 500);
+function settings({ match, name, ...others }) {
+  const left = match.length - NAMED_MAX;
+  const line = ([member, value]) => h("div", {}, h("dt", {}, member), h("dd", {}, brief(value, 500)));
   return [
-    h("div", {}, h("dt", {}, "takes"), h("dd", {}, matches(service))),
-    ...named.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, shown(value)))),
-  ];
+    match.length === 0 && h("p", {}, "No requests are routed here: it is internal."),
+    h("ul", { "aria-label": "Takes" }, ...match.slice(0, NAMED_MAX).map((one) => h("li", {}, brief(takes(one), 500)))),
+    left > 0 && h("p", { class: "quiet" }, `and ${plural(left, "more match", "more matches")}`),
+    h("dl", { class: "facts settings" }, ...[...flatten(others)].map(line)),
+  ].filter(Boolean);
 }
 
 // What is on the move in this service, proxy by proxy.
@@ -206,7 +209,7 @@ function transitions(name) {
 export function service(name) {
   const trouble = h("p", { class: "bad", role: "alert", hidden: true });
   const held = h("p", { class: "warn", role: "status", hidden: true });
-  const settings = h("dl", { class: "facts" });
+  const about = h("div");
   const moved = h("div");
   const failed = (error) => {
     trouble.hidden = false;
@@ -220,7 +223,7 @@ export function service(name) {
     table.show(page.items, Boolean(page.next));
     return isMany ? MANY_EVERY : FEW_EVERY;
   };
-  const about = () => get(path("services", name)).then((service) => settings.replaceChildren(...facts(service)), failed);
+  const read = () => get(path("services", name)).then((service) => about.replaceChildren(...settings(service)), failed);
   const hold = () =>
     isHeld(name).then((hold) => {
       held.hidden = hold === null;
@@ -233,7 +236,7 @@ export function service(name) {
   const resume = button("Resume", () => actions.resume());
   resume.hidden = true;
   const fleet = () => moved.replaceChildren(...transitions(name));
-  const anew = soon(() => about().then(hold));
+  const anew = soon(() => read().then(hold));
   const commit = ({ detail: { ops } }) => {
     if (ops.some(({ kind, key }) => kind === "upstream" && key.startsWith(`${name}/`))) poll.now();
     if (ops.some(({ kind, key }) => (kind === "service" || kind === "hold") && key === name)) anew();
@@ -258,7 +261,7 @@ export function service(name) {
     ),
     h("div", { class: "card" }, table.element),
     h("section", { class: "card" }, h("h2", {}, "On the move"), moved),
-    h("section", { class: "card" }, h("h2", {}, "Settings"), settings),
+    h("section", { class: "card" }, h("h2", {}, "Settings"), about),
   );
   return {
     title: name,

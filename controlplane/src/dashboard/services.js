@@ -7,18 +7,19 @@ import { Table } from "./table.js";
 
 const SERVICES_MAX = 20_000;
 
-function one({ hosts, path_prefix: prefix, path_regex: regex, methods, headers, recipients }) {
+// One match, in a line.
+export function takes({ hosts, path_prefix: prefix, path_regex: regex, methods, headers, recipients }) {
   if (recipients?.length) return `mail to ${recipients.join(", ")}`;
   const where = `${hosts?.length ? hosts.join(", ") : "any host"}${prefix ?? ""}${regex ? ` ~ ${regex}` : ""}`;
-  const names = Object.keys(headers ?? {});
-  return `${methods?.length ? `${methods.join(", ")} ` : ""}${where}${names.length ? ` with ${names.join(", ")}` : ""}`;
+  const named = Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}`);
+  return `${methods?.length ? `${methods.join(", ")} ` : ""}${where}${named.length ? ` with ${named.join(", ")}` : ""}`;
 }
 
 // What requests a service takes, in a line.
 export function matches({ match }) {
   if (match.length === 0) return "internal";
   const rest = match.length > 1 ? `; and ${plural(match.length - 1, "more match", "more matches")}` : "";
-  return brief(one(match[0]), 120) + rest;
+  return brief(takes(match[0]), 120) + rest;
 }
 
 function key({ name }) {

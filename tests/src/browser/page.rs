@@ -1,5 +1,7 @@
 //! One tab: what stands in it, and what a person does there.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::devtools::Devtools;
@@ -111,6 +113,13 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// Writes what is to be seen, as PNG.
+    pub async fn picture(&mut self, file: &Path) {
+        let answer = self.call("Page.captureScreenshot", json!({"format": "png"})).await;
+        let bytes = base64(answer["data"].as_str().expect("a picture"));
+        std::fs::write(file, bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
     /// What the browser complained of: errors of scripts, and what the page's policy forbade. That a request was refused is
     /// in `refused`.
     pub async fn complaints(&mut self) -> Vec<String> {
@@ -146,4 +155,22 @@ impl<'a> Page<'a> {
         sent.filter_map(|event| event["request"]["url"].as_str().map(str::to_owned))
             .collect()
     }
+}
+
+/// Bytes from their base64 (RFC 4648).
+fn base64(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(digit).collect();
+    let group = |group: &[u8]| {
+        let bits = group.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit));
+        let bits = bits << (6 * (4 - group.len()));
+        bits.to_be_bytes()[1..group.len()].to_vec()
+    };
+    digits.chunks(4).flat_map(group).collect()
 }

@@ -34,7 +34,7 @@ async fn what_others_wrote_stays_text() {
     page.shows("#connection", "Live").await;
     page.shows(".latest", MARKUP).await;
     for (place, selector) in [
-        ("services/web", "main .facts"),
+        ("services/web", "main .settings"),
         ("limits", "main table"),
         (&format!("limits/{limit}"), "main .facts"),
         ("revisions/1", "main .diff"),

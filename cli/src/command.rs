@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::controlplane::StoreUrl;
+use ::dataplane::access_log::{AccessLog, Target};
 use net::tls::Certificates;
 
 use crate::args::{Control, Proxy};
@@ -80,9 +81,11 @@ fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlpla
 }
 
 fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Result<::dataplane::Config, Failure> {
+    let name = name(proxy)?;
     Ok(::dataplane::Config {
         controlplanes,
-        name: name(proxy)?,
+        access_log: access_log(proxy, &name)?,
+        name,
         data: data.to_owned(),
         http: proxy.http,
         smtp: proxy.smtp,
@@ -98,7 +101,6 @@ fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Resul
         half_close: proxy.half_close,
         limit_accounts: proxy.limit_accounts as usize,
         workers: workers(proxy),
-        access_log: None,
         token: token(proxy.token_file.as_deref())?,
     })
 }
@@ -144,6 +146,20 @@ fn certificates(proxy: &Proxy) -> Result<Option<Arc<Certificates>>, Failure> {
         (None, None) => Ok(None),
         _ => Err(Failure::usage("--tls-cert and --tls-key belong together")),
     }
+}
+
+/// Opened at once: whoever asks for it is told when it cannot be.
+fn access_log(proxy: &Proxy, name: &str) -> Result<Option<Arc<AccessLog>>, Failure> {
+    let Some(file) = &proxy.access_log else {
+        return Ok(None);
+    };
+    let target = match file.as_os_str() == "-" {
+        true => Target::Stdout,
+        false => Target::File(file.clone()),
+    };
+    let refused = |error| Failure::refused(format!("--access-log {}: {error}", file.display()));
+    let log = AccessLog::open(target, proxy.access_log_format.into(), name).map_err(refused)?;
+    Ok(Some(log.into()))
 }
 
 fn workers(proxy: &Proxy) -> usize {

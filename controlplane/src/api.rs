@@ -9,6 +9,7 @@ mod fleet;
 mod health;
 mod holds;
 mod limits;
+mod metrics;
 mod page;
 pub(crate) mod query;
 mod revisions;
@@ -61,6 +62,7 @@ pub struct Api {
     watchers: Arc<Semaphore>,
     stop: CancellationToken,
     ready: AtomicBool,
+    counts: metrics::Counts,
 }
 
 impl Api {
@@ -82,6 +84,7 @@ impl Api {
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             stop,
             ready: AtomicBool::new(false),
+            counts: metrics::Counts::default(),
         })
     }
 
@@ -140,6 +143,7 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/v1/fleet/succeed", post(fleet::succeed))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .with_state(api);
     routes
         .merge(streams)

@@ -70,7 +70,10 @@ impl AccessLog {
     /// Begins to write. `proxy`: by which name each line is told apart.
     pub fn open(target: Target, format: Format, proxy: &str) -> io::Result<AccessLog> {
         let is_file = matches!(target, Target::File(_));
-        let sink = Sink::open(target)?;
+        AccessLog::over(Sink::open(target)?, is_file, format, proxy)
+    }
+
+    fn over(sink: Sink, is_file: bool, format: Format, proxy: &str) -> io::Result<AccessLog> {
         let shared = Arc::<Shared>::default();
         let (over, ended) = tokio::sync::oneshot::channel();
         let writer = Writer {

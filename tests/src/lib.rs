@@ -17,6 +17,7 @@ pub mod history;
 pub mod limited;
 pub mod load;
 pub mod mail;
+pub mod metrics;
 pub mod node;
 pub mod origin;
 pub mod pattern;

@@ -1,6 +1,6 @@
 //! One write from its decision to its answer: committed, and true on every proxy, or named where it is not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -50,11 +50,14 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         })?),
     };
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
+    let at = Instant::now();
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
+    let waiting = api.counts.wait(plan.goal);
     let report = match plan.goal {
         Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
         _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
+    waiting.end(&plan, &report, at);
     let mut response = answer(&committed, &plan, &report, &api.changelog.head());
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),

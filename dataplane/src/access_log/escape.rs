@@ -58,7 +58,10 @@ mod tests {
         assert!(!line.contains(|c: char| c.is_control() || is_invisible(c)), "{line}");
 
         let line = written(|line| combined(hostile.as_bytes(), 500, line));
-        assert!(line.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{line}");
+        assert!(
+            line.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '),
+            "{line}"
+        );
         assert!(line.starts_with("</\\x22},\\x5C\\x0D\\x0A{\\x22time"), "{line}");
     }
 

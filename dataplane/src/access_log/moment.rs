@@ -41,10 +41,19 @@ impl From<SystemTime> for Moment {
 impl Moment {
     /// `2026-11-26T06:28:08.123Z` (RFC 3339)
     pub fn internet(&self) -> impl fmt::Display {
-        let Moment { year, month, day, millis, .. } = self;
+        let Moment {
+            year,
+            month,
+            day,
+            millis,
+            ..
+        } = self;
         let (hour, minute, second) = self.time();
         std::fmt::from_fn(move |f| {
-            write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+            write!(
+                f,
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+            )
         })
     }
 

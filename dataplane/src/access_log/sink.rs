@@ -29,12 +29,16 @@ impl Sink {
             // A handle of its own: who is stuck on a full pipe holds no lock on stdout.
             Target::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
         };
-        Ok(Sink {
+        Ok(Sink::of(target, file))
+    }
+
+    pub(super) fn of(target: Target, file: File) -> Sink {
+        Sink {
             target,
             file,
             is_torn: false,
             said: Said::default(),
-        })
+        }
     }
 
     /// The file of that name, as it is now; the one before stays in use if that cannot be opened.
@@ -111,6 +115,15 @@ mod tests {
         let line = format!("{}\n", "x".repeat(999));
         assert_eq!(whole(line.repeat(3).as_bytes()), 3_000);
         assert_eq!(whole(line.repeat(7).as_bytes()), 4_000);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_any_more_is_counted_line_by_line() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut sink = Sink::of(Target::Stdout, File::from(std::os::fd::OwnedFd::from(writer)));
+        assert_eq!(sink.write(b"a\nb\n"), 0);
+        drop(reader);
+        assert_eq!(sink.write(b"c\nd\n"), 2);
     }
 
     #[test]

@@ -38,7 +38,12 @@ fn a_line_has_every_key_in_its_order() {
                 tries auth_token_hash limit request_id error";
     let places: Vec<_> = keys
         .split(' ')
-        .map(|key| std::str::from_utf8(&line).unwrap().find(&format!("\"{key}\":")).unwrap())
+        .map(|key| {
+            std::str::from_utf8(&line)
+                .unwrap()
+                .find(&format!("\"{key}\":"))
+                .unwrap()
+        })
         .collect();
     assert!(places.is_sorted());
     let document: Value = serde_json::from_slice(&line).unwrap();
@@ -123,16 +128,26 @@ async fn a_disk_that_is_full_stops_nobody() {
     assert_eq!(log.dropped(), 100);
 }
 
-/// A reader that has stopped reading is a thread that does not come back.
-#[test]
-fn beyond_its_queue_a_worker_drops() {
-    let log = AccessLog::open(Target::File("/dev/null".into()), Format::Json, "edge-1").unwrap();
-    log.shared.closes.store(true, Ordering::SeqCst);
-    log.thread.unpark();
-    let ended = log.ended.lock().unwrap().take().unwrap();
-    ended.blocking_recv().unwrap();
-    // Nobody takes its lines any more.
+/// Its thread is stuck in a write, and comes back when somebody reads.
+#[tokio::test]
+async fn a_reader_that_has_stopped_reading_stops_nobody() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let sink = Sink::of(Target::Stdout, std::os::fd::OwnedFd::from(writer).into());
+    let log = AccessLog::over(sink, false, Format::Json, "edge-1").unwrap();
     let feed = log.feed();
-    (0..AHEAD_MAX + 5).for_each(|_| feed.write(&entry()));
-    assert_eq!(log.dropped(), 5);
+    let mut count = 0;
+    while log.dropped() == 0 {
+        feed.write(&entry());
+        count += 1;
+    }
+    drop(feed);
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        text.lines().count() as u64
+    });
+    log.close().await;
+    let dropped = log.dropped();
+    drop(log);
+    assert_eq!(reading.join().unwrap() + dropped, count);
 }

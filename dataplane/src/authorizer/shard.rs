@@ -1,8 +1,8 @@
 //! A part of what is remembered, under one lock: answers, and the calls that are under way.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use shared::change::Revision;

@@ -157,7 +157,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if self.lease.is_some() {
-            self.end.0.record().broke_off("the client left before the answer's end");
+            self.end.0.record().broke_off("the connection ended within the answer");
         }
     }
 }

@@ -181,7 +181,7 @@ impl Record {
     /// Counted once; an answer that was begun ends by `end`.
     pub fn end_unanswered(&self, now: Instant) {
         if self.stage.get() == Stage::Begun {
-            self.broke_off("the client left before the answer");
+            self.broke_off("the connection ended before the answer");
             self.stage.set(Stage::Answered(CLIENT_GONE));
             self.end(now);
         }

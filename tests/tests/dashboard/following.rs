@@ -1,5 +1,7 @@
 use serde_json::json;
 use vulcan_tests::eventually;
+use vulcan_tests::origin;
+use vulcan_tests::wire::{Connection, Request};
 use vulcan_tests::world::World;
 
 use crate::{assert_calm, browser, open};
@@ -109,4 +111,37 @@ async fn it_can_be_used_by_the_keyboard_alone() {
     let nameless = "[...document.querySelectorAll('a, button, input, summary, svg[role=img]')].filter(\
                     (it) => !(it.getAttribute('aria-label') ?? it.labels?.[0]?.textContent ?? it.textContent).trim()).length";
     assert_eq!(page.eval(nameless).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_used_of_a_limit_is_looked_up_by_its_key() {
+    let world = World::new();
+    let (control, proxies) = world.fleet(1, &[]).await;
+    let (api, address) = (control.api(), origin::inside("a").await);
+    api.service("web", json!({})).await;
+    api.register("web", "a", address).await;
+    let id = "0198b8a4-5b7e-7c3a-9f2e-1d4c5b6a7980";
+    let limit = json!({"period": 86400, "threshold": 3, "key": "client_ip"});
+    api.put(&format!("/v1/limits/{id}"), limit).await.live();
+    for status in [200, 200, 200, 429] {
+        let mut client = Connection::connect(proxies[0].http()).await.unwrap();
+        let answer = client.exchange(&Request::new("GET", "/status?code=200", "web")).await;
+        assert_eq!(answer.unwrap().0.status, status);
+    }
+    let mut browser = browser(&world).await;
+    let mut page = open(&mut browser, &control).await;
+    page.press("link", "Limits").await;
+    page.shows("main table", "3 in 86400 s").await;
+    page.press("link", id).await;
+    page.fill("Key", "127.0.0.1").await;
+    page.press("button", "Look it up").await;
+    page.shows("main", "3 of 3 admitted").await;
+    // Nobody has used it who is called so.
+    page.fill("Key", "127.0.0.2").await;
+    page.press("button", "Look it up").await;
+    page.shows("main", "0 of 3 admitted").await;
+    // What is gone is said to be.
+    api.delete(&format!("/v1/limits/{id}")).await.live();
+    page.shows("main", "there is no limit").await;
+    assert_eq!(page.complaints().await, [] as [String; 0]);
 }

@@ -118,12 +118,7 @@ impl File {
     }
 }
 
-/// Whether a path is one of the page's: those are open to all.
-pub fn is_page(path: &str) -> bool {
-    path == "/" || path.starts_with(FOLDER)
-}
-
-/// Its routes.
+/// Its routes, which are open to all.
 pub fn router() -> Router {
     Router::new()
         .route("/", get(async |headers: HeaderMap| file("index.html", &headers)))

@@ -1,6 +1,6 @@
 // The page: its places, the token it asks for, and how it stands with the control plane.
 
-import { onUnknown, setToken, token, words } from "./api.js";
+import { get, onUnknown, Refusal, setToken, token, words } from "./api.js";
 import { field, open } from "./dialog.js";
 import { h, say } from "./dom.js";
 import { fleet, proxy } from "./fleet.js";
@@ -68,6 +68,17 @@ function connection() {
   document.getElementById("forget").hidden = !token();
 }
 
+// One question, and not all of them at once: whoever presents too many wrong tokens has to wait.
+async function check(text) {
+  setToken(text);
+  try {
+    await get("/v1/fleet?limit=1");
+  } catch (error) {
+    // Who it is is known, whatever that is good for.
+    if (!(error instanceof Refusal) || error.status !== 403) throw error;
+  }
+}
+
 let asking = null;
 
 // Everything stands still until there is a token that is known.
@@ -75,10 +86,11 @@ function ask(wasRefused) {
   if (asking) return;
   state.stop();
   view?.stop();
+  const refusal = h("p", { class: "bad", role: "alert" }, wasRefused ? "The token is not known any more." : "");
   const form = h(
     "form",
     { method: "dialog" },
-    wasRefused && h("p", { class: "bad", role: "alert" }, "The token is not known."),
+    refusal,
     h("p", {}, "The API asks who you are. The token is kept until this tab is closed, and in this tab alone."),
     field("Token", null, { name: "token", type: "password", required: true, autofocus: true }),
     h("p", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, "Enter")),
@@ -91,10 +103,17 @@ function ask(wasRefused) {
     asking = null;
     ask(wasRefused);
   });
-  form.addEventListener("submit", () => {
-    setToken(form.elements.token.value.trim());
-    asking = null;
-    begin();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      await check(form.elements.token.value.trim());
+      asking = null;
+      dialog.close();
+      begin();
+    } catch (error) {
+      setToken(null);
+      say(refusal, words(error));
+    }
   });
   connection();
 }

@@ -27,7 +27,7 @@ async fn a_token_is_asked_for_and_kept_in_the_tab_alone() {
     page.shows("dialog", "Who are you?").await;
     page.fill("Token", "another").await;
     page.press("button", "Enter").await;
-    page.shows("dialog", "The token is not known.").await;
+    page.shows("dialog", "the token is not known").await;
     assert_eq!(page.eval("sessionStorage.length").await, 0, "a wrong one is forgotten");
     page.fill("Token", "secret-of-mine").await;
     page.key("Enter").await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::controlplane::StoreUrl;
+use ::dataplane::access_log::{AccessLog, Target};
 use net::tls::{Certificates, Trust};
 
 use crate::args::{Control, Proxy, Tls};
@@ -101,9 +102,11 @@ fn proxy_config(
     trust: Arc<Trust>,
     data: &Path,
 ) -> Result<::dataplane::Config, Failure> {
+    let name = name(proxy)?;
     Ok(::dataplane::Config {
         controlplanes,
-        name: name(proxy)?,
+        access_log: access_log(proxy, &name)?,
+        name,
         data: data.to_owned(),
         http: proxy.http,
         smtp: proxy.smtp,
@@ -165,6 +168,20 @@ fn certificates(proxy: &Proxy) -> Result<Option<Arc<Certificates>>, Failure> {
         (None, None) => Ok(None),
         _ => Err(Failure::usage("--tls-cert and --tls-key belong together")),
     }
+}
+
+/// Opened at once: whoever asks for it is told when it cannot be.
+fn access_log(proxy: &Proxy, name: &str) -> Result<Option<Arc<AccessLog>>, Failure> {
+    let Some(file) = &proxy.access_log else {
+        return Ok(None);
+    };
+    let target = match file.as_os_str() == "-" {
+        true => Target::Stdout,
+        false => Target::File(file.clone()),
+    };
+    let refused = |error| Failure::refused(format!("--access-log {}: {error}", file.display()));
+    let log = AccessLog::open(target, proxy.access_log_format.into(), name).map_err(refused)?;
+    Ok(Some(log.into()))
 }
 
 fn workers(proxy: &Proxy) -> usize {

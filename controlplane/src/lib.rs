@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 pub mod api;
 pub mod changelog;
+mod dashboard;
 pub mod holds;
 pub mod limits;
 pub mod planes;

@@ -1,6 +1,6 @@
 //! One write from its decision to its answer: committed, and true on every proxy, or named where it is not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -101,10 +101,12 @@ pub async fn settled(
     plan: &Plan,
     beside: &Map<String, Value>,
 ) -> Response {
+    let (waiting, at) = (api.counts.wait(plan.goal), Instant::now());
     let mut report = match plan.goal {
         Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
         _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
+    waiting.end(plan, &report, at);
     let head = api.changelog.head();
     let mut also_in = plan.also_in(&head);
     if let Some(scope) = scope {

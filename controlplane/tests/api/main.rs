@@ -10,6 +10,7 @@ mod access;
 mod authorizers;
 mod bad_input;
 mod conditional;
+mod dashboard;
 mod framework;
 mod history;
 mod holds;

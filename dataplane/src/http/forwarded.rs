@@ -15,7 +15,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
@@ -224,16 +224,15 @@ fn is_request_id(id: &[u8]) -> bool {
 
 /// `00-<32 hexadecimal digits>-<16>-<2>`, neither number zero, in lower case (W3C Trace Context, 3.2).
 fn is_traceparent(value: &[u8]) -> bool {
-    let is_number = |part: &[u8]| {
-        part.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)) && part.iter().any(|b| *b != b'0')
-    };
+    let is_digit = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
+    let is_number = |part: &[u8]| part.iter().all(is_digit) && part.iter().any(|b| *b != b'0');
     value.len() == 55
         && value.starts_with(b"00-")
         && is_number(&value[3..35])
         && value[35] == b'-'
         && is_number(&value[36..52])
         && value[52] == b'-'
-        && value[53..].iter().all(u8::is_ascii_hexdigit)
+        && value[53..].iter().all(is_digit)
 }
 
 /// A request id, and a trace of the same number that nobody is asked to sample; one allocation for both.

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use net::problem::{self, Problem, Type};
+use shared::model::LimitId;
 use shared::quota::slots::NEEDS_MAX;
 
 use super::head::Refused;
 use super::quota;
 use super::session::{Expired, Fault};
 use crate::authorizer::{Reply, basic_challenge};
+use crate::counts::Outcome;
 use crate::limiter::RETRY_AFTER;
 use crate::pipeline::{Quota, Verdict};
 
@@ -101,8 +103,29 @@ impl Refusal {
         [head.into_bytes(), body].concat()
     }
 
-    fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    /// Of the answer.
+    pub fn status(&self) -> StatusCode {
+        let own = || StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.reply.as_ref().map_or_else(own, |reply| reply.status)
+    }
+
+    /// The limit that refused it.
+    pub fn limit(&self) -> Option<LimitId> {
+        self.quota.as_ref().map(|(quota, _)| quota.id)
+    }
+
+    /// For whoever runs the proxy.
+    pub fn describe(&self) -> String {
+        format!("{}: {}", self.problem.kind, self.problem.detail)
+    }
+
+    /// What an attempt came to that ended with it.
+    pub fn outcome(&self) -> Outcome {
+        match self.problem.kind {
+            kind if kind == problem::UPSTREAM_TIMEOUT.kind => Outcome::Timeout,
+            kind if kind == problem::UPSTREAM_FAILED.kind => Outcome::Broken,
+            _ => Outcome::Cancelled,
+        }
     }
 }
 

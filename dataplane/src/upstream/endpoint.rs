@@ -16,6 +16,7 @@ use super::check::Checkup;
 use super::health::{Checked, Health};
 use super::inflight::Lanes;
 use super::resolve::Targets;
+use crate::counts::{Counts, UpstreamCounts};
 
 /// What drains: a new address or a new registration of the same id is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +49,8 @@ pub struct Endpoint {
     places: AtomicU32,
     /// Made when its service first has a health check.
     checkup: OnceLock<Box<Checkup>>,
+    /// Of attempts, shared with whoever is registered by the same id before and after.
+    counts: OnceLock<Arc<UpstreamCounts>>,
     targets: Targets,
     drained: Arc<DrainSignal>,
 }
@@ -76,6 +79,7 @@ impl Endpoint {
             care,
             places: AtomicU32::new(0),
             checkup: OnceLock::new(),
+            counts: OnceLock::new(),
             targets,
             drained,
         }
@@ -101,6 +105,13 @@ impl Endpoint {
 
     pub(super) fn checkup(&self) -> &OnceLock<Box<Checkup>> {
         &self.checkup
+    }
+
+    /// Asked for when something is to be counted: most endpoints of a large table never are.
+    pub fn counts(&self, all: &Counts) -> &UpstreamCounts {
+        let Identity { service, id, .. } = &self.identity;
+        self.counts
+            .get_or_init(|| all.upstreams.of(&(service.clone(), id.clone())))
     }
 
     /// Where to connect now; empty while a name has not been resolved yet.

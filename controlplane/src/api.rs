@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::changelog::Changelog;
+use crate::heartbeats::Heartbeats;
 use crate::limits::asking::Asking;
 use crate::push::Fleet;
 
@@ -49,6 +50,7 @@ const WATCHERS_MAX: usize = 256;
 pub struct Api {
     changelog: Arc<Changelog>,
     fleet: Arc<Fleet>,
+    heartbeats: Arc<Heartbeats>,
     /// Whom to ask about single accounts of limits; None where nobody counts.
     limits: Option<Asking>,
     /// Where this control plane is reached: its name among others.
@@ -65,6 +67,7 @@ impl Api {
     pub fn new(
         changelog: Arc<Changelog>,
         fleet: Arc<Fleet>,
+        heartbeats: Arc<Heartbeats>,
         limits: Option<Asking>,
         url: Arc<str>,
         peer_token: Option<Arc<str>>,
@@ -73,6 +76,7 @@ impl Api {
         Arc::new(Api {
             changelog,
             fleet,
+            heartbeats,
             limits,
             url,
             peer_token,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 pub mod api;
 pub mod authserver;
+pub mod beating;
 pub mod binary;
 pub mod cassandra;
 pub mod deploy;

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod planes;
 pub mod push;
 pub mod registry;
+pub mod restore;
 pub mod store;
 
 use api::{Access, Api, TokenError, Tokens};

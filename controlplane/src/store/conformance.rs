@@ -8,11 +8,12 @@ mod cells;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
-use shared::change::{Before, Body, Commit, Kind, ObjectKey, Op, OpId, Revision, Verb};
+use shared::change::{Before, Body, Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision, Verb};
+use shared::model::LimitId;
 use shared::state::State;
 use uuid::Uuid;
 
-use super::{AppendError, Log, ReadError};
+use super::{AppendError, Log, ReadError, RestoreError};
 
 pub use cells::CELL_CASES;
 
@@ -25,7 +26,7 @@ pub trait Medium: Send + Sync {
 pub type Case = for<'a> fn(&'a dyn Medium) -> BoxFuture<'a, ()>;
 
 /// Every case with its name; each needs a medium of its own.
-pub const CASES: [(&str, Case); 11] = [
+pub const CASES: [(&str, Case); 13] = [
     ("an_empty_log", |medium| Box::pin(an_empty_log(medium))),
     ("appends_stand_in_order", |medium| {
         Box::pin(appends_stand_in_order(medium))
@@ -53,6 +54,12 @@ pub const CASES: [(&str, Case); 11] = [
     }),
     ("trimmed_history_is_gone_and_the_fold_is_not", |medium| {
         Box::pin(trimmed_history_is_gone_and_the_fold_is_not(medium))
+    }),
+    ("an_empty_log_is_restored_as_a_whole", |medium| {
+        Box::pin(an_empty_log_is_restored_as_a_whole(medium))
+    }),
+    ("only_an_empty_log_is_restored", |medium| {
+        Box::pin(only_an_empty_log_is_restored(medium))
     }),
     ("everything_outlives_a_reopening", |medium| {
         Box::pin(everything_outlives_a_reopening(medium))
@@ -337,4 +344,67 @@ async fn everything_outlives_a_reopening(medium: &dyn Medium) {
     assert_eq!(log.head().await, Ok(Revision(6)));
     fill_on(&*log, 7).await;
     assert_eq!(log.head().await, Ok(Revision(7)));
+}
+
+/// A state at `revision` in which each object is of another one, and the upstream's registration of an earlier one still.
+fn snapshot(revision: u64) -> State {
+    let mut state = State::empty(Epoch(Uuid::from_u128(77)));
+    let mut upstream = put(ObjectKey::upstream("web", "a:1"), r#"{"weight":2}"#);
+    upstream.registration = Some(Revision(revision - 5));
+    let id = "00000000-0000-4000-8000-000000000001".parse().unwrap_or_default();
+    let ops = [
+        service("web"),
+        upstream,
+        put(ObjectKey::limit(LimitId(id)), r#"{"threshold":5}"#),
+        put(
+            ObjectKey::member("p1"),
+            r#"{"instance":"00000000-0000-4000-8000-000000000002","lease_ms":1}"#,
+        ),
+    ];
+    for (before, op) in ops.iter().enumerate() {
+        state.apply_op(op, Revision(revision - before as u64));
+    }
+    (state.revision, state.configured) = (Revision(revision), Revision(revision));
+    state
+}
+
+/// In the middle of a partition of a thousand, as its last and as its first one.
+async fn an_empty_log_is_restored_as_a_whole(medium: &dyn Medium) {
+    let log = medium.open().await;
+    let own = loaded(&*log).await.epoch;
+    let mut expected = snapshot(4_999);
+    expected.epoch = own;
+    assert_eq!(log.restore(Arc::new(snapshot(4_999))).await, Ok(()));
+    for log in [log, medium.open().await] {
+        assert_same(&loaded(&*log).await, &expected);
+        assert_eq!(log.head().await, Ok(Revision(4_999)));
+        let trimmed = ReadError::Trimmed {
+            trimmed: Revision(4_999),
+        };
+        for from in [0, 999, 4_998] {
+            assert_eq!(revisions(&*log, from, 10).await, Err(trimmed.clone()), "after {from}");
+        }
+        assert_eq!(revisions(&*log, 4_999, 10).await, Ok(Vec::new()));
+        assert_eq!(log.trim(Revision(4_000)).await, Ok(()));
+    }
+    let log = medium.open().await;
+    let early = commit(1, vec![service("early")]);
+    assert_eq!(log.append(Revision::ZERO, early).await, Err(AppendError::Conflict));
+    for revision in 5_000..=5_002 {
+        fill_on(&*log, revision).await;
+    }
+    assert_eq!(revisions(&*log, 4_999, 10).await, Ok(vec![5_000, 5_001, 5_002]));
+    assert_eq!(loaded(&*medium.open().await).await.objects.len(), 7);
+}
+
+async fn only_an_empty_log_is_restored(medium: &dyn Medium) {
+    let log = medium.open().await;
+    fill(&*log, 1).await;
+    let before = loaded(&*log).await;
+    let restored = log.restore(Arc::new(snapshot(10))).await;
+    assert!(matches!(restored, Err(RestoreError::InUse(_))), "{restored:?}");
+    drop(log);
+    let log = medium.open().await;
+    assert_same(&loaded(&*log).await, &before);
+    fill_on(&*log, 2).await;
 }

@@ -2,13 +2,15 @@
 
 use clap::{Arg, Parser, Subcommand};
 
+mod backup;
 mod control;
 mod people;
 mod process;
 mod proxy;
 mod value;
 
-pub use control::Control;
+pub use backup::{Backup, Restore};
+pub use control::{Cassandra, Control};
 pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
 pub use process::{LogFormat, Process};
 pub use proxy::{Proxy, Uplink};
@@ -34,6 +36,8 @@ pub enum Command {
     Resume(Resume),
     Fleet(Fleet),
     Revisions(Revisions),
+    Backup(Backup),
+    Restore(Box<Restore>),
 }
 
 const SERVICE_HELP: &str = "\

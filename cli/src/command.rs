@@ -7,28 +7,29 @@ use std::sync::Arc;
 use ::controlplane::StoreUrl;
 use net::tls::Certificates;
 
-use crate::args::{Control, Proxy};
+use crate::args::{Cassandra, Control, Proxy};
 use crate::failure::Failure;
 
+pub mod backup;
 pub mod controlplane;
 pub mod dataplane;
 pub mod fleet;
 pub mod hold;
 pub mod leave;
+pub mod restore;
 pub mod revisions;
 pub mod up;
 
 /// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
 const TOKEN: &str = "VULCAN_TOKEN";
 
-fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlplane::Config, Failure> {
+fn control_config(control: &Control, store: StoreUrl) -> Result<::controlplane::Config, Failure> {
     if control.tokens.is_none() && !control.admin.ip().is_loopback() {
         let admin = control.admin;
         return Err(Failure::usage(format!(
             "--admin {admin} can be reached from outside: it needs --tokens FILE"
         )));
     }
-    let options = control.cassandra.options();
     let alone = matches!(store, StoreUrl::Redb(_));
     let shared_only = [
         ("--advertise", control.advertise.is_some()),
@@ -52,6 +53,22 @@ fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlpla
     }
     let peer_token = control.peer_token_file.as_deref();
     let peer_token = peer_token.map(|file| token_in("--peer-token-file", file)).transpose()?;
+    Ok(::controlplane::Config {
+        store: with_options(store, &control.cassandra)?,
+        admin: control.admin,
+        forget_after: control.forget_after,
+        tokens: control.tokens.clone(),
+        advertise: control
+            .advertise
+            .as_ref()
+            .map(|url| format!("http://{}", url.authority)),
+        peer_token: peer_token.map(Into::into),
+    })
+}
+
+/// The store, with how to get into it.
+fn with_options(mut store: StoreUrl, cassandra: &Cassandra) -> Result<StoreUrl, Failure> {
+    let options = cassandra.options();
     match &mut store {
         StoreUrl::Cassandra(_) if options.user.is_some() != options.password_file.is_some() => {
             return Err(Failure::usage(
@@ -66,17 +83,7 @@ fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlpla
         }
         StoreUrl::Redb(_) => {}
     }
-    Ok(::controlplane::Config {
-        store,
-        admin: control.admin,
-        forget_after: control.forget_after,
-        tokens: control.tokens.clone(),
-        advertise: control
-            .advertise
-            .as_ref()
-            .map(|url| format!("http://{}", url.authority)),
-        peer_token: peer_token.map(Into::into),
-    })
+    Ok(store)
 }
 
 fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Result<::dataplane::Config, Failure> {

@@ -39,5 +39,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Resume(args) => command::hold::resume(args),
         Command::Fleet(args) => command::fleet::run(args),
         Command::Revisions(args) => command::revisions::run(args),
+        Command::Backup(args) => command::backup::run(args),
+        Command::Restore(args) => command::restore::run(*args),
     }
 }

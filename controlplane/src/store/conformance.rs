@@ -368,33 +368,39 @@ fn snapshot(revision: u64) -> State {
     state
 }
 
-/// In the middle of a partition of a thousand, as its last and as its first one.
+/// At the end of a partition, where the next one begins with what is appended first.
 async fn an_empty_log_is_restored_as_a_whole(medium: &dyn Medium) {
     let log = medium.open().await;
     let own = loaded(&*log).await.epoch;
     let mut expected = snapshot(4_999);
     expected.epoch = own;
     assert_eq!(log.restore(Arc::new(snapshot(4_999))).await, Ok(()));
-    for log in [log, medium.open().await] {
-        assert_same(&loaded(&*log).await, &expected);
-        assert_eq!(log.head().await, Ok(Revision(4_999)));
-        let trimmed = ReadError::Trimmed {
-            trimmed: Revision(4_999),
-        };
-        for from in [0, 999, 4_998] {
-            assert_eq!(revisions(&*log, from, 10).await, Err(trimmed.clone()), "after {from}");
-        }
-        assert_eq!(revisions(&*log, 4_999, 10).await, Ok(Vec::new()));
-        assert_eq!(log.trim(Revision(4_000)).await, Ok(()));
-    }
+    stands_at_its_snapshot(&*log, &expected).await;
+    drop(log);
     let log = medium.open().await;
+    stands_at_its_snapshot(&*log, &expected).await;
     let early = commit(1, vec![service("early")]);
     assert_eq!(log.append(Revision::ZERO, early).await, Err(AppendError::Conflict));
     for revision in 5_000..=5_002 {
         fill_on(&*log, revision).await;
     }
     assert_eq!(revisions(&*log, 4_999, 10).await, Ok(vec![5_000, 5_001, 5_002]));
-    assert_eq!(loaded(&*medium.open().await).await.objects.len(), 7);
+    drop(log);
+    let log = medium.open().await;
+    assert_eq!(loaded(&*log).await.objects.len(), 7);
+    assert_eq!(log.head().await, Ok(Revision(5_002)));
+}
+
+async fn stands_at_its_snapshot(log: &dyn Log, expected: &State) {
+    let at = expected.revision;
+    assert_same(&loaded(log).await, expected);
+    assert_eq!(log.head().await, Ok(at));
+    for from in [0, 999, at.0 - 1] {
+        let trimmed = ReadError::Trimmed { trimmed: at };
+        assert_eq!(revisions(log, from, 10).await, Err(trimmed), "after {from}");
+    }
+    assert_eq!(revisions(log, at.0, 10).await, Ok(Vec::new()));
+    assert_eq!(log.trim(Revision(at.0 - 999)).await, Ok(()));
 }
 
 async fn only_an_empty_log_is_restored(medium: &dyn Medium) {

@@ -62,11 +62,11 @@ async fn claim(store: &Inner, head: Revision) -> Result<(), RestoreError> {
 }
 
 async fn fill(store: &Inner, snapshot: &State) -> Result<(), RestoreError> {
-    let writes = snapshot.objects.iter().map(|(key, object)| {
+    let writes = snapshot.objects.clone().into_iter().map(|(key, object)| {
         let op = Op {
             verb: Verb::Put,
-            kind: key.kind.clone(),
-            key: key.key.clone(),
+            kind: key.kind,
+            key: key.key,
             body: Some(object.body.clone()),
             registration: object.registration,
             before: None,

@@ -59,7 +59,7 @@ pub async fn replace(State(api): State<Arc<Api>>, call: Call) -> Answer {
     if let Some(renewed) = renewal::answer(&api, &call, &registered, &document).await? {
         return Ok(renewed);
     }
-    let decide = upstream::replace(registered, document, call.conditions()?);
+    let decide = upstream::replace(&service, &id, document, call.conditions()?)?;
     write(&api, &call, Subject::Upstream(service, id), decide).await
 }
 

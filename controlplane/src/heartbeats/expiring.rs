@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use net::clock::boottime;
 use shared::stream::planes::PlaneId;
+use shared::time::Time;
 
 use super::peers::{Answered, Call};
 use super::{Heartbeats, Registration, before, lock};
-use crate::changelog::WriteError;
+use crate::changelog::{Decide, Decision, WriteError};
 use crate::registry::upstream;
 
 /// Who unregisters what was not renewed.
@@ -18,11 +19,22 @@ pub const ACTOR: &str = "heartbeat-ttl";
 pub const TOGETHER_MAX: usize = 250;
 /// For the other control planes to say what they heard.
 const ASK_WITHIN: Duration = Duration::from_millis(500);
+/// After the others were asked. Less than they keep their promise for.
+const DECIDE_WITHIN: Duration = Duration::from_secs(3);
 /// Between two tries to learn what became of a revision.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// What others promised lasts for a while only; and this process may have stood still meanwhile.
+fn in_time(asked: Time, decide: Decide) -> Decide {
+    Arc::new(move |head| match boottime().since(asked) < DECIDE_WITHIN {
+        true => decide(head),
+        false => Decision::Nothing,
+    })
+}
+
 impl Heartbeats {
     pub(super) async fn expire(self: Arc<Self>, registrations: Vec<Registration>, others: Vec<PlaneId>) {
+        let asked = boottime();
         if !self.nobody_heard(&registrations, &others).await {
             return self.stand(&registrations);
         }
@@ -35,7 +47,7 @@ impl Heartbeats {
         loop {
             match self
                 .changelog
-                .submit(ACTOR.into(), upstream::expire(ending.clone()))
+                .submit(ACTOR.into(), in_time(asked, upstream::expire(ending.clone())))
                 .await
             {
                 Ok(committed) => {

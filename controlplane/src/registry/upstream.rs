@@ -1,21 +1,27 @@
 use net::problem::{self, Problem};
 use shared::change::{ObjectKey, Revision};
-use shared::model::{ServiceName, Upstream, UpstreamId, UpstreamState};
+use shared::model::{Invalid, ServiceName, Upstream, UpstreamId, UpstreamState};
 use shared::state::Object;
 
 use super::{Conditions, Decided, Document, check, decision, delete_all, existing, put, refused, stored};
 use crate::changelog::{Decide, Head};
 use crate::heartbeats::Registration;
 
-/// Registers `upstream`, which `document` describes, or changes it.
-pub fn replace(upstream: Upstream, document: Document, conditions: Conditions) -> Decide {
-    let key = ObjectKey::upstream(upstream.service.as_str(), upstream.id.as_str());
-    let owner = ObjectKey::service(upstream.service.as_str());
-    decision(move |head| {
+/// Registers an upstream, or changes one.
+pub fn replace(
+    service: &ServiceName,
+    id: &UpstreamId,
+    document: Document,
+    conditions: Conditions,
+) -> Result<Decide, Invalid> {
+    let upstream = Upstream::from_value(service.as_str(), id.as_str(), &document.value)?;
+    let key = ObjectKey::upstream(service.as_str(), id.as_str());
+    let owner = ObjectKey::service(service.as_str());
+    Ok(decision(move |head| {
         existing(head, &owner)?;
         check(head, &key, &conditions, Some(&document))?;
         register(head, &key, &upstream)
-    })
+    }))
 }
 
 /// The registration that stands, if this PUT repeats it and asks for nothing else.

@@ -2,6 +2,7 @@
 
 use clap::{Arg, Parser, Subcommand};
 
+mod applying;
 mod backup;
 mod control;
 mod people;
@@ -9,6 +10,7 @@ mod process;
 mod proxy;
 mod value;
 
+pub use applying::{Apply, Explain, Export, Format, Revert};
 pub use backup::{Backup, Restore};
 pub use control::{Cassandra, Control};
 pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
@@ -38,6 +40,10 @@ pub enum Command {
     Revisions(Revisions),
     Backup(Backup),
     Restore(Box<Restore>),
+    Apply(Apply),
+    Export(Export),
+    Revert(Revert),
+    Explain(Explain),
 }
 
 const SERVICE_HELP: &str = "\

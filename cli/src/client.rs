@@ -20,8 +20,8 @@ use crate::command::token;
 use crate::failure::Failure;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// The fleet of 10,000 proxies is a few MiB.
-const BODY_BYTES_MAX: usize = 64 << 20;
+/// The fleet of 10,000 proxies is a few MiB; a configuration may be as large as the API takes one.
+const BODY_BYTES_MAX: usize = 160 << 20;
 
 pub struct Client {
     url: Url,
@@ -59,6 +59,17 @@ impl Client {
         body: Option<&Value>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
+        self.call_text(method, path, body.map(Value::to_string), patience)
+    }
+
+    /// As `call_with`, with a body of JSON as it was written.
+    pub fn call_text(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -76,14 +87,14 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), Failure> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes), Failure> {
         let answer = self.send(method, path, body).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
         Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, method: Method, path: &str, body: Option<String>) -> Result<Response<Incoming>, Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -97,14 +108,15 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, &self.url.authority);
+            .header(header::HOST, &self.url.authority)
+            .header(header::ACCEPT, "application/json");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let body = body.map_or_else(Bytes::new, Bytes::from);
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
         sender.send_request(request).await.map_err(|error| self.failed(error))
     }

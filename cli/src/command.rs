@@ -10,13 +10,17 @@ use net::tls::Certificates;
 use crate::args::{Cassandra, Control, Proxy};
 use crate::failure::Failure;
 
+pub mod apply;
 pub mod backup;
 pub mod controlplane;
 pub mod dataplane;
+pub mod explain;
+pub mod export;
 pub mod fleet;
 pub mod hold;
 pub mod leave;
 pub mod restore;
+pub mod revert;
 pub mod revisions;
 pub mod up;
 

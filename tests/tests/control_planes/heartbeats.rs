@@ -60,7 +60,7 @@ async fn whoever_is_heard_by_any_stays_and_the_silent_go_once() {
     let mut stays = Vec::new();
     for n in 0..SERVICES {
         let path = format!("/v1/services/s{n}/upstreams/stays");
-        stays.push(Beating::start(&[b.clone()], &path, &body));
+        stays.push(Beating::start(std::slice::from_ref(&b), &path, &body));
     }
     tokio::time::sleep(Duration::from_secs(25)).await;
     for one in &stays {

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use http::StatusCode;
+use serde_json::Map;
 use shared::change::ObjectKey;
 use shared::model::Upstream;
 use shared::stream::wait::Report;
@@ -53,6 +54,7 @@ pub async fn answer(
         },
         fleet: nobody.fleet(),
         also_in: &others,
+        beside: &Map::new(),
     };
     let mut response = json(status, &written);
     response.headers_mut().extend([tag(registration.revision)]);

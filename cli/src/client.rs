@@ -20,6 +20,7 @@ use crate::args::{Output, Remote, Url};
 use crate::command::{token, trust};
 use crate::failure::Failure;
 
+mod download;
 pub mod follow;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -151,8 +152,10 @@ impl Client {
         let mut request = Request::builder()
             .method(&ask.method)
             .uri(ask.path)
-            .header(header::HOST, &self.url.authority)
-            .header(header::ACCEPT, "application/json");
+            .header(header::HOST, &self.url.authority);
+        if ask.headers.iter().all(|(name, _)| *name != header::ACCEPT) {
+            request = request.header(header::ACCEPT, "application/json");
+        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

@@ -50,6 +50,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Revoke(args) => command::revoke::run(args),
         Command::Fleet(args) => command::fleet::run(args),
         Command::Revisions(args) => command::revisions::run(args),
+        Command::Backup(args) => command::backup::run(args),
+        Command::Restore(args) => command::restore::run(*args),
         Command::Apply(args) => command::apply::run(args),
         Command::Export(args) => command::export::run(args),
         Command::Revert(args) => command::revert::run(args),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 pub mod api;
 pub mod authority;
 pub mod authserver;
+pub mod beating;
 pub mod binary;
 pub mod browser;
 pub mod cassandra;

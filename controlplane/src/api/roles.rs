@@ -92,6 +92,7 @@ pub const TABLE: &[(&str, &[(Method, Needs)])] = &[
     ("/v1/snapshot", &[(GET, Snapshot)]),
     ("/v1/peers", &[(POST, Peer)]),
     ("/v1/peers/upstreams/{proxy}", &[(GET, Peer)]),
+    ("/v1/peers/heartbeats", &[(POST, Peer)]),
     ("/v1/peers/limits", &[(POST, Peer)]),
     ("/v1/peers/limits/{limit}/{key}", &[(GET, Peer), (POST, Peer)]),
 ];

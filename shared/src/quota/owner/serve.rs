@@ -330,7 +330,7 @@ impl Owner {
             _ => now,
         };
         for (instance, retry) in &mut account.told {
-            if chance.after(rule.patience() / 2) > *retry {
+            if chance.after(retry_least(&rule)) > *retry {
                 continue;
             }
             *retry = chance;
@@ -359,9 +359,14 @@ fn is_blind(held: &Held, rule: &Rule, now: Label) -> bool {
     }
 }
 
+/// Nobody is told to come again sooner, nor told that it may be so much sooner than it was told.
+fn retry_least(rule: &Rule) -> Duration {
+    rule.patience() / 4
+}
+
 /// When there may be so many tokens again: once charges of as many count no more.
 fn next_chance(account: &Account, rule: &Rule, now: Moment, tokens: u64) -> Label {
-    let least = (rule.patience() / 2).min(Duration::from_secs(1));
+    let least = retry_least(rule).min(Duration::from_secs(1));
     frees_at(account, rule, now, tokens).max(now.label.after(least))
 }
 

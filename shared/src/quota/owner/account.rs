@@ -195,9 +195,13 @@ impl Owner {
         let current = self.history.current();
         let recounted = |rule: &&Rule| current.of(&rule.limit).is_some_and(|now| !now.counts_like(rule));
         let recounted = self.history.former(&former).filter(recounted);
-        for rule in recounted.filter(|rule| rule.period > ledger_above) {
+        for rule in recounted {
             for held in self.held.values_mut() {
-                held.blind_limits.insert(rule.limit, now.after(rule.validity()));
+                if rule.period > ledger_above {
+                    held.blind_limits.insert(rule.limit, now.after(rule.validity()));
+                } else if held.blind > now.before(rule.span()) {
+                    held.unrecorded.insert(rule.limit, now.after(rule.validity()));
+                }
             }
         }
         for (id, account) in self.held.values_mut().flat_map(|held| &mut held.accounts) {
@@ -253,6 +257,11 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let latest = now.before(self.settings.ledger_above * 2);
         held.blind_limits.retain(|_, until| *until > latest);
+        let rules = self.history.current();
+        held.unrecorded.retain(|limit, until| {
+            let counts = rules.of(limit).map_or(Duration::ZERO, Rule::span);
+            *until > latest.min(now.before(counts))
+        });
         held.tidy_strays(now);
         let moment = held.moment(now);
         let mut leftovers = Vec::new();

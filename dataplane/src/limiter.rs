@@ -270,8 +270,13 @@ impl Limiter {
 
     /// So much of what was taken was used.
     pub fn settle(&self, taken: Taken, used: u64) {
-        if let Some(slots) = self.slots.get() {
-            slots.settle(taken, used);
+        let late = self.slots.get().map_or(0, |slots| slots.settle(taken, used));
+        if late == 0 {
+            return;
+        }
+        if let Some(machine) = self.lock().machine.as_mut() {
+            machine.settle_late(taken, late);
+            self.spoken.notify_one();
         }
     }
 

@@ -46,6 +46,8 @@ pub use slots::Slots;
 pub const RATE_PPM: u64 = 1_000;
 /// How far the label times of two owners may be apart.
 pub const DELTA: Duration = Duration::from_millis(20);
+/// So long after the end of an allowance what was reserved of it may come back.
+pub const SETTLED_WITHIN: Duration = Duration::from_secs(600);
 /// Weights of standbys are parts of this. Every number up to 40 divides it, so that the shares of a fleet of so many proxies are
 /// what the threshold divided by that number is, and not one token less. Numbers of JSON hold it exactly.
 pub const WHOLE: u64 = 5_342_931_457_063_200;

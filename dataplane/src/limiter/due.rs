@@ -170,7 +170,7 @@ pub(super) fn exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> V
 
 /// Of what was taken for all of them, what will be settled.
 pub(super) fn reservations(due: &[Due<'_>], attempt: &Attempt<'_>) -> Vec<Reserved> {
-    let reserve = |(at, of): (usize, &Due<'_>)| of.reserve(|| attempt.taken(at).map(ReservedOf::Allowance));
+    let reserve = |(at, of): (usize, &Due<'_>)| of.reserve(|| attempt.reserve(at).map(ReservedOf::Allowance));
     due.iter().enumerate().filter_map(reserve).collect()
 }
 

@@ -104,7 +104,12 @@ pub enum Said {
         age: Duration,
         /// Of the used: so many were spent so long ago or before, oldest first.
         earlier: Vec<(u64, Duration)>,
+        /// Some of the used may turn out not to have been.
+        #[serde(default)]
+        unsettled: bool,
     },
+    /// Of what was returned as used of an allowance so many tokens were not, all in all: a level, which only grows.
+    Refund { id: GrantId, tokens: u64 },
     Beat {
         /// No standby will be used for [`super::Settings::promise`] from the send of this, and the validity of an
         /// allowance and a period beyond it.

@@ -23,6 +23,7 @@ mod claim;
 mod history;
 mod observe;
 mod peer;
+mod refund;
 mod serve;
 mod silence;
 mod skip;
@@ -288,12 +289,14 @@ impl Owner {
                     unspent,
                     age,
                     earlier,
+                    unsettled,
                 } => {
                     let until = |age| now.before(shrink(age));
                     let earlier = earlier.into_iter().map(|(tokens, age)| (tokens, until(age)));
                     let spent = earlier.chain([(used, until(age))]);
-                    self.returned(up.from.instance, id, unspent, spent);
+                    self.returned(up.from.instance, id, (unspent, unsettled), spent);
                 }
+                Said::Refund { id, tokens } => self.refunded(up.from.instance, id, tokens),
                 Said::Beat {
                     promised,
                     idle,

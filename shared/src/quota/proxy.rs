@@ -20,12 +20,14 @@ use crate::time::Time;
 
 mod census;
 mod holding;
+mod late;
 mod link;
 mod observing;
 mod standby;
 mod want;
 
 use holding::{Allowance, Holding, Source};
+use late::Late;
 use link::Link;
 use observing::Observing;
 
@@ -111,6 +113,19 @@ impl View {
             ..View::default()
         }
     }
+
+    /// The owner has read what was sent then. If it had heard nothing for so long that it gave this proxy's standby to others,
+    /// that is over, though it is heard again: there is none until it assigns one.
+    fn reach(&mut self, sent: Time, forget_after: Duration, now: Time) {
+        if !self.is_remembered(forget_after, now) {
+            self.standby.weight = 0;
+        }
+        self.reached = self.reached.max(Some(sent));
+    }
+
+    fn is_remembered(&self, forget_after: Duration, now: Time) -> bool {
+        self.reached.is_some_and(|reached| now.since(reached) < forget_after)
+    }
 }
 
 #[derive(Debug)]
@@ -139,6 +154,8 @@ pub struct Proxy {
     standby_used: Option<(Time, Revision)>,
     /// Where the search for a holding to forget goes on.
     cursor: Option<KeyHash>,
+    /// Allowances that are over, and of which some was reserved.
+    late: Late,
     observing: Observing,
     leaving: bool,
     outputs: Vec<Output>,
@@ -163,6 +180,7 @@ impl Proxy {
             standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,
+            late: Late::default(),
             observing: Observing::default(),
             leaving: false,
             outputs: Vec::new(),
@@ -287,8 +305,9 @@ impl Proxy {
         };
         link.prove(down.now, now);
         if let Some(sent) = sent {
+            let forget_after = self.settings.forget_after;
             for view in self.views.iter_mut().filter(|view| view.owner == Some(down.from)) {
-                view.reached = view.reached.max(Some(sent));
+                view.reach(sent, forget_after, now);
             }
         }
         let earliest = self.earliest_at(now);
@@ -428,6 +447,7 @@ impl Proxy {
                     unspent: tokens,
                     age: Duration::ZERO,
                     earlier: Vec::new(),
+                    unsettled: false,
                 },
             );
             return;

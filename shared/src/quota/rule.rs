@@ -42,14 +42,15 @@ pub struct Rule {
     pub on_unreachable: OnUnreachable,
 }
 
-/// Buckets of a sliding window.
-const BUCKETS: u32 = 60;
+/// Buckets of a sliding window. A token counts for a period and up to one of them: fewer of them waste more, and more of them take more room.
+const BUCKETS: u32 = 120;
+
 impl Rule {
     /// However long the period, an allowance that is lost is not lost for longer.
     pub const VALIDITY_MAX: Duration = Duration::from_secs(60);
-    const RESERVED_BUCKETS: u32 = 2;
+    const RESERVED_BUCKETS: u32 = 4;
     /// In how many buckets an allowance is valid.
-    pub const VALID_BUCKETS: u32 = 6;
+    pub const VALID_BUCKETS: u32 = 12;
 
     pub fn bucket(&self) -> Duration {
         match self.algorithm {

@@ -23,6 +23,8 @@ pub struct Proxy {
     /// The table that it goes by.
     pub rules: Rules,
     pub waiting: BTreeMap<u64, Waiting>,
+    /// When it found something to spend last while it had nobody to ask.
+    pub alone_at: Option<u64>,
 }
 
 const TICK: u64 = 15 * MILLI;
@@ -41,6 +43,7 @@ impl Proxy {
             paused_until: 0,
             rules: Rules::default(),
             waiting: BTreeMap::new(),
+            alone_at: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Requests, which need a token of every limit.
 
 use shared::quota::proxy::Verdict;
-use shared::quota::slots::{Attempt, Decision, Need};
+use shared::quota::slots::{Attempt, Decision, Need, Taken};
 use shared::quota::{AccountId, Down, Said, Told, Up};
 
 use uuid::Uuid;
@@ -31,6 +31,11 @@ pub struct Waiting {
 
 /// As long as a request may wait.
 const WAIT: u64 = 60 * MILLI;
+
+/// At least as long as a standby is open before someone looks.
+const ALONE: u64 = 300 * MILLI;
+/// What a request costs of which it turns out later how much it used.
+const RESERVED: u32 = 3;
 
 /// Enough of its name to tell it apart in a trace.
 fn short(account: &AccountId) -> String {
@@ -98,10 +103,10 @@ impl World {
         }
         self.oracle.tally.asked += 1;
         let token = self.limits.tokens[self.dice.index(self.limits.tokens.len())];
-        let cost = if self.load.uniform.is_none() && self.dice.percent(5) {
-            2
-        } else {
-            1
+        let cost = match self.load.uniform {
+            None if self.dice.percent(5) => 2,
+            None if self.dice.percent(8) => RESERVED,
+            _ => 1,
         };
         self.decide(proxy, token, cost, false);
     }
@@ -115,6 +120,11 @@ impl World {
             .collect();
         let needs: Vec<Need> = accounts.iter().map(|account| Need { key: account.key, cost }).collect();
         for _ in 0..8 {
+            let mut taken = Vec::new();
+            let note = |attempt: &Attempt<'_>| match cost {
+                RESERVED => taken.extend((0..needs.len()).filter_map(|need| attempt.reserve(need))),
+                _ => {}
+            };
             if self.proxies[proxy].machine.is_none() {
                 return;
             }
@@ -122,7 +132,8 @@ impl World {
                 true => self.decide_interrupted(proxy, &needs),
                 false => {
                     let mono = self.proxies[proxy].clock.mono(self.now);
-                    (self.proxies[proxy].slots.decide(&needs, || mono), self.now)
+                    let slots = &self.proxies[proxy].slots;
+                    (slots.decide_noting(&needs, || mono, note), self.now)
                 }
             };
             let mono = self.proxies[proxy].clock.mono(self.now);
@@ -136,6 +147,7 @@ impl World {
                     let outputs = machine.take_outputs(mono);
                     self.admitted(proxy, &accounts, at, u64::from(cost), waited);
                     self.proxy_outputs(proxy, outputs);
+                    self.settle_later(proxy, accounts.into_iter().zip(taken).collect(), at);
                     return;
                 }
                 Decision::Exhausted { .. } => {
@@ -144,7 +156,11 @@ impl World {
                 }
                 Decision::Short { need } => {
                     let verdict = machine.block(accounts[need], cost, mono);
+                    let is_alone = verdict == Verdict::Again && machine.is_cut_off(accounts[need].shard(), mono);
                     let outputs = machine.take_outputs(mono);
+                    if is_alone {
+                        self.proxies[proxy].alone_at = Some(self.now);
+                    }
                     self.proxy_outputs(proxy, outputs);
                     (verdict, accounts[need])
                 }
@@ -157,6 +173,42 @@ impl World {
                     return;
                 }
             }
+        }
+    }
+
+    /// Once its answer comes it is known what a request used.
+    fn settle_later(&mut self, proxy: usize, taken: Vec<(AccountId, Taken)>, at: u64) {
+        if taken.is_empty() {
+            return;
+        }
+        let (life, used) = (self.proxies[proxy].life, self.dice.below(u64::from(RESERVED)));
+        let later = self.dice.between(MILLI, 2 * SECOND);
+        self.after(later, move |world| world.settle(proxy, life, taken, at, used));
+    }
+
+    fn settle(&mut self, proxy: usize, life: u64, taken: Vec<(AccountId, Taken)>, at: u64, used: u64) {
+        let paused_until = self.proxies[proxy].paused_until;
+        if paused_until > self.now {
+            self.at(paused_until, move |world| world.settle(proxy, life, taken, at, used));
+            return;
+        }
+        if self.proxies[proxy].life != life {
+            return;
+        }
+        let mono = self.proxies[proxy].clock.mono(self.now);
+        for (account, taken) in taken {
+            let key = short(&account);
+            self.note(|| format!("p{proxy} used {used} of {RESERVED} of {key}"));
+            self.oracle.settle(account, at, u64::from(RESERVED), used);
+            let of = &mut self.proxies[proxy];
+            let late = of.slots.settle(taken, used);
+            let Some(machine) = of.machine.as_mut().filter(|_| late > 0) else {
+                continue;
+            };
+            machine.settle_late(taken, late);
+            let outputs = machine.take_outputs(mono);
+            self.count.add("settled late");
+            self.proxy_outputs(proxy, outputs);
         }
     }
 
@@ -204,10 +256,12 @@ impl World {
         }
         self.oracle.tally.admitted += 1;
         self.oracle.tally.waited += u64::from(waited);
+        let alone_at = self.proxies[proxy].alone_at;
+        let is_alone = alone_at.is_some_and(|alone_at| at.saturating_sub(alone_at) < ALONE);
         for account in accounts {
             let key = short(account);
             self.note(|| format!("p{proxy} admits {cost} of {key}"));
-            if let Some(violated) = self.oracle.admit(*account, at, cost) {
+            if let Some(violated) = self.oracle.admit(*account, at, cost, is_alone) {
                 self.violate(violated);
             }
         }

@@ -31,6 +31,9 @@ pub struct Held {
     pub skip: Skip,
     /// Of single limits, which were counted otherwise before.
     pub blind_limits: BTreeMap<Uuid, Label>,
+    /// Limits that the store counts now, and did not when it was not known yet what was spent of them. Until when they may have
+    /// been spent as they were.
+    pub unrecorded: BTreeMap<Uuid, Label>,
     pub census: Option<Census>,
     pub handed: bool,
     /// What was spent of limits that are deleted, as far as they may be made again before it counts no more.
@@ -231,7 +234,7 @@ impl Owner {
         self.put_back_rows(&mut held);
         let vouched = self.vouched(&held);
         let blind = held.blind.after(stretch(self.settings.ledger_above)) > now;
-        if blind || !held.blind_limits.is_empty() {
+        if blind || !held.blind_limits.is_empty() || !held.unrecorded.is_empty() {
             return;
         }
         let charges = held.accounts.iter().flat_map(|(account, of)| {

@@ -108,7 +108,7 @@ impl Owner {
         held.observed.remove(id);
         for peer in self.peers.values_mut() {
             // What comes back of them is of the count that was.
-            peer.grants.retain(|_, grant| grant.account != *id);
+            peer.forget_grants(id);
         }
         // Those who know that there is nothing know it no longer.
         let members: Vec<_> = self.members.iter().copied().collect();

@@ -2,6 +2,7 @@
 
 mod edits;
 mod ledgers;
+mod refunds;
 mod restarts;
 mod standbys;
 
@@ -300,6 +301,10 @@ impl World {
     }
 
     fn give_back(&mut self, used: u64) {
+        self.give_back_with(used, Vec::new(), false);
+    }
+
+    fn give_back_with(&mut self, used: u64, earlier: Vec<(u64, Duration)>, unsettled: bool) {
         self.say(
             1,
             Said::Return {
@@ -307,7 +312,8 @@ impl World {
                 used,
                 unspent: TOKENS - used,
                 age: Duration::ZERO,
-                earlier: Vec::new(),
+                earlier,
+                unsettled,
             },
         );
     }

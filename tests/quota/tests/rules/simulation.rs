@@ -11,7 +11,7 @@ const SEEDS: u64 = 90;
 const SHOWN: usize = 3_000;
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 39] = [
+const EXERCISED: [&str; 40] = [
     "admitted",
     "censuses",
     "chunks",
@@ -41,6 +41,7 @@ const EXERCISED: [&str; 39] = [
     "recalls",
     "refused",
     "refused without asking",
+    "settled late",
     "standbys",
     "standbys spent",
     "stores away",

@@ -14,6 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, UNMET, Up};
+use super::permits::proxy::Holder;
 use super::{DELTA, Label, Rules, Settings, Slots, shrink};
 use crate::change::Revision;
 use crate::time::Time;
@@ -22,6 +23,7 @@ mod census;
 mod holding;
 mod link;
 mod observing;
+mod permits;
 mod standby;
 mod want;
 
@@ -140,6 +142,7 @@ pub struct Proxy {
     /// Where the search for a holding to forget goes on.
     cursor: Option<KeyHash>,
     observing: Observing,
+    permits: Holder,
     leaving: bool,
     outputs: Vec<Output>,
 }
@@ -164,6 +167,7 @@ impl Proxy {
             standby_used: None,
             cursor: None,
             observing: Observing::default(),
+            permits: Holder::new(Arc::default(), settings.accounts_max),
             leaving: false,
             outputs: Vec::new(),
         }
@@ -176,6 +180,7 @@ impl Proxy {
             Input::Anew(rules) => self.begin_anew(rules, now),
             Input::Message(down) => self.message(down, now),
             Input::Welcome(epochs) => {
+                self.void_permits_of_absence(now);
                 self.welcomed = true;
                 epochs
                     .into_iter()
@@ -185,6 +190,7 @@ impl Proxy {
             Input::Leave => {
                 self.leaving = true;
                 self.void_all(now);
+                self.permits.void(|_| true, now);
             }
             Input::Passed(passed) => self.observe(passed, now),
         }
@@ -194,7 +200,7 @@ impl Proxy {
 
     /// Whether nothing is counted here, nor was a while ago: nothing becomes due.
     pub fn is_idle(&self) -> bool {
-        self.rules.is_empty() && self.holdings.is_empty() && self.observing.is_idle()
+        self.rules.is_empty() && self.holdings.is_empty() && self.observing.is_idle() && self.permits.is_idle()
     }
 
     /// What the calls between two inputs brought about.
@@ -209,6 +215,7 @@ impl Proxy {
             self.look_after(key, now);
         }
         self.tick_observing(now);
+        self.tick_permits(now);
         self.beat(now);
         let owners: BTreeSet<Uuid> = self.views.iter().filter_map(|view| view.owner).collect();
         let keep = self.settings.promise * 4;
@@ -230,6 +237,7 @@ impl Proxy {
                 holding.follow(rule, now);
             }
         }
+        self.void_permits_of_others(&rules, now);
         self.rules = rules;
     }
 
@@ -244,6 +252,8 @@ impl Proxy {
     fn begin_anew(&mut self, rules: Rules, now: Time) {
         self.void_all(now);
         self.views.fill(View::unmet(&self.settings, now));
+        self.permits.void(|_| true, now);
+        (0..SHARDS).for_each(|shard| self.permits.adopt(shard, 0, now));
         self.welcomed = false;
         self.rules = rules;
         for holding in self.holdings.values_mut() {
@@ -359,6 +369,7 @@ impl Proxy {
                 }
             }
             Told::Observed { id, refused } => self.observed(id, refused),
+            Told::Permits(level) => self.permits_told(owner, &level, now),
             _ if behind => {}
             Told::Beat { shards } => {
                 for (shard, epoch) in shards {
@@ -399,6 +410,9 @@ impl Proxy {
             .or(view.before);
         view.epoch = epoch;
         view.owner = owner;
+        // Of an owner that is met now nothing was taken up yet.
+        self.permits.adopt(shard, epoch, now);
+        let view = &mut self.views[usize::from(shard)];
         if is_new {
             view.standby.number = 0;
             view.standby.epoch = epoch;
@@ -458,6 +472,7 @@ impl Proxy {
     }
 
     fn flush(&mut self, now: Time) {
+        self.say_of_permits();
         for (owner, link) in &mut self.links {
             while let Some(items) = link.take_batch() {
                 self.number += 1;

@@ -27,6 +27,7 @@ impl Reply {
                 ..Reply::new(552, "5.3.4", "")
             },
             Verdict::QuotaExceeded { .. } => Reply::new(451, "4.7.1", "too much mail, try again later"),
+            Verdict::TooManyInFlight { .. } => Reply::new(451, "4.7.1", "too much mail in flight, try again later"),
             Verdict::CostsTooMuch { .. } => Reply::new(550, "5.7.1", "it counts for more than a limit ever permits"),
             Verdict::TooManyLimits => {
                 Reply::new(451, "4.3.5", "more limits match than can be counted, try again later")

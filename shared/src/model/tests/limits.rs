@@ -1,7 +1,7 @@
 //! Limits: defaults, the canonical body, refusals.
 
 use super::{fields, json};
-use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed, NotSupported};
+use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed};
 use crate::model::{Algorithm, CountedUnder, Limit, Mode, OnUnreachable};
 
 const ID: &str = "5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b";
@@ -94,7 +94,7 @@ fn a_patch_may_take_back_what_was_said() {
 #[test]
 fn refusals_name_the_field() {
     let large = format!(r#"{{"threshold":1,"auth_token":"{}"}}"#, "a".repeat(4_097));
-    let cases: [(&str, InvalidKind, &str); 44] = [
+    let cases: [(&str, InvalidKind, &str); 46] = [
         ("{", Malformed, ""),
         ("{}", Wrong, "threshold"),
         (r#"{"threshold":1,"threshold":2}"#, Malformed, "threshold"),
@@ -150,7 +150,9 @@ fn refusals_name_the_field() {
         ),
         (r#"{"threshold":1,"delay_max":"-1s"}"#, Wrong, "delay_max"),
         (r#"{"threshold":1,"delay_max":"2h"}"#, Wrong, "delay_max"),
-        (r#"{"threshold":1,"concurrent":10}"#, NotSupported, "concurrent"),
+        (r#"{"threshold":1,"concurrent":0}"#, Wrong, "concurrent"),
+        (r#"{"threshold":1,"concurrent":1000001}"#, Wrong, "concurrent"),
+        (r#"{"threshold":1,"concurrent":"all"}"#, Wrong, "concurrent"),
     ];
     for (text, kind, field) in cases {
         let invalid = Limit::parse(ID, text).expect_err(text);

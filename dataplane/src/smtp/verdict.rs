@@ -136,6 +136,16 @@ mod tests {
             (Verdict::TooLarge { bytes_max: 7 }, 552, "5.3.4"),
             (exceeded(true), 451, "4.7.1"),
             (exceeded(false), 451, "4.7.1"),
+            (
+                Verdict::TooManyInFlight {
+                    quota,
+                    most: 1,
+                    retry_after,
+                    is_all: true,
+                },
+                451,
+                "4.7.1",
+            ),
             (Verdict::TooManyLimits, 451, "4.3.5"),
             (Verdict::RequestTimeout, 451, "4.4.2"),
             (Verdict::HeadTooLarge, 554, "5.6.0"),

@@ -25,6 +25,7 @@ mod label;
 mod ledger;
 mod message;
 pub mod owner;
+pub mod permits;
 pub mod proxy;
 mod rule;
 pub mod slots;
@@ -37,8 +38,9 @@ pub use message::{
     AccountId, Down, GrantId, Handover, KeyHash, ProxyId, SHARDS, Said, Seen, Shard, Standby, Told, Up, Use, Want,
 };
 pub use owner::{Departure, Owner};
+pub use permits::gates::Gates;
 pub use proxy::Proxy;
-pub use rule::{Algorithm, OnUnreachable, Rule, Rules};
+pub use rule::{Algorithm, Concurrent, OnUnreachable, Rule, Rules};
 pub use slots::Slots;
 
 /// By how many parts per million two clocks of the fleet may run apart: label time is steered by at most 500, and an

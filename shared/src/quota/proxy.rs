@@ -14,6 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, UNMET, Up};
+use super::permits::proxy::Holder;
 use super::{DELTA, Label, Rules, Settings, Slots, shrink};
 use crate::change::Revision;
 use crate::time::Time;
@@ -23,6 +24,7 @@ mod holding;
 mod late;
 mod link;
 mod observing;
+mod permits;
 mod standby;
 mod want;
 
@@ -157,6 +159,7 @@ pub struct Proxy {
     /// Allowances that are over, and of which some was reserved.
     late: Late,
     observing: Observing,
+    permits: Holder,
     leaving: bool,
     outputs: Vec<Output>,
 }
@@ -182,6 +185,7 @@ impl Proxy {
             cursor: None,
             late: Late::default(),
             observing: Observing::default(),
+            permits: Holder::new(Arc::default(), settings.accounts_max),
             leaving: false,
             outputs: Vec::new(),
         }
@@ -194,6 +198,7 @@ impl Proxy {
             Input::Anew(rules) => self.begin_anew(rules, now),
             Input::Message(down) => self.message(down, now),
             Input::Welcome(epochs) => {
+                self.void_permits_of_absence(now);
                 self.welcomed = true;
                 epochs
                     .into_iter()
@@ -203,6 +208,7 @@ impl Proxy {
             Input::Leave => {
                 self.leaving = true;
                 self.void_all(now);
+                self.permits.void(|_| true, now);
             }
             Input::Passed(passed) => self.observe(passed, now),
         }
@@ -212,7 +218,7 @@ impl Proxy {
 
     /// Whether nothing is counted here, nor was a while ago: nothing becomes due.
     pub fn is_idle(&self) -> bool {
-        self.rules.is_empty() && self.holdings.is_empty() && self.observing.is_idle()
+        self.rules.is_empty() && self.holdings.is_empty() && self.observing.is_idle() && self.permits.is_idle()
     }
 
     /// What the calls between two inputs brought about.
@@ -227,6 +233,7 @@ impl Proxy {
             self.look_after(key, now);
         }
         self.tick_observing(now);
+        self.tick_permits(now);
         self.beat(now);
         let owners: BTreeSet<Uuid> = self.views.iter().filter_map(|view| view.owner).collect();
         let keep = self.settings.promise * 4;
@@ -248,6 +255,7 @@ impl Proxy {
                 holding.follow(rule, now);
             }
         }
+        self.void_permits_of_others(&rules, now);
         self.rules = rules;
     }
 
@@ -262,6 +270,8 @@ impl Proxy {
     fn begin_anew(&mut self, rules: Rules, now: Time) {
         self.void_all(now);
         self.views.fill(View::unmet(&self.settings, now));
+        self.permits.void(|_| true, now);
+        (0..SHARDS).for_each(|shard| self.permits.adopt(shard, 0, now));
         self.welcomed = false;
         self.rules = rules;
         for holding in self.holdings.values_mut() {
@@ -378,6 +388,7 @@ impl Proxy {
                 }
             }
             Told::Observed { id, refused } => self.observed(id, refused),
+            Told::Permits(level) => self.permits_told(owner, &level, now),
             _ if behind => {}
             Told::Beat { shards } => {
                 for (shard, epoch) in shards {
@@ -418,6 +429,9 @@ impl Proxy {
             .or(view.before);
         view.epoch = epoch;
         view.owner = owner;
+        // Of an owner that is met now nothing was taken up yet.
+        self.permits.adopt(shard, epoch, now);
+        let view = &mut self.views[usize::from(shard)];
         if is_new {
             view.standby.number = 0;
             view.standby.epoch = epoch;
@@ -478,6 +492,7 @@ impl Proxy {
     }
 
     fn flush(&mut self, now: Time) {
+        self.say_of_permits();
         for (owner, link) in &mut self.links {
             while let Some(items) = link.take_batch() {
                 self.number += 1;

@@ -86,6 +86,7 @@ impl World {
             world.after(later, move |world| {
                 if world.proxies[proxy].life == life {
                     world.hand_proxy(proxy, Input::Welcome(epochs));
+                    world.flights.welcome(proxy);
                 }
             });
         });
@@ -98,6 +99,7 @@ impl World {
         of.life += 1;
         of.paused_until = 0;
         of.waiting.clear();
+        self.flights.killed(proxy);
     }
 
     /// It said goodbye, or an operator removed it.
@@ -111,6 +113,7 @@ impl World {
             return;
         }
         self.note(|| format!("p{proxy} left the roster"));
+        self.flights.removed(proxy);
         let at = Label::from_nanos(crate::clock::label(self.now));
         self.left.push(Departure { instance, at, goodbye });
         if goodbye {

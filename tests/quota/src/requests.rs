@@ -1,5 +1,6 @@
 //! Requests, which need a token of every limit.
 
+use shared::quota::permits::Report;
 use shared::quota::proxy::Verdict;
 use shared::quota::slots::{Attempt, Decision, Need, Taken};
 use shared::quota::{AccountId, Down, Said, Told, Up};
@@ -38,7 +39,7 @@ const ALONE: u64 = 300 * MILLI;
 const RESERVED: u32 = 3;
 
 /// Enough of its name to tell it apart in a trace.
-fn short(account: &AccountId) -> String {
+pub fn short(account: &AccountId) -> String {
     format!("{:04x}", account.key.halves().0 >> 48)
 }
 
@@ -103,6 +104,10 @@ impl World {
         }
         self.oracle.tally.asked += 1;
         let token = self.limits.tokens[self.dice.index(self.limits.tokens.len())];
+        if self.focus == Focus::Permits {
+            self.fly(proxy, token);
+            return;
+        }
         let cost = match self.load.uniform {
             None if self.dice.percent(5) => 2,
             None if self.dice.percent(8) => RESERVED,
@@ -293,6 +298,7 @@ impl World {
         if self.proxies[proxy].paused_until > self.now {
             return;
         }
+        self.wake_flights(proxy);
         for (_, waiting) in std::mem::take(&mut self.proxies[proxy].waiting) {
             if let Some(machine) = &mut self.proxies[proxy].machine {
                 machine.unqueue(waiting.account, waiting.cost, true);
@@ -310,6 +316,14 @@ impl World {
         let is_about = |said: &Said| matches!(said, Said::Want(_) | Said::Return { .. });
         self.oracle.tally.messages += u64::from(up.items.iter().any(is_about));
         for said in &up.items {
+            if let Said::Permits(report) = said {
+                let from = self.name(up.from.instance);
+                self.note(|| {
+                    let Report { number, ceiling, in_flight, wanted, epoch, .. } = *report;
+                    let key = short(&report.account);
+                    format!("{from} says of {key}: {number}, at most {ceiling}, {in_flight} in flight, wants {wanted}, epoch {epoch}")
+                });
+            }
             if let Said::Census { epoch, uses, knows, .. } = said {
                 let from = self.name(up.from.instance);
                 let uses: Vec<String> = uses
@@ -353,6 +367,17 @@ impl World {
                             "{:.4} assigns {parts} % of {} to {to}",
                             down.from.to_string(),
                             standby.shard
+                        )
+                    });
+                }
+                Told::Permits(level) => {
+                    self.count.add("levels");
+                    let (to, key) = (self.name(down.to.instance), short(&level.account));
+                    self.note(|| {
+                        let (number, level, is_all) = (level.number, level.level, level.is_all);
+                        format!(
+                            "{:.4} sets {key} of {to} to {level} by {number}, all: {is_all}",
+                            down.from.to_string()
                         )
                     });
                 }

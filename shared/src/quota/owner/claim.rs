@@ -14,6 +14,7 @@ use super::standby::{Ghost, Holder};
 use super::{Output, Owner};
 use crate::quota::cell::{CellKey, CellValue, Claim, Outcome};
 use crate::quota::message::{AccountId, Charge, Handover, SHARDS, Shard};
+use crate::quota::permits::owner::Ledger;
 use crate::quota::{DELTA, Label, stretch};
 
 /// Between two tries for a claim that was lost or not to be had.
@@ -48,6 +49,7 @@ pub struct Held {
     pub silent: BTreeMap<Uuid, Silence>,
     /// Nothing that was used of a standby before this counts.
     pub vouched: Label,
+    pub permits: Ledger,
 }
 
 #[derive(Debug)]
@@ -206,7 +208,10 @@ impl Owner {
             peer.beat_at = Label::ZERO;
         }
         held.skip = Skip::since(flight.expected.as_ref(), now, self.settings.claim);
-        let Some(predecessor) = flight.expected else { return };
+        let Some(predecessor) = flight.expected else {
+            held.permits.begin();
+            return;
+        };
         held.predecessor = Some(predecessor);
         // The clocks of proxies and of both owners may each have been a little off since they were last compared.
         let margin = 2 * DELTA + (stretch(self.settings.claim) - self.settings.claim) * 2;

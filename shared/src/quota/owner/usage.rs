@@ -14,6 +14,13 @@ pub struct Usage {
     pub previous: Option<Span>,
 }
 
+/// Requests in flight, as far as proxies have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    pub in_flight: u64,
+    pub of: u32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub from: Label,

@@ -60,6 +60,7 @@ impl World {
         };
         let rules = Rules {
             observed: Default::default(),
+            concurrent: Default::default(),
             revision: Revision(1),
             rules: [(rule.limit, rule)].into(),
         };
@@ -353,6 +354,7 @@ fn the_rules_of_edits_hold_for_what_is_granted_by_the_form_before() {
     };
     world.hand(Input::Rules(Rules {
         observed: Default::default(),
+        concurrent: Default::default(),
         revision: Revision(2),
         rules: [(edited.limit, edited)].into(),
     }));

@@ -100,6 +100,7 @@ impl World {
         let revision = self.revision;
         self.hand(Input::Rules(Rules {
             observed: Default::default(),
+            concurrent: Default::default(),
             revision,
             rules: rule
                 .map(|rule| (rule.limit, Rule { revision, ..rule }))

@@ -54,7 +54,7 @@ const EXERCISED: [&str; 40] = [
     "wall clocks stepped",
 ];
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
@@ -92,7 +92,7 @@ fn all(first: u64, seeds: u64, fails: impl Fn(&Failure) -> bool + Sync) -> Resul
     }
 }
 
-fn tell(failure: &Failure) -> ! {
+pub fn tell(failure: &Failure) -> ! {
     let skipped = failure.trace.len().saturating_sub(SHOWN);
     for line in &failure.trace[skipped..] {
         eprintln!("{line}");

@@ -51,6 +51,7 @@ fn answer(began: Option<Duration>, weight: u64) -> Said {
         oldest: None,
         uses: Vec::new(),
         weight,
+        permits: Vec::new(),
     }
 }
 

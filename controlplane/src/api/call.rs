@@ -37,7 +37,7 @@ pub struct Call {
     query: Option<String>,
     body: Bytes,
     /// For as long as the body is held.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Call {
@@ -72,7 +72,7 @@ impl Call {
             params,
             query,
             body,
-            _place: place,
+            place,
         })
     }
 
@@ -81,9 +81,9 @@ impl Call {
         self.role.scope()
     }
 
-    /// The body, which is gone from here then.
-    pub fn take_body(&mut self) -> Bytes {
-        std::mem::take(&mut self.body)
+    /// The body, which is gone from here then, and the room that it takes.
+    pub fn take_body(&mut self) -> (Bytes, Option<Place>) {
+        (std::mem::take(&mut self.body), self.place.take())
     }
 
     pub fn query(&self, known: &[&str]) -> Result<Query, Problem> {
@@ -210,10 +210,6 @@ async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> R
         Ok(Err(error)) => Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}"))),
         Err(_) => Err(Problem::new(problem::MALFORMED, "the body did not arrive in time")),
     }
-}
-
-fn too_large() -> Problem {
-    Problem::new(problem::TOO_LARGE, format!("a body has {BODY_BYTES_MAX} bytes at most"))
 }
 
 /// A page in a browser can send a body unasked only as another type than JSON, so that is refused before anything else.

@@ -2,16 +2,20 @@
 
 use clap::{Arg, Parser, Subcommand};
 
+mod applying;
 mod control;
 mod people;
 mod process;
 mod proxy;
+mod tls;
 mod value;
 
+pub use applying::{Apply, Explain, Export, Format, Revert};
 pub use control::Control;
 pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
 pub use process::{LogFormat, Process};
 pub use proxy::{Proxy, Uplink};
+pub use tls::Tls;
 pub use value::{Url, mail_hostname, proxy_name};
 
 /// A reverse proxy fleet in which a change is live everywhere when the call that made it returns.
@@ -34,6 +38,10 @@ pub enum Command {
     Resume(Resume),
     Fleet(Fleet),
     Revisions(Revisions),
+    Apply(Apply),
+    Export(Export),
+    Revert(Revert),
+    Explain(Explain),
 }
 
 const SERVICE_HELP: &str = "\
@@ -54,6 +62,8 @@ pub struct Up {
     #[command(flatten)]
     pub proxy: Proxy,
     #[command(flatten)]
+    pub tls: Tls,
+    #[command(flatten)]
     pub process: Process,
 }
 
@@ -64,6 +74,8 @@ pub struct Up {
 pub struct Controlplane {
     #[command(flatten)]
     pub control: Control,
+    #[command(flatten)]
+    pub tls: Tls,
     #[command(flatten)]
     pub process: Process,
 }
@@ -77,6 +89,8 @@ pub struct Dataplane {
     pub uplink: Uplink,
     #[command(flatten)]
     pub proxy: Proxy,
+    #[command(flatten)]
+    pub tls: Tls,
     #[command(flatten)]
     pub process: Process,
 }

@@ -1,5 +1,6 @@
 //! The API as the commands for people call it: one request, one answer, every step with a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,22 +8,27 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use net::tls::{self, Trust};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::args::{Output, Remote, Url};
-use crate::command::token;
+use crate::command::{token, trust};
 use crate::failure::Failure;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// The fleet of 10,000 proxies is a few MiB.
-const BODY_BYTES_MAX: usize = 64 << 20;
+/// What a server is asked for in the handshake of TLS.
+const PROTOCOL: &[u8] = b"http/1.1";
+/// The fleet of 10,000 proxies is a few MiB; a configuration may be as large as the API takes one.
+const BODY_BYTES_MAX: usize = 160 << 20;
 
 pub struct Client {
     url: Url,
     token: Option<String>,
+    trust: Arc<Trust>,
     output: Output,
 }
 
@@ -39,6 +45,7 @@ impl Client {
         Ok(Client {
             url: remote.url.clone(),
             token,
+            trust: trust(&remote.tls)?,
             output: remote.output,
         })
     }
@@ -54,6 +61,17 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        self.call_text(method, path, body.map(Value::to_string), patience)
+    }
+
+    /// As `call_with`, with a body of JSON as it was written.
+    pub fn call_text(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -73,33 +91,50 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), Failure> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes), Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
             .map_err(|_| self.unreachable(format!("no connection within {CONNECT:?}")))?
             .map_err(|error| self.unreachable(error))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.failed(error))?;
-        // It ends with the runtime of this one call.
-        tokio::spawn(connection);
+        let mut sender = match self.url.is_tls {
+            false => self.greet(stream).await?,
+            true => {
+                let securing = self.trust.clone().connect(stream, &self.url.host, PROTOCOL);
+                let secured = timeout(CONNECT, securing).await;
+                let secured = secured.map_err(|_| self.failed(format!("no handshake within {CONNECT:?}")))?;
+                self.greet(secured.map_err(|error| self.failed(error))?).await?
+            }
+        };
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, &self.url.authority);
+            .header(header::HOST, &self.url.authority)
+            .header(header::ACCEPT, "application/json");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let body = body.map_or_else(Bytes::new, Bytes::from);
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
-        let answer = sender.send_request(request).await.map_err(|error| self.failed(error))?;
+        let answer = sender.send_request(request).await;
+        let answer = answer.map_err(|error| self.failed(tls::explain(&error)))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
         Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
+    }
+
+    async fn greet<S>(&self, stream: S) -> Result<http1::SendRequest<Full<Bytes>>, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let greeted = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = greeted.map_err(|error| self.failed(tls::explain(&error)))?;
+        // It ends with the runtime of this one call.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     fn unreachable(&self, error: impl std::fmt::Display) -> Failure {

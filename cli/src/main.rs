@@ -8,12 +8,15 @@ use config::Unparsed;
 use failure::Failure;
 
 mod args;
+mod changes;
 mod client;
 mod columns;
 mod command;
 mod config;
+mod document;
 mod failure;
 mod process;
+mod progress;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -39,5 +42,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Resume(args) => command::hold::resume(args),
         Command::Fleet(args) => command::fleet::run(args),
         Command::Revisions(args) => command::revisions::run(args),
+        Command::Apply(args) => command::apply::run(args),
+        Command::Export(args) => command::export::run(args),
+        Command::Revert(args) => command::revert::run(args),
+        Command::Explain(args) => command::explain::run(args),
     }
 }

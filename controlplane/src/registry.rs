@@ -2,12 +2,14 @@
 //! very table that the proxies compile, so that whatever is appended they can apply.
 
 pub mod address;
+pub mod apply;
 pub mod authorizer;
 pub mod conditions;
 pub mod document;
 pub mod hold;
 pub mod limit;
 pub mod plan;
+pub mod scope;
 pub mod service;
 pub mod succession;
 pub mod upstream;

@@ -42,6 +42,7 @@ pub fn config(data: &Path) -> Config {
         limit_accounts: 1 << 10,
         access_log: None,
         token: None,
+        trust: Default::default(),
     }
 }
 

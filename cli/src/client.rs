@@ -23,6 +23,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// The fleet of 10,000 proxies is a few MiB; a configuration may be as large as the API takes one.
 const BODY_BYTES_MAX: usize = 160 << 20;
 
+const JSON: &str = "application/json";
+
 pub struct Client {
     url: Url,
     token: Option<String>,
@@ -88,13 +90,20 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes), Failure> {
-        let answer = self.send(method, path, body).await?;
+        let answer = self.send(method, path, JSON, body).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
         Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<String>) -> Result<Response<Incoming>, Failure> {
+    /// `accept`: the media type of an answer of success.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<String>,
+    ) -> Result<Response<Incoming>, Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -109,12 +118,12 @@ impl Client {
             .method(method)
             .uri(path)
             .header(header::HOST, &self.url.authority)
-            .header(header::ACCEPT, "application/json");
+            .header(header::ACCEPT, accept);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            request = request.header(header::CONTENT_TYPE, JSON);
         }
         let body = body.map_or_else(Bytes::new, Bytes::from);
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;

@@ -18,17 +18,17 @@ const PIECE: Duration = Duration::from_secs(30);
 const BYTES_MAX: u64 = 2 << 30;
 
 impl Client {
-    /// Asks for what is no JSON, and writes it to `to` as it comes. How much it was, in bytes.
-    pub fn download(&self, path: &str, to: &mut impl Write) -> Result<u64, Failure> {
+    /// Asks for what is of the media type `accept`, and writes it to `to` as it comes. How much it was, in bytes.
+    pub fn download(&self, path: &str, accept: &str, to: &mut impl Write) -> Result<u64, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::refused)?;
-        runtime.block_on(self.pieces(path, to))
+        runtime.block_on(self.pieces(path, accept, to))
     }
 
-    async fn pieces(&self, path: &str, to: &mut impl Write) -> Result<u64, Failure> {
-        let asked = timeout(HEAD, self.send(Method::GET, path, None)).await;
+    async fn pieces(&self, path: &str, accept: &str, to: &mut impl Write) -> Result<u64, Failure> {
+        let asked = timeout(HEAD, self.send(Method::GET, path, accept, None)).await;
         let answer = asked.map_err(|_| self.failed(format!("no answer within {HEAD:?}")))??;
         let status = answer.status();
         if !status.is_success() {

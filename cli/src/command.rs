@@ -3,31 +3,45 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::controlplane::StoreUrl;
-use net::tls::Certificates;
+use ::dataplane::access_log::{AccessLog, Target};
+use net::tls::{Certificates, Trust};
 
-use crate::args::{Cassandra, Control, Proxy};
+use crate::args::{Cassandra, Control, Proxy, Tls};
 use crate::failure::Failure;
 
 pub mod apply;
 pub mod backup;
+pub mod completions;
 pub mod controlplane;
 pub mod dataplane;
+mod document;
 pub mod explain;
 pub mod export;
 pub mod fleet;
+pub mod forget;
 pub mod hold;
 pub mod leave;
+pub mod object;
+mod pages;
 pub mod restore;
 pub mod revert;
 pub mod revisions;
+pub mod revoke;
+pub mod succeed;
+mod tls;
 pub mod up;
+pub mod watch;
+mod written;
+
+pub use tls::trust;
 
 /// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
 const TOKEN: &str = "VULCAN_TOKEN";
 
-fn control_config(control: &Control, store: StoreUrl) -> Result<::controlplane::Config, Failure> {
+fn control_config(control: &Control, tls: &Tls, store: StoreUrl) -> Result<::controlplane::Config, Failure> {
     if control.tokens.is_none() && !control.admin.ip().is_loopback() {
         let admin = control.admin;
         return Err(Failure::usage(format!(
@@ -62,11 +76,10 @@ fn control_config(control: &Control, store: StoreUrl) -> Result<::controlplane::
         admin: control.admin,
         forget_after: control.forget_after,
         tokens: control.tokens.clone(),
-        advertise: control
-            .advertise
-            .as_ref()
-            .map(|url| format!("http://{}", url.authority)),
+        tls: tls::admin_certificates(control)?,
+        advertise: control.advertise.as_ref().map(ToString::to_string),
         peer_token: peer_token.map(Into::into),
+        trust: tls::trust(tls)?,
     })
 }
 
@@ -90,10 +103,17 @@ fn with_options(mut store: StoreUrl, cassandra: &Cassandra) -> Result<StoreUrl, 
     Ok(store)
 }
 
-fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Result<::dataplane::Config, Failure> {
+fn proxy_config(
+    proxy: &Proxy,
+    controlplanes: Vec<String>,
+    trust: Arc<Trust>,
+    data: &Path,
+) -> Result<::dataplane::Config, Failure> {
+    let name = name(proxy)?;
     Ok(::dataplane::Config {
         controlplanes,
-        name: name(proxy)?,
+        access_log: access_log(proxy, &name)?,
+        name,
         data: data.to_owned(),
         http: proxy.http,
         smtp: proxy.smtp,
@@ -110,6 +130,7 @@ fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Resul
         limit_accounts: proxy.limit_accounts as usize,
         workers: workers(proxy),
         token: token(proxy.token_file.as_deref())?,
+        trust,
     })
 }
 
@@ -156,6 +177,20 @@ fn certificates(proxy: &Proxy) -> Result<Option<Arc<Certificates>>, Failure> {
     }
 }
 
+/// Opened at once: whoever asks for it is told when it cannot be.
+fn access_log(proxy: &Proxy, name: &str) -> Result<Option<Arc<AccessLog>>, Failure> {
+    let Some(file) = &proxy.access_log else {
+        return Ok(None);
+    };
+    let target = match file.as_os_str() == "-" {
+        true => Target::Stdout,
+        false => Target::File(file.clone()),
+    };
+    let refused = |error| Failure::refused(format!("--access-log {}: {error}", file.display()));
+    let log = AccessLog::open(target, proxy.access_log_format.into(), name).map_err(refused)?;
+    Ok(Some(log.into()))
+}
+
 fn workers(proxy: &Proxy) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     proxy.workers.map_or_else(cores, usize::from)
@@ -183,6 +218,20 @@ fn a_token(source: &str, text: &str) -> Result<String, Failure> {
         )));
     }
     Ok(token.to_owned())
+}
+
+/// What a write waits for proxies where neither caller nor kind of write says anything else; it is the API's.
+const WAIT: Duration = Duration::from_secs(15);
+/// The longest that the API lets a write wait.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// For the commit before the wait, and for the way.
+const BESIDE_WAIT: Duration = Duration::from_secs(15);
+
+fn with_timeout(path: &str, timeout: Option<Duration>) -> String {
+    match timeout {
+        Some(timeout) => format!("{path}?timeout={}ms", timeout.as_millis()),
+        None => path.to_owned(),
+    }
 }
 
 /// A reader that closed the pipe has seen enough.

@@ -7,9 +7,11 @@
 use std::time::{Duration, Instant};
 
 pub mod api;
+pub mod authority;
 pub mod authserver;
 pub mod beating;
 pub mod binary;
+pub mod browser;
 pub mod cassandra;
 pub mod deploy;
 pub mod dice;
@@ -17,12 +19,14 @@ pub mod history;
 pub mod limited;
 pub mod load;
 pub mod mail;
+pub mod metrics;
 pub mod node;
 pub mod origin;
 pub mod pattern;
 pub mod process;
 pub mod relay;
 pub mod script;
+pub mod terminal;
 pub mod tour;
 pub mod wire;
 pub mod witness;

@@ -1,14 +1,15 @@
 use std::io::Write;
 use std::time::Duration;
 
-use http::{Method, header};
+use http::header;
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{BODY_BYTES_MAX, Client, explain};
-use crate::args::Output;
+use super::{Ask, BODY_BYTES_MAX, Client};
 use crate::failure::Failure;
+
+const SNAPSHOT: &str = "application/zstd";
 
 /// For the answer's head: what is sent may have to be made first.
 const HEAD: Duration = Duration::from_secs(60);
@@ -18,17 +19,21 @@ const PIECE: Duration = Duration::from_secs(30);
 const BYTES_MAX: u64 = 2 << 30;
 
 impl Client {
-    /// Asks for what is of the media type `accept`, and writes it to `to` as it comes. How much it was, in bytes.
-    pub fn download(&self, path: &str, accept: &str, to: &mut impl Write) -> Result<u64, Failure> {
+    /// Asks for what is no JSON, and writes it to `to` as it comes. How much it was, in bytes.
+    pub fn download(&self, path: &str, to: &mut impl Write) -> Result<u64, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::refused)?;
-        runtime.block_on(self.pieces(path, accept, to))
+        runtime.block_on(self.pieces(path, to))
     }
 
-    async fn pieces(&self, path: &str, accept: &str, to: &mut impl Write) -> Result<u64, Failure> {
-        let asked = timeout(HEAD, self.send(Method::GET, path, accept, None)).await;
+    async fn pieces(&self, path: &str, to: &mut impl Write) -> Result<u64, Failure> {
+        let ask = Ask {
+            headers: &[(header::ACCEPT, SNAPSHOT.to_owned())],
+            ..Ask::get(path, HEAD)
+        };
+        let asked = timeout(HEAD, self.send(&ask)).await;
         let answer = asked.map_err(|_| self.failed(format!("no answer within {HEAD:?}")))??;
         let status = answer.status();
         if !status.is_success() {
@@ -39,13 +44,8 @@ impl Client {
                 .map(|body| body.to_bytes())
                 .unwrap_or_default();
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            return Err(match self.output {
-                Output::Json => Failure::Body(text),
-                Output::Table => {
-                    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-                    Failure::refused(explain(status, &body))
-                }
-            });
+            let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+            return Err(self.refusal(status, text, &body));
         }
         let length = answer.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

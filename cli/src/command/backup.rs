@@ -16,7 +16,7 @@ pub fn run(args: Backup) -> Result<(), Failure> {
     let client = Client::new(&args.remote)?;
     let partial = Partial::beside(args.file.as_deref())?;
     let mut writer = BufWriter::new(&partial.file);
-    let bytes = client.download("/v1/snapshot", "application/zstd", &mut writer)?;
+    let bytes = client.download("/v1/snapshot", &mut writer)?;
     writer
         .into_inner()
         .map_err(|error| partial.failed(error.error()))?

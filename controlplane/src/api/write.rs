@@ -1,6 +1,6 @@
 //! One write from its decision to its answer: committed, and true on every proxy, or named where it is not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -19,6 +19,7 @@ use super::holds;
 use crate::changelog::{Changelog, Committed, Decide, Head};
 use crate::registry::document;
 use crate::registry::plan::{Goal, Plan, Subject};
+use crate::registry::scope::Scope;
 
 #[derive(Serialize)]
 pub struct Written<'a> {
@@ -49,7 +50,7 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     let _place = place(api, goal)?;
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
-    let mut response = settled(api, &committed, &plan, &Map::new()).await;
+    let mut response = settled(api, call.scope(), &committed, &plan, &Map::new()).await;
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -64,6 +65,24 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     Ok(response)
 }
 
+/// What stands for everything that is of services other than the caller's: that it is there has to be said.
+const OTHERS: &str = "*";
+
+fn veil(scope: &Scope, report: &mut Report, also_in: &mut Vec<String>) {
+    for draining in report
+        .draining
+        .iter_mut()
+        .filter(|of| !scope.has_upstream(&of.upstream))
+    {
+        OTHERS.clone_into(&mut draining.upstream);
+    }
+    let before = also_in.len();
+    also_in.retain(|upstream| scope.has_upstream(upstream));
+    if also_in.len() < before {
+        also_in.push(OTHERS.to_owned());
+    }
+}
+
 /// Among those that wait. Before the commit: a write that is refused for want of room has changed nothing.
 pub fn place(api: &Api, goal: Option<Goal>) -> Result<Option<SemaphorePermit<'_>>, Problem> {
     let full =
@@ -74,13 +93,39 @@ pub fn place(api: &Api, goal: Option<Goal>) -> Result<Option<SemaphorePermit<'_>
     }
 }
 
-/// The answer, once it is true or its time is over; `beside` is told with it.
-pub async fn settled(api: &Api, committed: &Committed, plan: &Plan, beside: &Map<String, Value>) -> Response {
-    let report = match plan.goal {
+/// The answer, once it is true or its time is over; `beside` is told with it. `scope`: what the caller may be told of.
+pub async fn settled(
+    api: &Api,
+    scope: Option<&Scope>,
+    committed: &Committed,
+    plan: &Plan,
+    beside: &Map<String, Value>,
+) -> Response {
+    let (waiting, at) = (api.counts.wait(plan.goal), Instant::now());
+    let mut report = match plan.goal {
         Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
         _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
-    answer(committed, plan, &report, &api.changelog.head(), beside)
+    waiting.end(plan, &report, at);
+    let head = api.changelog.head();
+    let mut also_in = plan.also_in(&head);
+    if let Some(scope) = scope {
+        veil(scope, &mut report, &mut also_in);
+    }
+    let outcome = Outcome {
+        report,
+        also_in,
+        hold_has_ended: has_ended(&head, &plan.spec.condition),
+    };
+    answer(committed, plan, &outcome, beside)
+}
+
+/// How things stand when a write is answered.
+struct Outcome {
+    report: Report,
+    also_in: Vec<String>,
+    /// The one that was waited for.
+    hold_has_ended: bool,
 }
 
 /// Waits, but not beyond the end of this process, or of a hold that it is about: then it is said how far it came.
@@ -112,15 +157,8 @@ fn has_ended(head: &Head, condition: &Condition) -> bool {
     held.is_none_or(|held| held.revision < *since)
 }
 
-/// `answered`: the head at which it is.
-fn answer(
-    committed: &Committed,
-    plan: &Plan,
-    report: &Report,
-    answered: &Head,
-    beside: &Map<String, Value>,
-) -> Response {
-    let also_in = &plan.also_in(answered);
+fn answer(committed: &Committed, plan: &Plan, outcome: &Outcome, beside: &Map<String, Value>) -> Response {
+    let report = &outcome.report;
     let status = match plan.goal {
         Goal::None => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
@@ -131,7 +169,7 @@ fn answer(
         took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
     };
     if status == StatusCode::OK && !report.reached {
-        let mut problem = not_reached(committed, plan, wait, report, answered);
+        let mut problem = not_reached(committed, plan, wait, outcome);
         problem.extra.extend(beside.clone());
         return Failure::from(problem).into_response();
     }
@@ -140,21 +178,21 @@ fn answer(
         committed: true,
         wait,
         fleet: report.fleet(),
-        also_in,
+        also_in: &outcome.also_in,
         beside,
     };
     json(status, &written)
 }
 
-fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, answered: &Head) -> Problem {
-    let revision = committed.revision;
+fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, outcome: &Outcome) -> Problem {
+    let (revision, report) = (committed.revision, &outcome.report);
     let problem = match report.refused_now {
         true => Problem::new(
             problem::REFUSED_BY_PROXY,
             format!("a proxy cannot apply revision {revision}"),
         ),
         false => {
-            let why = match has_ended(answered, &plan.spec.condition) {
+            let why = match outcome.hold_has_ended {
                 true => ", and the hold has ended",
                 false => "",
             };
@@ -173,7 +211,7 @@ fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report
         .with("committed", true)
         .with("wait", json!(wait))
         .with("fleet", json!(report.fleet()))
-        .with("also_in", plan.also_in(answered))
+        .with("also_in", outcome.also_in.as_slice())
 }
 
 /// GET of one object. That there is none is only said by the true head.

@@ -76,7 +76,7 @@ impl Heartbeats {
         links.retain(|id, link| present.get(id) == Some(&link.url));
         for (id, url) in present {
             if !links.contains_key(&id)
-                && let Some(link) = Link::open(sharing.id, id, url, sharing.token.clone())
+                && let Some(link) = Link::open(sharing.id, id, url, sharing.credentials.clone())
             {
                 links.insert(id, link);
             }

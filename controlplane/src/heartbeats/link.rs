@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use net::duplex::{Address, Duplex, Event};
+use net::duplex::{Address, Credentials, Duplex, Event};
 use net::ndjson;
 use shared::stream::planes::PlaneId;
 use tokio::sync::{mpsc, oneshot};
@@ -40,7 +40,7 @@ struct Speaker {
     own: PlaneId,
     peer: PlaneId,
     address: Address,
-    token: Option<Arc<str>>,
+    credentials: Credentials,
     is_open: Arc<AtomicBool>,
 }
 
@@ -55,7 +55,7 @@ impl Calling {
 }
 
 impl Link {
-    pub fn open(own: PlaneId, peer: PlaneId, url: Arc<str>, token: Option<Arc<str>>) -> Option<Link> {
+    pub fn open(own: PlaneId, peer: PlaneId, url: Arc<str>, credentials: Credentials) -> Option<Link> {
         let address = Address::parse(&url).ok()?;
         let (said, lines) = mpsc::channel(WAITING_MAX);
         let is_open = Arc::new(AtomicBool::new(false));
@@ -63,7 +63,7 @@ impl Link {
             own,
             peer,
             address,
-            token,
+            credentials,
             is_open: is_open.clone(),
         };
         Some(Link {
@@ -104,7 +104,7 @@ impl Speaker {
 
     /// Until the stream ends.
     async fn speak(&self, lines: &mut mpsc::Receiver<Said>) {
-        let mut duplex: Duplex<Answer> = Duplex::open(self.address.clone(), PATH, self.token.clone());
+        let mut duplex: Duplex<Answer> = Duplex::open(self.address.clone(), PATH, self.credentials.clone());
         let (from, to) = (self.own, self.peer);
         duplex.send(ndjson::encode(&Line::Hello { from, to }));
         let mut unanswered = HashMap::new();

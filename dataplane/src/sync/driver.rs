@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use net::clock::boottime;
-use net::duplex::{self, Duplex, Event};
+use net::duplex::{self, Credentials, Duplex, Event};
 use net::ndjson;
 use net::said::Said;
 use shared::quota;
@@ -35,16 +35,16 @@ const PASSES_EVERY: Duration = Duration::from_millis(20);
 /// The stream of a control plane.
 type Link = Duplex<Down>;
 
-/// The control planes, and what is presented to them.
+/// The control planes, and what is shown to them.
 pub(super) struct Peers {
     pub addresses: Vec<duplex::Address>,
-    pub token: Option<Arc<str>>,
+    pub credentials: Credentials,
 }
 
 impl Peers {
     fn connect(&self, url: usize) -> Option<Link> {
         let address = self.addresses.get(url)?.clone();
-        Some(Duplex::open(address, "/v1/stream", self.token.clone()))
+        Some(Duplex::open(address, "/v1/stream", self.credentials.clone()))
     }
 }
 
@@ -108,7 +108,10 @@ impl Driver {
         let mut finished = self.carry_out(outputs).await?;
         while !finished {
             let input = tokio::select! {
-                event = next_event(&mut self.link) => input(event),
+                event = next_event(&mut self.link) => {
+                    self.say(&event);
+                    input(event)
+                }
                 // The sender lives in the views, which this holds.
                 _ = drains.changed() => {
                     finished |= self.feed(self.held()).await?;
@@ -160,6 +163,15 @@ impl Driver {
         Ok(())
     }
 
+    /// Why there is no control plane: a certificate that is not believed looks like one that is away.
+    fn say(&self, event: &Event<Down>) {
+        if let Event::Disconnected(Disconnected::Lost(why)) = event
+            && self.said.is_news(why, (), Instant::now())
+        {
+            tracing::warn!("no connection to a control plane: {why}");
+        }
+    }
+
     async fn tell_owners(&mut self, said: Vec<quota::Up>) -> Result<bool, Error> {
         let mut finished = false;
         for up in said {
@@ -171,6 +183,8 @@ impl Driver {
     async fn feed(&mut self, input: Input) -> Result<bool, Error> {
         let outputs = self.subscriber.handle(input, boottime());
         self.views.send_until(self.subscriber.sends_until());
+        let (applied, lease_end) = (self.subscriber.applied(), self.subscriber.lease_end());
+        self.views.progress().set(applied, lease_end);
         self.carry_out(outputs).await
     }
 
@@ -265,9 +279,9 @@ impl Driver {
 
     fn look(&mut self, query: &Query) {
         if self.looks.len() < LOOKS_MAX {
-            let (query, view) = (query.clone(), self.views.now());
+            let (query, views) = (query.clone(), self.views.clone());
             self.looks
-                .spawn_blocking(move || status::upstreams::look(&query, &view));
+                .spawn_blocking(move || status::upstreams::look(&query, &views.now(), views.counts()));
         }
     }
 

@@ -84,7 +84,7 @@ impl Plane {
             heartbeats,
             None,
             format!("http://{admin}").into(),
-            None,
+            Default::default(),
             stop.clone(),
         );
         api.set_ready();

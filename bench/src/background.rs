@@ -10,6 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+/// Connections that wait to be accepted; the kernel may allow fewer.
+const BACKLOG: i32 = 4_096;
+
 pub struct Background {
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -21,6 +24,8 @@ impl Background {
         serve: impl Fn(TcpStream) -> F + Send + 'static,
     ) -> io::Result<Background> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        // Again, for more than the library asks for: a thousand sessions may connect at once.
+        rustix::net::listen(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -20,8 +20,8 @@ use crate::failure::Failure;
 pub mod follow;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// The fleet of 10,000 proxies is a few MiB.
-const BODY_BYTES_MAX: usize = 64 << 20;
+/// The fleet of 10,000 proxies is a few MiB; a configuration may be as large as the API takes one.
+const BODY_BYTES_MAX: usize = 160 << 20;
 
 pub struct Client {
     url: Url,
@@ -34,7 +34,7 @@ pub struct Ask<'a> {
     pub method: Method,
     pub path: &'a str,
     /// JSON, sent as it stands.
-    pub body: Option<&'a str>,
+    pub body: Option<String>,
     pub headers: &'a [(HeaderName, String)],
     /// For the whole answer.
     pub patience: Duration,
@@ -82,18 +82,28 @@ impl Client {
         body: Option<&Value>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
-        let body = body.map(Value::to_string);
-        self.ask(&Ask {
+        self.call_text(method, path, body.map(Value::to_string), patience)
+    }
+
+    /// As `call_with`, with a body of JSON as it was written.
+    pub fn call_text(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        self.ask(Ask {
             method,
             path,
-            body: body.as_deref(),
+            body,
             headers: &[],
             patience,
         })
     }
 
     /// Asks, and waits for the whole answer. One that is no success is a failure that explains it.
-    pub fn ask(&self, ask: &Ask) -> Result<Answer, Failure> {
+    pub fn ask(&self, ask: Ask) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -118,7 +128,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Bytes), Failure> {
+    async fn exchange(&self, ask: Ask<'_>) -> Result<(StatusCode, Bytes), Failure> {
         let answer = self.send(ask).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
@@ -126,7 +136,7 @@ impl Client {
     }
 
     /// As far as the answer's head.
-    async fn send(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, ask: Ask<'_>) -> Result<Response<Incoming>, Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -138,9 +148,10 @@ impl Client {
         // It ends with the runtime of this one call.
         tokio::spawn(connection);
         let mut request = Request::builder()
-            .method(&ask.method)
+            .method(ask.method)
             .uri(ask.path)
-            .header(header::HOST, &self.url.authority);
+            .header(header::HOST, &self.url.authority)
+            .header(header::ACCEPT, "application/json");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -150,7 +161,7 @@ impl Client {
         for (name, value) in ask.headers {
             request = request.header(name, value);
         }
-        let body = Bytes::from(ask.body.unwrap_or_default().to_owned());
+        let body = Bytes::from(ask.body.unwrap_or_default());
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
         sender.send_request(request).await.map_err(|error| self.failed(error))
     }

@@ -8,10 +8,12 @@ use config::Unparsed;
 use failure::Failure;
 
 mod args;
+mod changes;
 mod client;
 mod columns;
 mod command;
 mod config;
+mod document;
 mod failure;
 mod process;
 mod terminal;
@@ -52,5 +54,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Forget(args) => command::forget::run(args),
         Command::Succeed(args) => command::succeed::run(args),
         Command::Completions(args) => command::completions::run(args),
+        Command::Apply(args) => command::apply::run(args),
+        Command::Export(args) => command::export::run(args),
+        Command::Revert(args) => command::revert::run(args),
+        Command::Explain(args) => command::explain::run(args),
     }
 }

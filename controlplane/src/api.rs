@@ -2,15 +2,19 @@
 
 mod access;
 pub(crate) mod answer;
+mod apply;
 mod authorizers;
 mod call;
 mod cursor;
+mod explain;
 mod fleet;
 mod health;
 mod holds;
 mod limits;
+mod many;
 mod page;
 pub(crate) mod query;
+mod revert;
 mod revisions;
 pub mod server;
 mod services;
@@ -45,6 +49,9 @@ const WAITERS_MAX: usize = 10_000;
 
 const WATCHERS_MAX: usize = 256;
 
+/// Documents of many objects that are read and decided at a time: each may be large.
+const APPLYING_MAX: usize = 2;
+
 /// What the handlers share.
 pub struct Api {
     changelog: Arc<Changelog>,
@@ -57,6 +64,7 @@ pub struct Api {
     peer_token: Option<Arc<str>>,
     waiters: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    applying: Arc<Semaphore>,
     stop: CancellationToken,
     ready: AtomicBool,
 }
@@ -78,6 +86,7 @@ impl Api {
             peer_token,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            applying: Arc::new(Semaphore::new(APPLYING_MAX)),
             stop,
             ready: AtomicBool::new(false),
         })
@@ -131,6 +140,9 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/v1/limits/{limit}/usage", get(limits::usage).delete(limits::reset))
         .route("/v1/revisions", get(revisions::list))
         .route("/v1/revisions/{revision}", get(revisions::show))
+        .route("/v1/revisions/{revision}/revert", post(revert::revert))
+        .route("/v1/apply", post(apply::apply))
+        .route("/v1/explain", get(explain::explain))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/fleet", get(fleet::list))
         .route("/v1/fleet/{proxy}", get(fleet::show).delete(fleet::forget))

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::store::{Log, ReadError};
 
+pub use committer::{REVISION_BYTES_MAX, size};
 pub use head::Head;
 pub use history::{COMMITS_KEPT, History};
 

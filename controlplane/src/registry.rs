@@ -2,6 +2,7 @@
 //! very table that the proxies compile, so that whatever is appended they can apply.
 
 pub mod address;
+pub mod apply;
 pub mod authorizer;
 pub mod conditions;
 pub mod document;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use crate::change::{Body, Commit, Epoch, Kind, ObjectKey, Op, Revision, Verb};
 use crate::digest::Digest;
@@ -127,6 +128,14 @@ impl State {
 
     pub fn get(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
         self.objects.get(key)
+    }
+
+    /// What is another object here than in `earlier`, or is in one of the two only. At the price of what is not shared.
+    pub fn changed_since<'a>(&'a self, earlier: &'a State) -> impl Iterator<Item = &'a ObjectKey> {
+        earlier.objects.diff(&self.objects).map(|item| match item {
+            DiffItem::Add(key, _) | DiffItem::Remove(key, _) => key,
+            DiffItem::Update { new: (key, _), .. } => key,
+        })
     }
 
     /// The epochs that an operator let this store succeed.

@@ -34,16 +34,23 @@ pub struct Call {
 impl<S: Send + Sync> FromRequest<S> for Call {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, state: &S) -> Result<Call, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<Call, Failure> {
+        Call::of(request, BODY_BYTES_MAX, BODY_WITHIN).await
+    }
+}
+
+impl Call {
+    /// `most`: bytes of the body, which must have come `within` that time.
+    pub async fn of(request: Request, most: usize, within: Duration) -> Result<Call, Failure> {
         let (mut parts, body) = request.into_parts();
-        let params = RawPathParams::from_request_parts(&mut parts, state)
+        let params = RawPathParams::from_request_parts(&mut parts, &())
             .await
             .map_err(|_| Problem::new(problem::MALFORMED, "the path is not UTF-8"))?;
         let params = params
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let body = read(&parts, body).await?;
+        let body = read(&parts, body, most, within).await?;
         check_media(&parts, &body)?;
         let actor = parts
             .extensions
@@ -58,11 +65,19 @@ impl<S: Send + Sync> FromRequest<S> for Call {
             body,
         })
     }
-}
 
-impl Call {
+    /// The body, which is gone from here then.
+    pub fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
+    }
+
     pub fn query(&self, known: &[&str]) -> Result<Query, Problem> {
         Query::parse(self.query.as_deref(), known)
+    }
+
+    /// With one parameter that may be given several times.
+    pub fn query_with(&self, known: &[&str], several: &str) -> Result<Query, Problem> {
+        Query::parse_with(self.query.as_deref(), known, several)
     }
 
     /// A part of the path, decoded.
@@ -100,9 +115,7 @@ impl Call {
         if self.has_no_body() {
             return Err(Problem::new(problem::MALFORMED, "a JSON body is required"));
         }
-        let text = std::str::from_utf8(&self.body)
-            .map_err(|error| Problem::new(problem::MALFORMED, format!("the body is not UTF-8: {error}")))?;
-        Ok(json::parse(text)?)
+        Ok(json::parse(utf8(&self.body)?)?)
     }
 
     /// An empty body is an object without members.
@@ -144,17 +157,22 @@ impl Call {
     }
 }
 
-async fn read(parts: &Parts, body: axum::body::Body) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {BODY_BYTES_MAX} bytes at most"));
+pub fn utf8(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body)
+        .map_err(|error| Problem::new(problem::MALFORMED, format!("the body is not UTF-8: {error}")))
+}
+
+async fn read(parts: &Parts, body: axum::body::Body, most: usize, within: Duration) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {most} bytes at most"));
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > BODY_BYTES_MAX) {
+    if announced.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    let reading = Limited::new(body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_WITHIN, reading).await {
+    let reading = Limited::new(body, most).collect();
+    match tokio::time::timeout(within, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}"))),

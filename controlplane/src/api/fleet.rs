@@ -167,6 +167,7 @@ pub async fn forget(State(api): State<Arc<Api>>, call: Call) -> Answer {
             wait,
             fleet: report.fleet(),
             also_in: &[],
+            beside: &serde_json::Map::new(),
         };
         return Ok(json(StatusCode::OK, &written));
     };

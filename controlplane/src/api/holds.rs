@@ -67,7 +67,7 @@ pub async fn end(State(api): State<Arc<Api>>, call: Call) -> Answer {
     write(&api, &call, Subject::Settled, decide).await
 }
 
-fn says_nothing(body: &Value) -> Result<(), Invalid> {
+pub(super) fn says_nothing(body: &Value) -> Result<(), Invalid> {
     let Value::Object(members) = body else {
         return Err(Invalid::field("", "an object is expected"));
     };

@@ -14,6 +14,11 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// What is unknown or repeated is an error: a typing error in `?timeout=` must not become a default.
     pub fn parse(raw: Option<&str>, known: &[&str]) -> Result<Query, Problem> {
+        Query::parse_with(raw, known, "")
+    }
+
+    /// As `parse`, but that one parameter may be given several times.
+    pub fn parse_with(raw: Option<&str>, known: &[&str], several: &str) -> Result<Query, Problem> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for part in raw.unwrap_or("").split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -29,7 +34,7 @@ impl Query {
                     &format!("the query parameter is unknown; known: {expected}"),
                 ));
             }
-            if pairs.iter().any(|(other, _)| *other == name) {
+            if name != several && pairs.iter().any(|(other, _)| *other == name) {
                 return Err(malformed(&name, "the query parameter is repeated"));
             }
             pairs.push((name, value));
@@ -42,6 +47,12 @@ impl Query {
             .iter()
             .find(|(other, _)| other == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Of a parameter that may be given several times.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self.0.iter().filter(move |(other, _)| other == name);
+        given.map(|(_, value)| value.as_str())
     }
 
     pub fn required(&self, name: &str) -> Result<&str, Problem> {

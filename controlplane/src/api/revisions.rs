@@ -73,10 +73,7 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
 /// One revision, and how far the fleet has come with it.
 pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
     call.query(&[])?;
-    let text = call.param("revision");
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let number = text.parse::<u64>().ok().filter(|number| digits && *number > 0);
-    let revision = Revision(number.ok_or_else(|| invalid("revision", "a revision is a number from 1"))?);
+    let revision = named(&call)?;
     if revision > api.changelog.head().state.revision {
         let head = api.changelog.true_head(call.actor.clone()).await?.state.revision;
         if revision > head {
@@ -100,6 +97,16 @@ pub async fn show(State(api): State<Arc<Api>>, call: Call) -> Answer {
             ..Shown::of(commit)
         },
     ))
+}
+
+/// The one in the path.
+pub(super) fn named(call: &Call) -> Result<Revision, Problem> {
+    let text = call.param("revision");
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse::<u64>().ok().filter(|number| digits && *number > 0);
+    number
+        .map(Revision)
+        .ok_or_else(|| invalid("revision", "a revision is a number from 1"))
 }
 
 /// RFC 3339, in UTC, to the millisecond.

@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use net::problem::{self, Problem};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use shared::change::{Kind, ObjectKey, Revision};
 use shared::stream::wait::report::FleetMember;
 use shared::stream::wait::{Condition, Report, WaitSpec};
+use tokio::sync::SemaphorePermit;
 
 use super::Api;
 use super::answer::{Answer, Failure, json, tag};
@@ -26,6 +27,9 @@ pub struct Written<'a> {
     pub wait: Waited,
     pub fleet: FleetMember<'a>,
     pub also_in: &'a [String],
+    /// What only some writes tell.
+    #[serde(flatten)]
+    pub beside: &'a Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -42,20 +46,10 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     };
     let query = call.query(known)?;
     let (goal, timeout) = (query.goal()?, query.timeout()?);
-    // Before the commit: a write that is refused for want of room has changed nothing.
-    let _place = match goal {
-        Some(Goal::None) => None,
-        _ => Some(api.waiters.try_acquire().map_err(|_| {
-            Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet").with("committed", false)
-        })?),
-    };
+    let _place = place(api, goal)?;
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
-    let report = match plan.goal {
-        Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
-        _ => wait(api, plan.spec.clone(), plan.timeout).await,
-    };
-    let mut response = answer(&committed, &plan, &report, &api.changelog.head());
+    let mut response = settled(api, &committed, &plan, &Map::new()).await;
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -68,6 +62,25 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         response.headers_mut().extend([tag(object.revision)]);
     }
     Ok(response)
+}
+
+/// Among those that wait. Before the commit: a write that is refused for want of room has changed nothing.
+pub fn place(api: &Api, goal: Option<Goal>) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+    let full =
+        |_| Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet").with("committed", false);
+    match goal {
+        Some(Goal::None) => Ok(None),
+        _ => api.waiters.try_acquire().map(Some).map_err(full),
+    }
+}
+
+/// The answer, once it is true or its time is over; `beside` is told with it.
+pub async fn settled(api: &Api, committed: &Committed, plan: &Plan, beside: &Map<String, Value>) -> Response {
+    let report = match plan.goal {
+        Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
+        _ => wait(api, plan.spec.clone(), plan.timeout).await,
+    };
+    answer(committed, plan, &report, &api.changelog.head(), beside)
 }
 
 /// Waits, but not beyond the end of this process, or of a hold that it is about: then it is said how far it came.
@@ -100,7 +113,13 @@ fn has_ended(head: &Head, condition: &Condition) -> bool {
 }
 
 /// `answered`: the head at which it is.
-fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head) -> Response {
+fn answer(
+    committed: &Committed,
+    plan: &Plan,
+    report: &Report,
+    answered: &Head,
+    beside: &Map<String, Value>,
+) -> Response {
     let also_in = &plan.also_in(answered);
     let status = match plan.goal {
         Goal::None => StatusCode::ACCEPTED,
@@ -112,7 +131,9 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head) 
         took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
     };
     if status == StatusCode::OK && !report.reached {
-        return not_reached(committed, plan, wait, report, answered);
+        let mut problem = not_reached(committed, plan, wait, report, answered);
+        problem.extra.extend(beside.clone());
+        return Failure::from(problem).into_response();
     }
     let written = Written {
         revision: committed.revision,
@@ -120,11 +141,12 @@ fn answer(committed: &Committed, plan: &Plan, report: &Report, answered: &Head) 
         wait,
         fleet: report.fleet(),
         also_in,
+        beside,
     };
     json(status, &written)
 }
 
-fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, answered: &Head) -> Response {
+fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, answered: &Head) -> Problem {
     let revision = committed.revision;
     let problem = match report.refused_now {
         true => Problem::new(
@@ -146,13 +168,12 @@ fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report
             Problem::new(problem::WAIT_NOT_REACHED, detail)
         }
     };
-    let problem = problem
+    problem
         .with("revision", revision.0)
         .with("committed", true)
         .with("wait", json!(wait))
         .with("fleet", json!(report.fleet()))
-        .with("also_in", plan.also_in(answered));
-    Failure::from(problem).into_response()
+        .with("also_in", plan.also_in(answered))
 }
 
 /// GET of one object. That there is none is only said by the true head.

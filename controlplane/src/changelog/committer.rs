@@ -32,6 +32,8 @@ use super::{Committed, Decide, Decision, Head, WriteError};
 use crate::store::{AppendError, ReadError};
 use draft::{Draft, Joined};
 
+pub use draft::{REVISION_BYTES_MAX, size};
+
 /// Writes that may wait at a time.
 pub const QUEUE_MAX: usize = 4_096;
 

@@ -1,6 +1,6 @@
 //! `GET /v1/snapshot`: what proxies begin with, a store's backup, or a document for people.
 
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use tokio::time::{Instant, timeout};
 use super::connection::refuse;
 use super::outlet::outlet;
 use super::{Fleet, Push, documents};
+use crate::api::answer::tag;
+use crate::changelog::Head;
 
 /// Snapshots on their way at a time.
 const IN_FLIGHT_MAX: usize = 64;
@@ -70,13 +72,16 @@ pub(super) async fn show(State(push): State<Arc<Push>>, request: Request) -> Res
     let Ok(permit) = push.snapshots.in_flight.clone().try_acquire_owned() else {
         return later("64 snapshots are on their way already");
     };
-    let made = match form {
-        Form::Snapshot(Scope::Configuration) => timeout(MADE_WITHIN, push.snapshots.configuration(&push.fleet)).await,
-        Form::Snapshot(Scope::Whole) => timeout(MADE_WITHIN, write(push.fleet.clone(), Scope::Whole)).await,
-        Form::Document => timeout(MADE_WITHIN, document(push.fleet.clone())).await,
+    let scope = match form {
+        Form::Snapshot(scope) => scope,
+        Form::Document => return document(&push.fleet.changelog.head(), permit),
+    };
+    let made = match scope {
+        Scope::Configuration => timeout(MADE_WITHIN, push.snapshots.configuration(&push.fleet)).await,
+        Scope::Whole => timeout(MADE_WITHIN, write(push.fleet.clone(), Scope::Whole)).await,
     };
     match made {
-        Ok(Ok(bytes)) => sending(bytes, permit, if matches!(form, Form::Document) { JSON } else { ZSTD }),
+        Ok(Ok(bytes)) => sending(bytes, permit),
         Ok(Err(error)) => {
             tracing::error!(%error, "a snapshot cannot be made");
             later("the snapshot could not be made")
@@ -144,21 +149,56 @@ async fn write(fleet: Arc<Fleet>, scope: Scope) -> io::Result<Bytes> {
     written.await.map_err(io::Error::other)?
 }
 
-async fn document(fleet: Arc<Fleet>) -> io::Result<Bytes> {
-    let head = fleet.changelog.head();
-    let written = tokio::task::spawn_blocking(move || documents::apply_document(&head.state));
-    Ok(written.await.map_err(io::Error::other)??.into())
+/// Written while it is sent. One that breaks off is no JSON.
+fn document(head: &Head, permit: OwnedSemaphorePermit) -> Response {
+    let state = head.state.clone();
+    let etag = tag(state.configured);
+    let (chunks, mut written) = mpsc::channel(1);
+    tokio::task::spawn_blocking(move || {
+        let mut to = BufWriter::with_capacity(CHUNK, Chunks(chunks));
+        // An error is that nobody takes any more.
+        documents::write(&state, &mut to).and_then(|()| to.flush())
+    });
+    let (outgoing, body) = outlet();
+    tokio::spawn(async move {
+        while let Some(chunk) = written.recv().await {
+            if !matches!(timeout(CHUNK_WITHIN, outgoing.send(chunk)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+        drop(permit);
+    });
+    let mut response = Body::new(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    headers.extend([etag]);
+    response
+}
+
+/// Waits, on a thread of its own, until each is taken.
+struct Chunks(mpsc::Sender<Bytes>);
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let chunk = Bytes::copy_from_slice(bytes);
+        self.0.blocking_send(chunk).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The permit is held until the last chunk is taken.
-fn sending(bytes: Bytes, permit: OwnedSemaphorePermit, content_type: &'static str) -> Response {
+fn sending(bytes: Bytes, permit: OwnedSemaphorePermit) -> Response {
     let (outgoing, body) = outlet();
     let length = HeaderValue::from(bytes.len());
     tokio::spawn(send(bytes, outgoing, permit));
     let mut response = Body::new(body).into_response();
     response
         .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        .insert(CONTENT_TYPE, HeaderValue::from_static(ZSTD));
     response.headers_mut().insert(CONTENT_LENGTH, length);
     response
 }

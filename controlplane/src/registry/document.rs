@@ -37,6 +37,11 @@ impl Document {
         Ok(Document { value, revision })
     }
 
+    /// The revision that it says it is of.
+    pub fn said(&self) -> Option<Revision> {
+        self.revision
+    }
+
     pub fn agrees(&self, current: Option<Revision>) -> Result<(), Invalid> {
         match self.revision {
             Some(said) if Some(said) != current => {

@@ -1,5 +1,7 @@
 //! What a write waits for, and how long, when its caller did not say.
 
+mod many;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use shared::stream::wait::{Condition, Target, WaitSpec};
 
 use super::address;
 use crate::changelog::{Committed, Head, Recent};
+
+pub use many::Carried;
 
 /// What a write is about.
 #[derive(Clone, Debug)]

@@ -53,7 +53,7 @@ fn register(head: &Head, key: &ObjectKey, upstream: &Upstream) -> Decided {
 
 /// The registration that goes on under the new form. None: another address, or active again after draining, begins a new
 /// one, and the old one drains.
-fn kept(current: &Object, new: &Upstream) -> Result<Option<Revision>, Box<Problem>> {
+pub fn kept(current: &Object, new: &Upstream) -> Result<Option<Revision>, Box<Problem>> {
     let old = Upstream::parse(new.service.as_str(), new.id.as_str(), current.body.as_str()).map_err(|invalid| {
         let detail = format!("what is stored cannot be read by this version: {invalid}");
         Problem::new(problem::CONFLICT, detail)

@@ -7,6 +7,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 
 pub mod api;
+pub mod apply;
 pub mod documents;
 pub mod fields;
 pub mod json;
@@ -27,8 +28,9 @@ pub mod texts;
 /// The name of the fuzzer's target and of the folder of the corpus, and what is run on an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("api", api::check),
+    ("apply", apply::check),
     ("documents", documents::check),
     ("fields", |data| structured(data, fields::check)),
     ("json", json::check),

@@ -68,6 +68,7 @@ macro_rules! targets {
 
 targets!(
     api,
+    apply,
     documents,
     fields,
     json,

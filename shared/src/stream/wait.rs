@@ -5,7 +5,6 @@
 //! reached is never asked again, and an acknowledgement costs one look per wait. What decides is the level that a proxy
 //! reported last, never the change of it: a wait that begins late, or asks again, sees the same.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::change::{ObjectKey, Revision};
@@ -14,8 +13,11 @@ use crate::stream::roster::{Peer, Roster, Slot, Slots};
 use crate::time::Time;
 
 pub mod report;
+mod targets;
 
 pub use report::Report;
+
+use targets::{Names, Targets, is_among};
 
 /// What must be true at every member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,13 @@ pub enum Condition {
         service: Arc<str>,
         id: Arc<str>,
         before: Revision,
+    },
+    /// What one write of many objects has to wait for: each of these upstreams has passed its health check, and nothing is
+    /// in flight any more to any of the targets.
+    Settled {
+        /// Service and id.
+        healthy: Vec<(Arc<str>, Arc<str>)>,
+        drained: Vec<Target>,
     },
     /// The hold of that revision, or a later one, is in force, and nothing is in flight at any upstream of the service,
     /// also one that drains. That a proxy was so once is enough: nothing goes there until the hold ends.
@@ -57,6 +66,10 @@ pub enum Target {
     },
     Address {
         address: Arc<str>,
+        before: Revision,
+    },
+    /// Whatever it is of.
+    Any {
         before: Revision,
     },
 }
@@ -90,6 +103,8 @@ pub struct Wait {
     /// The configuration revision that members must have applied.
     applied: Revision,
     targets: Targets,
+    /// Of `Condition::Settled`: what has to be well.
+    healthy: Names,
     started: Time,
     members: Slots,
     pending: Slots,
@@ -109,12 +124,16 @@ enum Standing {
 impl Wait {
     /// `applied`: the last configuration revision at or before the one waited for. The members asked are those of the
     /// roster without a break since that revision or before, and those removed that may still serve.
-    pub fn begin(spec: WaitSpec, applied: Revision, roster: &Roster, now: Time) -> Wait {
+    pub fn begin(mut spec: WaitSpec, applied: Revision, roster: &Roster, now: Time) -> Wait {
         let targets = Targets::of(&spec.condition);
+        let healthy = Names::of(&spec.condition);
+        // A refusal is looked up among them, and there may be many.
+        spec.objects.sort_unstable();
         let mut wait = Wait {
             spec,
             applied,
             targets,
+            healthy,
             started: now,
             members: Slots::default(),
             pending: Slots::default(),
@@ -205,7 +224,8 @@ impl Wait {
                 false => Standing::Reached,
             },
             Condition::HandedOver { service, id, .. } if is_warming(level, service, id) => Standing::Warming,
-            Condition::Drained(_) | Condition::HandedOver { .. } => {
+            Condition::Settled { .. } if self.healthy.warm(level) => Standing::Warming,
+            Condition::Drained(_) | Condition::HandedOver { .. } | Condition::Settled { .. } => {
                 match level.draining.iter().any(|d| self.targets.hold(d)) {
                     true => Standing::Draining,
                     false => Standing::Reached,
@@ -221,13 +241,10 @@ impl Wait {
     }
 
     fn refusals<'a>(&'a self, level: &'a Level) -> impl Iterator<Item = &'a crate::stream::message::Refused> {
-        level.refused.iter().filter(|refused| {
-            let names = |key: &ObjectKey| match refused.object.split_once('/') {
-                Some((kind, rest)) => kind == key.kind.as_str() && rest == &*key.key,
-                None => false,
-            };
-            self.spec.objects.iter().any(names)
-        })
+        level
+            .refused
+            .iter()
+            .filter(|refused| is_among(&self.spec.objects, &refused.object))
     }
 
     /// How things stand now, whether or not the wait is over.
@@ -273,18 +290,29 @@ impl Wait {
                 }
             },
             (Standing::Warming, Some(level)) => {
-                let (Condition::Healthy { service, id } | Condition::HandedOver { service, id, .. }) =
-                    &self.spec.condition
-                else {
-                    return;
-                };
-                let it = level.warming.iter().find(|w| w.service == *service && w.id == *id);
-                let last = it.map_or("among many others", |warming| &*warming.last);
-                report.warming(name, format!("{service}/{id}"), last);
+                self.name_warming(name, level, report);
                 self.name_drains(name, level, report);
             }
             (_, level) => report.lagging(name, level.map_or(Revision::ZERO, |level| level.applied)),
         }
+    }
+
+    fn name_warming(&self, name: &Arc<str>, level: &Level, report: &mut Report) {
+        const UNLISTED: &str = "among many others";
+        let (service, id) = match &self.spec.condition {
+            Condition::Settled { healthy, .. } => {
+                let mut unwell = self.healthy.unwell(level).peekable();
+                match healthy.first() {
+                    Some(first) if unwell.peek().is_none() => (&first.0, &first.1),
+                    _ => return unwell.for_each(|(upstream, last)| report.warming(name, upstream, last)),
+                }
+            }
+            Condition::Healthy { service, id } | Condition::HandedOver { service, id, .. } => (service, id),
+            _ => return,
+        };
+        let it = level.warming.iter().find(|w| w.service == *service && w.id == *id);
+        let last = it.map_or(UNLISTED, |warming| &*warming.last);
+        report.warming(name, format!("{service}/{id}"), last);
     }
 
     fn name_drains(&self, name: &Arc<str>, level: &Level, report: &mut Report) {
@@ -308,66 +336,6 @@ fn in_force<'a>(level: &'a Level, service: &str, since: Revision) -> Option<&'a 
 fn drains_of<'a>(level: &'a Level, service: &'a str) -> impl Iterator<Item = &'a Draining> {
     let drains = level.draining.iter();
     drains.filter(move |d| &*d.service == service && d.in_flight > 0)
-}
-
-/// The targets of a wait, found in O(1): deleting a service retires all its upstreams at once.
-#[derive(Debug, Default)]
-struct Targets {
-    upstreams: HashMap<Arc<str>, HashMap<Arc<str>, Revision>>,
-    services: HashMap<Arc<str>, Revision>,
-    addresses: HashMap<Arc<str>, Revision>,
-}
-
-impl Targets {
-    fn of(condition: &Condition) -> Targets {
-        let mut targets = Targets::default();
-        let list = match condition {
-            Condition::Drained(list) => list,
-            Condition::HandedOver { service, id, before } => {
-                targets.add(service, id, *before);
-                return targets;
-            }
-            _ => return targets,
-        };
-        for target in list {
-            match target {
-                Target::Upstream { service, id, before } => targets.add(service, id, *before),
-                Target::Service { service, before } => {
-                    let held = targets.services.entry(service.clone()).or_default();
-                    *held = (*held).max(*before);
-                }
-                Target::Address { address, before } => {
-                    let held = targets.addresses.entry(address.clone()).or_default();
-                    *held = (*held).max(*before);
-                }
-            }
-        }
-        targets
-    }
-
-    fn add(&mut self, service: &Arc<str>, id: &Arc<str>, before: Revision) {
-        let ids = self.upstreams.entry(service.clone()).or_default();
-        let held = ids.entry(id.clone()).or_default();
-        *held = (*held).max(before);
-    }
-
-    fn name(&self, service: &Arc<str>, id: &Arc<str>) -> bool {
-        self.upstreams.get(service).is_some_and(|ids| ids.contains_key(id))
-    }
-
-    fn hold(&self, draining: &Draining) -> bool {
-        let by_name = self
-            .upstreams
-            .get(&draining.service)
-            .and_then(|ids| ids.get(&draining.id));
-        let by_service = self.services.get(&draining.service);
-        let by_address = self.addresses.get(&draining.address);
-        by_name
-            .into_iter()
-            .chain(by_service)
-            .chain(by_address)
-            .any(|before| draining.registration < *before)
-    }
 }
 
 #[cfg(test)]

@@ -22,16 +22,16 @@ pub(super) struct Claims(HashMap<Arc<Claim>, Arc<[Arc<Rule>]>>);
 
 impl Claims {
     /// Another service that holds a match which `rule` would share with it.
-    pub fn conflict(&self, rule: &Rule) -> Option<&ServiceName> {
-        claims_of(rule).find_map(|claim| {
-            let others = self
-                .0
-                .get(&claim)?
-                .iter()
-                .filter(|other| other.service() != rule.service());
-            let mut shared = others.filter(|other| overlap(&other.matching().methods, &rule.matching().methods));
-            shared.next().map(|other| other.service())
-        })
+    pub fn conflict<'a>(&'a self, rule: &'a Rule) -> Option<&'a ServiceName> {
+        self.conflicts(rule).next()
+    }
+
+    /// Every such service, some of them more than once.
+    pub fn conflicts<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = &'a ServiceName> {
+        let held = claims_of(rule).filter_map(|claim| self.0.get(&claim));
+        let others = held.flat_map(|held| held.iter().filter(|other| other.service() != rule.service()));
+        let shared = others.filter(|other| overlap(&other.matching().methods, &rule.matching().methods));
+        shared.map(|other| other.service())
     }
 
     pub fn insert(&mut self, rule: &Arc<Rule>) {

@@ -50,10 +50,17 @@ impl Recipients {
 
     /// Where another service stands that has one of `service`'s patterns, and the place of that: `match[0].recipients[1]`.
     pub fn conflict(&self, service: &Service, slot: Slot) -> Option<(Slot, String)> {
-        patterns_of(service).find_map(|(place, pattern)| {
+        let mut conflicts = self.conflicts(service, slot);
+        conflicts
+            .next()
+            .map(|(held, (of, at))| (held, format!("match[{of}].recipients[{at}]")))
+    }
+
+    /// Every one, with the place of the pattern: of the match, and in it.
+    pub fn conflicts(&self, service: &Service, slot: Slot) -> impl Iterator<Item = (Slot, (usize, usize))> {
+        patterns_of(service).filter_map(move |(place, pattern)| {
             let held = *self.patterns.get(pattern)?;
-            let (of, at) = place;
-            (held != slot).then(|| (held, format!("match[{of}].recipients[{at}]")))
+            (held != slot).then_some((held, place))
         })
     }
 

@@ -1,6 +1,7 @@
 //! One match of one service as the table holds it, and the order in which rules win.
 
 use std::cmp::{Ordering, Reverse};
+use std::fmt;
 use std::sync::Arc;
 
 use super::entry::Slot;
@@ -25,7 +26,55 @@ pub(super) struct Rank {
     any_method: bool,
 }
 
+/// What one match that fits has over another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Edge {
+    Host,
+    Priority,
+    Path,
+    Headers,
+    Method,
+    Name,
+    /// In one service: it stands first.
+    Order,
+    Recipient,
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has = match self {
+            Edge::Host => "names the host more closely",
+            Edge::Priority => "has a higher priority",
+            Edge::Path => "says more of the path: a regex before a prefix, and the longer prefix",
+            Edge::Headers => "asks for more headers",
+            Edge::Method => "names the method",
+            Edge::Name => "is the same but for the name of its service, which comes first",
+            Edge::Order => "is the same and stands first in the service",
+            Edge::Recipient => "names the recipient more closely",
+        };
+        write!(f, "it fits, and the winner {has}")
+    }
+}
+
 impl Rule {
+    /// What `winner`, which goes before this one, has over it at the same host.
+    pub fn edge(&self, winner: &Rule) -> Edge {
+        let (own, its) = (&self.rank, &winner.rank);
+        if own.priority != its.priority {
+            Edge::Priority
+        } else if own.path != its.path {
+            Edge::Path
+        } else if own.headers != its.headers {
+            Edge::Headers
+        } else if own.any_method != its.any_method {
+            Edge::Method
+        } else if self.service() != winner.service() {
+            Edge::Name
+        } else {
+            Edge::Order
+        }
+    }
+
     /// The rules for HTTP of a service that stands, or will stand, in `slot`.
     pub fn all(service: &Arc<Service>, slot: Slot) -> impl Iterator<Item = Arc<Rule>> {
         let matches = service.matches.iter().enumerate();

@@ -1,5 +1,6 @@
 //! Putting services and their upstreams in and out of a table, with everything that is derived from them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::apply::{Candidate, Edit};
@@ -7,7 +8,7 @@ use super::entry::{Entry, Registered};
 use super::rule::Rule;
 use super::{Cause, Table};
 use crate::change::ObjectKey;
-use crate::model::{ServiceName, Upstream, UpstreamId, UpstreamState};
+use crate::model::{Service, ServiceName, Upstream, UpstreamId, UpstreamState};
 
 impl Table {
     /// Takes a service's rules out.
@@ -55,6 +56,18 @@ impl Table {
             upstreams,
         });
         Ok(())
+    }
+}
+
+impl Table {
+    /// The services that stand in the way of this one: those whose matches it would share.
+    pub fn rivals(&self, service: &Arc<Service>) -> BTreeSet<ServiceName> {
+        let slot = self.services.slot(service.name.as_str());
+        let rules: Vec<Arc<Rule>> = Rule::all(service, slot).collect();
+        let by_match = rules.iter().flat_map(|rule| self.claims.conflicts(rule)).cloned();
+        let by_recipient = self.recipients.conflicts(service, slot);
+        let by_recipient = by_recipient.filter_map(|(held, _)| Some(self.services.at(held)?.service.name.clone()));
+        by_match.chain(by_recipient).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod authorities;
 mod changes;
+mod explain;
 mod holds;
 mod order;
 pub(super) mod random;

@@ -14,7 +14,7 @@ use crate::changelog::{Decision, Head};
 const PACK_BYTES_MAX: usize = 256 << 10;
 
 /// A single write may be larger than a pack, but no larger than this.
-const REVISION_BYTES_MAX: usize = 1 << 20;
+pub const REVISION_BYTES_MAX: usize = 1 << 20;
 
 pub struct Draft {
     revision: Revision,
@@ -110,7 +110,7 @@ impl Draft {
 }
 
 /// Bytes of the operations as the log keeps them.
-fn size(ops: &[Op]) -> usize {
+pub fn size(ops: &[Op]) -> usize {
     struct Count(usize);
     impl io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -312,6 +312,93 @@ fn a_move_is_over_once_the_new_is_well_and_the_old_is_drained() {
 }
 
 #[test]
+fn what_one_write_registers_and_retires_is_waited_for_together() {
+    let mut world = World::new(1);
+    let named = |id: &str| (Arc::from("web"), Arc::from(id));
+    let settled = |drained: Vec<Target>| Condition::Settled {
+        healthy: vec![named("a:1"), named("b:1")],
+        drained,
+    };
+    let cold = |id: &str| Warming {
+        service: "web".into(),
+        id: id.into(),
+        registration: Revision(10),
+        last: "503".into(),
+    };
+    let with = |warming: Vec<Warming>, warming_more, drains: Vec<Draining>| Level {
+        warming,
+        warming_more,
+        draining: drains,
+        ..level(10)
+    };
+    let Condition::Drained(old) = drained(10) else { panic!() };
+    let mut wait = world.wait(settled(old));
+    let steps = [
+        (
+            with(vec![cold("b:1"), cold("c:1")], 0, vec![draining("web", "a:1", 4)]),
+            (1, 1),
+        ),
+        (with(vec![cold("c:1")], 7, vec![]), (1, 0)),
+        (with(vec![cold("c:1")], 0, vec![draining("web", "a:1", 4)]), (0, 1)),
+    ];
+    for (ms, (level, named)) in (1..).zip(steps) {
+        let progress = world.say(0, level, ms);
+        assert_eq!(wait.handle(progress, &world.roster, at(ms)), None, "step {ms}");
+        let report = wait.report(&world.roster, at(ms));
+        assert_eq!((report.warming.len(), report.draining.len()), named, "step {ms}");
+    }
+    let progress = world.say(0, with(vec![cold("c:1")], 0, vec![draining("web", "b:1", 4)]), 4);
+    assert!(
+        wait.handle(progress, &world.roster, at(4)).unwrap().reached,
+        "others are not asked about"
+    );
+
+    // Whatever was registered before, of whichever service.
+    let any = || Condition::Settled {
+        healthy: Vec::new(),
+        drained: vec![Target::Any { before: Revision(10) }],
+    };
+    world.say(0, with(vec![cold("c:1")], 7, vec![draining("other", "z:1", 9)]), 5);
+    let report = world.wait(any()).report(&world.roster, at(5));
+    assert_eq!((report.reached, report.draining.len()), (false, 1));
+    world.say(0, with(Vec::new(), 0, vec![draining("other", "z:1", 10)]), 6);
+    assert!(world.wait(any()).report(&world.roster, at(6)).reached);
+}
+
+#[test]
+fn a_refusal_is_found_among_many_objects() {
+    let mut world = World::new(1);
+    let objects = ["zeta", "web", "api"].map(ObjectKey::service);
+    let upstreams = ["b:1", "a:1"].map(|id| ObjectKey::upstream("web", id));
+    for (object, is_ours) in [
+        ("service/web", true),
+        ("upstream/web/a:1", true),
+        ("upstream/web/c:1", false),
+        ("limit/web", false),
+        ("of-tomorrow/web", false),
+        ("service", false),
+    ] {
+        let refused = Refused {
+            object: object.into(),
+            revision: Revision(10),
+            detail: String::new(),
+        };
+        let refusing = Level {
+            refused: vec![refused],
+            ..level(10)
+        };
+        world.say(0, refusing, 1);
+        let spec = WaitSpec {
+            revision: Revision(10),
+            condition: Condition::Applied,
+            objects: objects.iter().chain(&upstreams).cloned().collect(),
+        };
+        let wait = Wait::begin(spec, Revision(10), &world.roster, at(1));
+        assert_eq!(wait.report(&world.roster, at(1)).refused_now, is_ours, "{object}");
+    }
+}
+
+#[test]
 fn a_hold_is_quiet_where_it_is_in_force_and_nothing_is_in_flight() {
     let quiet = || Condition::Quiet {
         service: "web".into(),

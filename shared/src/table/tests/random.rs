@@ -8,7 +8,7 @@ use super::{delete, put, route_with, service, upstream};
 use crate::change::{Commit, Epoch, Kind, ObjectKey, Op, OpId, Revision};
 use crate::model::{HostPattern, Match, PathPattern, RecipientPattern, Service, host, path};
 use crate::state::State;
-use crate::table::{Headers, Table};
+use crate::table::{Headers, Query, Table};
 
 const SEEDS: u64 = 60;
 const REVISIONS: u64 = 60;
@@ -225,6 +225,17 @@ fn random_requests_agree(random: &mut Random, table: &Table, what: &str) {
         let expected = oracle(table, method, host, path, &headers);
         let found = route_with(table, method, host, path, &headers);
         assert_eq!(found, expected, "{what}: {method} {host} {path} {headers:?}");
+        let explained = table.explain(&Query {
+            host,
+            path,
+            method,
+            headers: &headers,
+        });
+        let told = explained.winner().map(|winner| winner.service.to_string());
+        assert_eq!(
+            told, expected,
+            "{what}: {method} {host} {path} {headers:?} is explained"
+        );
     }
     for recipient in [
         "x@a.org",
@@ -237,6 +248,9 @@ fn random_requests_agree(random: &mut Random, table: &Table, what: &str) {
     ] {
         let found = table.route_mail(recipient).map(|entry| entry.service.name.to_string());
         assert_eq!(found, mail_oracle(table, recipient), "{what}: {recipient}");
+        let explained = table.explain_mail(recipient);
+        let told = explained.winner().map(|winner| winner.service.to_string());
+        assert_eq!(told, found, "{what}: {recipient} is explained");
     }
 }
 

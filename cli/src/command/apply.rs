@@ -1,0 +1,136 @@
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+
+use super::{print, written};
+use crate::args::{Apply, Output, Remote};
+use crate::changes;
+use crate::client::{Answer, Client, holdouts, plain};
+use crate::document::{self, BYTES_MAX};
+use crate::failure::Failure;
+use crate::waiting::{self, About};
+
+/// The longest that the API lets a write wait; what nobody limited may take longer.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// For reading, deciding and committing before the wait, and for the way.
+const BESIDE_WAIT: Duration = Duration::from_secs(300);
+
+pub fn run(args: Apply) -> Result<(), Failure> {
+    let name = args.file.display();
+    let refused = |detail: String| Failure::refused(format!("{name}: {detail}"));
+    let text = read(&args.file).map_err(refused)?;
+    let format = args.format.or_else(|| document::format_of(&args.file));
+    let json = document::to_json(text, format).map_err(refused)?;
+    let mut query = Vec::new();
+    if args.prune {
+        query.push("prune=true".to_owned());
+    }
+    submit(&args.remote, "/v1/apply", query, Some(json), args.dry_run, args.timeout)
+}
+
+/// Sends a write of many objects, and tells what became of it, or what would.
+pub fn submit(
+    remote: &Remote,
+    path: &str,
+    mut query: Vec<String>,
+    body: Option<String>,
+    dry_run: bool,
+    timeout: Option<Duration>,
+) -> Result<(), Failure> {
+    let client = Client::new(remote)?;
+    if dry_run {
+        query.push("dry_run=true".to_owned());
+    } else if let Some(timeout) = timeout {
+        query.push(format!("timeout={}ms", timeout.as_millis()));
+    }
+    let separator = if query.is_empty() { "" } else { "?" };
+    let path = format!("{path}{separator}{}", query.join("&"));
+    if dry_run {
+        let answer = client.call_text(Method::POST, &path, body, BESIDE_WAIT)?;
+        match remote.output {
+            Output::Json => print(&answer.text),
+            Output::Table => print(&changes::render(&answer.body, changes::is_coloured())),
+        }
+        return Ok(());
+    }
+    let patience = timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT;
+    let answer = waiting::during(remote, About::All, || {
+        client.call_text(Method::POST, &path, body, patience)
+    })?;
+    told(remote.output, &answer)
+}
+
+fn told(output: Output, answer: &Answer) -> Result<(), Failure> {
+    match output {
+        Output::Json => print(&answer.text),
+        Output::Table => print(&report(&answer.body)),
+    }
+    if let Some(note) = written::nobody_asked(&answer.body) {
+        eprintln!("{note}");
+    }
+    // 202 is a success that waited for nothing.
+    match answer.body["wait"]["reached"].as_bool() {
+        Some(true) => Ok(()),
+        _ => Err(Failure::refused("the control plane does not say that it was reached")),
+    }
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    let opened: Box<dyn Read> = match file.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => Box::new(std::fs::File::open(file).map_err(|error| error.to_string())?),
+    };
+    let mut bytes = Vec::new();
+    let mut limited = opened.take(BYTES_MAX + 1);
+    limited.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(format!("a document has {BYTES_MAX} bytes at most"));
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+fn report(body: &Value) -> String {
+    let (wait, fleet) = (&body["wait"], &body["fleet"]);
+    let (put, deleted) = (body["put"].as_u64(), body["deleted"].as_u64());
+    let done = match (put.unwrap_or(0), deleted.unwrap_or(0)) {
+        (0, 0) => "nothing to change".to_owned(),
+        (put, deleted) => format!("{put} put, {deleted} deleted"),
+    };
+    let at = match body["revisions"].as_array().map(Vec::as_slice) {
+        Some([from, to]) => format!("revisions {} to {}", plain(from), plain(to)),
+        _ => format!("revision {}", plain(&body["revision"])),
+    };
+    let (reached, members) = (plain(&fleet["reached"]), plain(&fleet["members"]));
+    let (condition, took) = (plain(&wait["for"]), plain(&wait["took_ms"]));
+    let mut lines = vec![format!(
+        "{done}: {condition} on {reached} of {members} proxies at {at} in {took} ms"
+    )];
+    lines.extend(holdouts(fleet));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_report_says_what_was_done_and_where_it_is_true() {
+        let body = |more: Value| {
+            let mut body = json!({"revision": 42, "committed": true, "wait": {"for": "drained", "reached": true, "took_ms": 38},
+                "fleet": {"members": 3, "reached": 3, "detached": ["edge-9"]}, "also_in": [], "put": 2, "deleted": 1});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        assert_eq!(
+            report(&body(json!({}))),
+            "2 put, 1 deleted: drained on 3 of 3 proxies at revision 42 in 38 ms\n  edge-9 is detached: beyond its lease, not waited for"
+        );
+        assert!(report(&body(json!({"revisions": [40, 42]}))).contains(" at revisions 40 to 42 "));
+        assert!(report(&body(json!({"put": 0, "deleted": 0}))).starts_with("nothing to change: "));
+    }
+}

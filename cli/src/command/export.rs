@@ -1,0 +1,41 @@
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+
+use crate::args::{Export, Format};
+use crate::client::Client;
+use crate::document;
+use crate::failure::Failure;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub fn run(args: Export) -> Result<(), Failure> {
+    let client = Client::new(&args.remote)?;
+    let by_name = args.into.as_deref().and_then(document::format_of);
+    let format = args.format.or(by_name).unwrap_or(Format::Json);
+    let answer = client.call(Method::GET, "/v1/snapshot", PATIENCE)?;
+    let text = document::print(&answer.body, format).map_err(Failure::refused)?;
+    match args.into.as_deref() {
+        None => match io::stdout().lock().write_all(text.as_bytes()) {
+            // A reader that closed the pipe has seen enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::refused(error)),
+            _ => Ok(()),
+        },
+        Some(file) => replace(file, &text).map_err(|error| Failure::refused(format!("{}: {error}", file.display()))),
+    }
+}
+
+/// Whoever reads the file meanwhile finds the old one or the new one.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, file));
+    if written.is_err() {
+        // What could not be written needs no further word.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}

@@ -1,0 +1,34 @@
+//! `POST /v1/apply`: how many objects are to be, in one document.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+
+use super::Api;
+use super::answer::Answer;
+use super::call::{Call, utf8};
+use super::many;
+use crate::registry::apply::{Rest, Wanted};
+
+/// 100,000 services with ten upstreams each are a quarter of it as they are exported, and all of it with every field.
+const BODY_BYTES_MAX: usize = 128 << 20;
+
+const BODY_WITHIN: Duration = Duration::from_secs(120);
+
+pub async fn apply(State(api): State<Arc<Api>>, request: Request) -> Answer {
+    // Before the body is read: they are what takes memory.
+    let place = many::place(&api).await?;
+    let mut call = Call::of(request, BODY_BYTES_MAX, BODY_WITHIN).await?;
+    call.unconditional()?;
+    let query = call.query(&["dry_run", "prune", "wait", "timeout"])?;
+    let (dry_run, prune) = (query.flag("dry_run")?, query.flag("prune")?);
+    let (goal, timeout) = (query.goal()?, query.timeout()?);
+    let body = call.take_body();
+    let rest = if prune { Rest::Goes } else { Rest::Stays };
+    let wanted = many::blocking(move || Ok(Wanted::read(utf8(&body)?, rest)?)).await?;
+    match dry_run {
+        true => many::dry_run(&api, &call, wanted.into()).await,
+        false => many::write(&api, &call, wanted.into(), goal, timeout, place).await,
+    }
+}

@@ -8,6 +8,7 @@ mod object;
 mod people;
 mod process;
 mod proxy;
+mod tls;
 mod topic;
 mod value;
 
@@ -19,6 +20,7 @@ pub use object::{
 pub use people::{Completions, Fleet, Forget, Hold, Leave, Output, Remote, Resume, Revisions, Revoke, Succeed, Watch};
 pub use process::{LogFormat, Process};
 pub use proxy::{Proxy, Uplink};
+pub use tls::Tls;
 pub use value::{Url, mail_hostname, proxy_name};
 
 /// A reverse proxy fleet in which a change is live everywhere when the call that made it returns.
@@ -81,6 +83,8 @@ pub struct Up {
     #[command(flatten)]
     pub proxy: Proxy,
     #[command(flatten)]
+    pub tls: Tls,
+    #[command(flatten)]
     pub process: Process,
 }
 
@@ -91,6 +95,8 @@ pub struct Up {
 pub struct Controlplane {
     #[command(flatten)]
     pub control: Control,
+    #[command(flatten)]
+    pub tls: Tls,
     #[command(flatten)]
     pub process: Process,
 }
@@ -104,6 +110,8 @@ pub struct Dataplane {
     pub uplink: Uplink,
     #[command(flatten)]
     pub proxy: Proxy,
+    #[command(flatten)]
+    pub tls: Tls,
     #[command(flatten)]
     pub process: Process,
 }

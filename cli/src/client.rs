@@ -1,5 +1,6 @@
 //! The API as the commands for people call it: one request, one answer, every step with a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,24 +9,29 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use net::tls::{self, Trust};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::args::{Output, Remote, Url};
-use crate::command::token;
+use crate::command::{token, trust};
 use crate::failure::Failure;
 
 pub mod follow;
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// What a server is asked for in the handshake of TLS.
+const PROTOCOL: &[u8] = b"http/1.1";
 /// The fleet of 10,000 proxies is a few MiB; a configuration may be as large as the API takes one.
 const BODY_BYTES_MAX: usize = 160 << 20;
 
 pub struct Client {
     url: Url,
     token: Option<String>,
+    trust: Arc<Trust>,
     output: Output,
 }
 
@@ -65,6 +71,7 @@ impl Client {
         Ok(Client {
             url: remote.url.clone(),
             token,
+            trust: trust(&remote.tls)?,
             output: remote.output,
         })
     }
@@ -142,11 +149,15 @@ impl Client {
         let stream = connected
             .map_err(|_| self.unreachable(format!("no connection within {CONNECT:?}")))?
             .map_err(|error| self.unreachable(error))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.failed(error))?;
-        // It ends with the runtime of this one call.
-        tokio::spawn(connection);
+        let mut sender = match self.url.is_tls {
+            false => self.greet(stream).await?,
+            true => {
+                let securing = self.trust.clone().connect(stream, &self.url.host, PROTOCOL);
+                let secured = timeout(CONNECT, securing).await;
+                let secured = secured.map_err(|_| self.failed(format!("no handshake within {CONNECT:?}")))?;
+                self.greet(secured.map_err(|error| self.failed(error))?).await?
+            }
+        };
         let mut request = Request::builder()
             .method(ask.method)
             .uri(ask.path)
@@ -161,9 +172,21 @@ impl Client {
         for (name, value) in ask.headers {
             request = request.header(name, value);
         }
-        let body = Bytes::from(ask.body.unwrap_or_default());
+        let body = ask.body.map_or_else(Bytes::new, Bytes::from);
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
-        sender.send_request(request).await.map_err(|error| self.failed(error))
+        let answer = sender.send_request(request).await;
+        answer.map_err(|error| self.failed(tls::explain(&error)))
+    }
+
+    async fn greet<S>(&self, stream: S) -> Result<http1::SendRequest<Full<Bytes>>, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let greeted = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = greeted.map_err(|error| self.failed(tls::explain(&error)))?;
+        // It ends with the runtime of this one call.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     fn unreachable(&self, error: impl std::fmt::Display) -> Failure {

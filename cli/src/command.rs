@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::controlplane::StoreUrl;
-use net::tls::Certificates;
+use net::tls::{Certificates, Trust};
 
-use crate::args::{Control, Proxy};
+use crate::args::{Control, Proxy, Tls};
 use crate::failure::Failure;
 
 pub mod apply;
@@ -28,14 +28,17 @@ pub mod revert;
 pub mod revisions;
 pub mod revoke;
 pub mod succeed;
+mod tls;
 pub mod up;
 pub mod watch;
 mod written;
 
+pub use tls::trust;
+
 /// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
 const TOKEN: &str = "VULCAN_TOKEN";
 
-fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlplane::Config, Failure> {
+fn control_config(control: &Control, tls: &Tls, mut store: StoreUrl) -> Result<::controlplane::Config, Failure> {
     if control.tokens.is_none() && !control.admin.ip().is_loopback() {
         let admin = control.admin;
         return Err(Failure::usage(format!(
@@ -85,15 +88,19 @@ fn control_config(control: &Control, mut store: StoreUrl) -> Result<::controlpla
         admin: control.admin,
         forget_after: control.forget_after,
         tokens: control.tokens.clone(),
-        advertise: control
-            .advertise
-            .as_ref()
-            .map(|url| format!("http://{}", url.authority)),
+        tls: tls::admin_certificates(control)?,
+        advertise: control.advertise.as_ref().map(ToString::to_string),
         peer_token: peer_token.map(Into::into),
+        trust: tls::trust(tls)?,
     })
 }
 
-fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Result<::dataplane::Config, Failure> {
+fn proxy_config(
+    proxy: &Proxy,
+    controlplanes: Vec<String>,
+    trust: Arc<Trust>,
+    data: &Path,
+) -> Result<::dataplane::Config, Failure> {
     Ok(::dataplane::Config {
         controlplanes,
         name: name(proxy)?,
@@ -113,6 +120,7 @@ fn proxy_config(proxy: &Proxy, controlplanes: Vec<String>, data: &Path) -> Resul
         limit_accounts: proxy.limit_accounts as usize,
         workers: workers(proxy),
         token: token(proxy.token_file.as_deref())?,
+        trust,
     })
 }
 

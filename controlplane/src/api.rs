@@ -11,11 +11,14 @@ mod fleet;
 mod health;
 mod holds;
 mod limits;
+mod linger;
 mod many;
 mod page;
 pub(crate) mod query;
 mod revert;
 mod revisions;
+mod roles;
+mod room;
 pub mod server;
 mod services;
 mod tokens;
@@ -30,6 +33,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use net::duplex::Credentials;
 use net::problem::{self, Problem};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +43,8 @@ use crate::limits::asking::Asking;
 use crate::push::Fleet;
 
 pub use access::Access;
+pub(crate) use access::Caller;
+pub(crate) use roles::Role;
 pub use tokens::{TokenError, Tokens};
 
 use access::Guard;
@@ -60,8 +66,8 @@ pub struct Api {
     limits: Option<Asking>,
     /// Where this control plane is reached: its name among others.
     url: Arc<str>,
-    /// What it presents to others.
-    peer_token: Option<Arc<str>>,
+    /// What it shows to others.
+    credentials: Credentials,
     waiters: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     applying: Arc<Semaphore>,
@@ -75,7 +81,7 @@ impl Api {
         fleet: Arc<Fleet>,
         limits: Option<Asking>,
         url: Arc<str>,
-        peer_token: Option<Arc<str>>,
+        credentials: Credentials,
         stop: CancellationToken,
     ) -> Arc<Api> {
         Arc::new(Api {
@@ -83,7 +89,7 @@ impl Api {
             fleet,
             limits,
             url,
-            peer_token,
+            credentials,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             applying: Arc::new(Semaphore::new(APPLYING_MAX)),
@@ -150,18 +156,25 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(api);
+    guarded(routes.merge(streams), access)
+}
+
+/// With nothing that is not behind `access`.
+pub(crate) fn guarded(routes: Router, access: Arc<Access>) -> Router {
     routes
-        .merge(streams)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
         .layer(from_fn_with_state(Arc::new(Guard::new(access)), access::guard))
 }
 
 async fn no_such_path(request: Request) -> Failure {
-    Problem::new(problem::NOT_FOUND, format!("there is no {}", request.uri().path())).into()
+    let detail = format!("there is no {}", request.uri().path());
+    linger::forget(request);
+    Problem::new(problem::NOT_FOUND, detail).into()
 }
 
 async fn method_not_allowed(request: Request) -> Failure {
     let detail = format!("{} does not take {}", request.uri().path(), request.method());
+    linger::forget(request);
     Problem::new(problem::METHOD_NOT_ALLOWED, detail).into()
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::announce::Announce;
+use net::duplex::Credentials;
 use net::listen::ListenError;
+use net::tls::{Certificates, Trust};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,7 @@ use store::{Log, OpenError, ReadError};
 pub use store::StoreUrl;
 pub use store::cassandra::Options as CassandraOptions;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub store: StoreUrl,
     /// Of the API and of the stream; without `tokens` a loopback address.
@@ -43,11 +45,18 @@ pub struct Config {
     pub forget_after: Duration,
     /// TOML, read again when it changes.
     pub tokens: Option<PathBuf>,
-    /// Where other control planes reach this one; `http://` and the admin address if that says it.
+    /// What the admin port shows; none: nothing there is encrypted. To be loaded for `PROTOCOLS`.
+    pub tls: Option<Arc<Certificates>>,
+    /// Where other control planes reach this one; the admin address if that says it.
     pub advertise: Option<String>,
     /// What control planes present to each other.
     pub peer_token: Option<Arc<str>>,
+    /// Which other control planes are believed.
+    pub trust: Arc<Trust>,
 }
+
+/// What the admin port speaks over TLS.
+pub const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// Why a control plane does not start.
 #[derive(Debug)]
@@ -138,11 +147,19 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         let stop = stop.clone();
         tasks.spawn(async move { tokens.follow(stop).await });
     }
-    let url: Arc<str> = config.advertise.unwrap_or_else(|| format!("http://{admin}")).into();
+    if let Some(tls) = config.tls.clone() {
+        tasks.spawn(tls.keep(stop.clone()));
+    }
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let url: Arc<str> = config.advertise.unwrap_or_else(|| format!("{scheme}://{admin}")).into();
+    let credentials = Credentials {
+        token: config.peer_token,
+        trust: config.trust,
+    };
     let sharing = own.zip(rows).map(|(id, rows)| Sharing {
         id,
         url: url.clone(),
-        token: config.peer_token.clone(),
+        credentials: credentials.clone(),
         rows,
     });
     if let Some(sharing) = sharing.clone() {
@@ -164,13 +181,13 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         among_planes = among_planes.merge(limits.router(stop.clone()));
         tasks.spawn(limits.keep(stop.clone()));
     }
-    let api = Api::new(changelog, fleet.clone(), asking, url, config.peer_token, stop.clone());
+    let api = Api::new(changelog, fleet.clone(), asking, url, credentials, stop.clone());
     let streams = push::router(fleet, stop.clone()).merge(among_planes);
     let router = api::router(api.clone(), streams, Arc::new(access));
     api.set_ready();
     announce.ready();
     drop(api);
-    api::server::serve(listener, router, stop).await;
+    api::server::serve(listener, config.tls, router, stop).await;
     while tasks.join_next().await.is_some() {}
     if tokio::time::timeout(FINISH_WITHIN, writing).await.is_err() {
         tracing::warn!("the store did not answer the last write before the end");

@@ -74,7 +74,11 @@ impl Limits {
             cells: setup.cells.clone(),
             clock: setup.clock.clone(),
             settings: setup.settings,
-            token: setup.sharing.as_ref().and_then(|sharing| sharing.token.clone()),
+            credentials: setup
+                .sharing
+                .as_ref()
+                .map(|sharing| sharing.credentials.clone())
+                .unwrap_or_default(),
         };
         let inbox = Inbox {
             heard,

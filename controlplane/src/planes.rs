@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use net::clock::boottime;
+use net::duplex::Credentials;
 use shared::stream::planes::{PlaneId, Row};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -26,13 +27,13 @@ use crate::store::Rows;
 /// Between two refreshes of the own row, each followed by a read of all.
 const ROWS_EVERY: Duration = Duration::from_millis(500);
 
-/// How others are told where this one is, and what they have to present.
+/// How others are told where this one is, and what is shown to them.
 #[derive(Clone)]
 pub struct Sharing {
     pub id: PlaneId,
-    /// `http://host:port`
+    /// `http://host:port`, or `https`.
     pub url: Arc<str>,
-    pub token: Option<Arc<str>>,
+    pub credentials: Credentials,
     pub rows: Arc<dyn Rows>,
 }
 

@@ -9,6 +9,7 @@ pub mod document;
 pub mod hold;
 pub mod limit;
 pub mod plan;
+pub mod scope;
 pub mod service;
 pub mod succession;
 pub mod upstream;

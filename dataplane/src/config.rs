@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use net::tls::Certificates;
+use net::tls::{Certificates, Trust};
 pub use shared::stream::subscriber::OnLeaseEnd;
 
 #[derive(Clone)]
@@ -41,4 +41,6 @@ pub struct Config {
     pub limit_accounts: usize,
     /// Presented to the control plane.
     pub token: Option<String>,
+    /// Which control planes are believed.
+    pub trust: Arc<Trust>,
 }

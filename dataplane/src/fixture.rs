@@ -41,6 +41,7 @@ pub fn config(data: &Path) -> Config {
         workers: 2,
         limit_accounts: 1 << 10,
         token: None,
+        trust: Default::default(),
     }
 }
 

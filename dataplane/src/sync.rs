@@ -15,7 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use net::duplex::{Address, AddressError};
+use net::duplex::{Address, AddressError, Credentials};
 use shared::quota::ProxyId;
 use shared::stream::subscriber::{Identity, Loaded, Settings, Subscriber};
 use tokio_util::sync::CancellationToken;
@@ -103,14 +103,17 @@ pub async fn run(
     };
     let loaded = Loaded { state, disk };
     let (subscriber, outputs) = Subscriber::new(settings, loaded, net::clock::boottime());
-    let token = config.token.as_deref().map(Into::into);
+    let credentials = Credentials {
+        token: config.token.as_deref().map(Into::into),
+        trust: config.trust.clone(),
+    };
     let driver = Driver::new(
         subscriber,
         store,
         views,
         barrier,
         phase,
-        driver::Peers { addresses, token },
+        driver::Peers { addresses, credentials },
     );
     let ended = driver.run(outputs, leave).await;
     drop(lock);

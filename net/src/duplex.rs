@@ -1,7 +1,8 @@
-//! Lines both ways with a control plane, over HTTP/2 without TLS: a request whose body is what this side says, an answer
+//! Lines both ways with a control plane, over HTTP/2: a request whose body is what this side says, an answer
 //! whose body is what it is told. The connection that carries it takes further requests.
 
 mod address;
+mod dial;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,15 +16,15 @@ use http::{Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Either, Empty, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::client::conn::http2::SendRequest;
 use serde::de::DeserializeOwned;
 use shared::stream::subscriber::Disconnected;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ndjson::Lines;
+use crate::tls::{Trust, explain};
+use dial::dial;
 
 pub use address::{Address, AddressError};
 
@@ -59,6 +60,13 @@ pub struct Duplex<T> {
     _task: AbortOnDropHandle<()>,
 }
 
+/// What is shown to control planes, and which of them are believed.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    pub token: Option<Arc<str>>,
+    pub trust: Arc<Trust>,
+}
+
 type Outgoing = Either<Said, Empty<Bytes>>;
 
 /// A connection that takes further requests.
@@ -71,12 +79,12 @@ pub struct Requests {
 
 impl<T: DeserializeOwned + Send + 'static> Duplex<T> {
     /// Dials, and opens the stream by a POST to `path`.
-    pub fn open(address: Address, path: &'static str, token: Option<Arc<str>>) -> Duplex<T> {
+    pub fn open(address: Address, path: &'static str, credentials: Credentials) -> Duplex<T> {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (said, lines) = mpsc::channel(SAID_MAX);
         let (requests_in, requests) = watch::channel(None);
         let task = tokio::spawn(async move {
-            let ended = speak(address, path, token, Said(lines), requests_in, &events_in).await;
+            let ended = speak(address, path, credentials, Said(lines), requests_in, &events_in).await;
             // Whoever dropped the link wants no last word.
             let _ = events_in.send(Event::Disconnected(ended)).await;
         });
@@ -112,14 +120,15 @@ impl<T: DeserializeOwned + Send + 'static> Duplex<T> {
 async fn speak<T: DeserializeOwned>(
     address: Address,
     path: &str,
-    token: Option<Arc<str>>,
+    credentials: Credentials,
     said: Said,
     requests_in: watch::Sender<Option<Requests>>,
     events: &mpsc::Sender<Event<T>>,
 ) -> Disconnected {
-    let mut requests = match Requests::dial(address, token).await {
+    let url = address.url("");
+    let mut requests = match Requests::dial(address, credentials).await {
         Ok(requests) => requests,
-        Err(error) => return Disconnected::Lost(format!("connecting: {error}")),
+        Err(error) => return Disconnected::Lost(format!("connecting to {url}: {error}")),
     };
     requests_in.send_replace(Some(requests.clone()));
     if events.send(Event::Connected).await.is_err() {
@@ -127,7 +136,7 @@ async fn speak<T: DeserializeOwned>(
     }
     let answer = match requests.send(Method::POST, path, Either::Left(said)).await {
         Ok(answer) => answer,
-        Err(error) => return Disconnected::Lost(error),
+        Err(error) => return Disconnected::Lost(format!("asking {url}: {error}")),
     };
     match answer.status() {
         StatusCode::OK => listen(answer.into_body(), events).await,
@@ -139,33 +148,13 @@ async fn speak<T: DeserializeOwned>(
     }
 }
 
-async fn dial(address: &Address) -> Result<SendRequest<Outgoing>, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect((address.host(), address.port())).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_EVERY)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    // Ends once nobody can send over it and its streams are over.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the connection to a control plane ends");
-        }
-    });
-    Ok(sender)
-}
-
 /// Lines come one by one and are handed over in heaps: all that is there already is applied together.
 async fn listen<T: DeserializeOwned>(mut body: Incoming, events: &mpsc::Sender<Event<T>>) -> Disconnected {
     let mut lines = Lines::new(LINE_MAX);
     loop {
         let chunk = match body.frame().await {
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            Some(Err(error)) => return Disconnected::Lost(error.to_string()),
+            Some(Err(error)) => return Disconnected::Lost(explain(&error)),
             None => return Disconnected::Lost("the control plane ended the stream".to_owned()),
         };
         lines.push(&chunk);
@@ -205,10 +194,11 @@ async fn problem(body: Incoming) -> (String, bool) {
 
 impl Requests {
     /// A connection without a stream.
-    pub async fn dial(address: Address, token: Option<Arc<str>>) -> Result<Requests, String> {
-        match tokio::time::timeout(CONNECT_WITHIN, dial(&address)).await {
+    pub async fn dial(address: Address, credentials: Credentials) -> Result<Requests, String> {
+        let Credentials { token, trust } = credentials;
+        match tokio::time::timeout(CONNECT_WITHIN, dial(&address, trust)).await {
             Ok(Ok(sender)) => Ok(Requests { sender, address, token }),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err("not within 3 s".to_owned()),
         }
     }
@@ -232,10 +222,7 @@ impl Requests {
             request = request.header(CONTENT_TYPE, "application/x-ndjson");
         }
         let request = request.body(body).map_err(|error| error.to_string())?;
-        self.sender
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())
+        self.sender.send_request(request).await.map_err(|error| explain(&error))
     }
 }
 

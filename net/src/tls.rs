@@ -1,9 +1,10 @@
-//! The certificate that TLS listeners show: read from files, and again whenever those change.
+//! Certificates: what listeners show, and whom clients believe. Both are read from files, and again whenever those change.
+
+mod explain;
+mod files;
+mod trust;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,37 +12,51 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use files::Stamps;
+
+pub use explain::explain;
+pub use trust::{Believed, Identity, Trust};
+
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A chain and its key are a few KiB.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// What a listener shows, and whom it lets speak.
 pub struct Certificates {
-    chain: PathBuf,
-    key: PathBuf,
+    files: Files,
+    /// By which clients and it agree on what they speak (ALPN), the preferred one first; none: they know.
+    protocols: &'static [&'static [u8]],
     config: ArcSwap<ServerConfig>,
     seen: Mutex<Stamps>,
 }
 
-/// How the files stood when they were looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamps {
-    chain: Option<Stamp>,
-    key: Option<Stamp>,
+/// All in PEM.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The listener's own certificate first.
+    pub chain: PathBuf,
+    /// Of the listener's own certificate.
+    pub key: PathBuf,
+    /// Authorities: clients have to show a certificate of one of them. None: they show none.
+    pub clients: Option<PathBuf>,
 }
-
-/// Device, inode, bytes, and the time of the last change in seconds and nanoseconds.
-type Stamp = (u64, u64, u64, i64, i64);
 
 #[derive(Debug)]
 pub struct CertificatesError {
     path: PathBuf,
     detail: String,
+}
+
+impl CertificatesError {
+    fn of(path: &Path, detail: impl fmt::Display) -> CertificatesError {
+        CertificatesError {
+            path: path.to_owned(),
+            detail: detail.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for CertificatesError {
@@ -53,13 +68,22 @@ impl fmt::Display for CertificatesError {
 impl std::error::Error for CertificatesError {}
 
 impl Certificates {
-    /// Both in PEM: the chain with the server's own certificate first, and its private key.
+    /// For anybody, who knows what is spoken.
     pub fn load(chain: &Path, key: &Path) -> Result<Certificates, CertificatesError> {
-        let seen = Stamps::of(chain, key);
-        let config = read(chain, key)?;
-        Ok(Certificates {
+        let files = Files {
             chain: chain.to_owned(),
             key: key.to_owned(),
+            clients: None,
+        };
+        Certificates::load_for(files, &[])
+    }
+
+    pub fn load_for(files: Files, protocols: &'static [&'static [u8]]) -> Result<Certificates, CertificatesError> {
+        let seen = Stamps::of(files.paths());
+        let config = read(&files, protocols)?;
+        Ok(Certificates {
+            files,
+            protocols,
             config: ArcSwap::from_pointee(config),
             seen: Mutex::new(seen),
         })
@@ -70,15 +94,17 @@ impl Certificates {
         TlsAcceptor::from(self.config.load_full())
     }
 
-    /// Takes over what the files hold when they have changed: whether they have. A pair that cannot be used, as one that
-    /// is half written, changes nothing, and is tried again when it has changed once more.
+    /// Takes over what the files hold when they have changed: whether they have. What cannot be used, as a pair that is
+    /// half written, changes nothing, and is tried again when it has changed once more.
     pub fn look(&self) -> Result<bool, CertificatesError> {
-        let stamps = Stamps::of(&self.chain, &self.key);
-        let before = std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), stamps);
-        if before == stamps {
+        let stamps = Stamps::of(self.files.paths());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == stamps {
             return Ok(false);
         }
-        self.config.store(Arc::new(read(&self.chain, &self.key)?));
+        *seen = stamps;
+        drop(seen);
+        self.config.store(Arc::new(read(&self.files, self.protocols)?));
         Ok(true)
     }
 
@@ -88,57 +114,42 @@ impl Certificates {
             let certificates = self.clone();
             match tokio::task::spawn_blocking(move || certificates.look()).await {
                 Ok(Ok(false)) | Err(_) => {}
-                Ok(Ok(true)) => tracing::info!(chain = %self.chain.display(), "the certificate changed"),
+                Ok(Ok(true)) => tracing::info!(chain = %self.files.chain.display(), "the certificate changed"),
                 Ok(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
             }
         }
     }
 }
 
-impl Stamps {
-    fn of(chain: &Path, key: &Path) -> Stamps {
-        let of = |path: &Path| {
-            let file = std::fs::metadata(path).ok()?;
-            Some((file.dev(), file.ino(), file.size(), file.ctime(), file.ctime_nsec()))
-        };
-        Stamps {
-            chain: of(chain),
-            key: of(key),
-        }
+impl Files {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        [&self.chain, &self.key]
+            .into_iter()
+            .chain(&self.clients)
+            .map(PathBuf::as_path)
     }
 }
 
-fn read(chain: &Path, key: &Path) -> Result<ServerConfig, CertificatesError> {
-    let wrong = |path: &Path, detail: String| CertificatesError {
-        path: path.to_owned(),
-        detail,
-    };
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes(chain)?).collect();
-    let certificates = certificates.map_err(|error| wrong(chain, error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(wrong(chain, "it holds no certificate in PEM".to_owned()));
-    }
-    // The error of a key says nothing of what it is.
-    let private = PrivateKeyDer::from_pem_slice(&bytes(key)?);
-    let private = private.map_err(|_| wrong(key, "it holds no private key in PEM".to_owned()))?;
-    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+fn read(files: &Files, protocols: &[&[u8]]) -> Result<ServerConfig, CertificatesError> {
+    let chain = files::certificates(&files.chain)?;
+    let key = files::key(&files.key)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
-        .map_err(|error| wrong(chain, error.to_string()))
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>, CertificatesError> {
-    let wrong = |detail: String| CertificatesError {
-        path: path.to_owned(),
-        detail,
+        .map_err(|error| CertificatesError::of(&files.chain, error))?;
+    let builder = match &files.clients {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(files::roots(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| CertificatesError::of(path, error))?)
+        }
     };
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(count) if count as u64 > FILE_BYTES_MAX => Err(wrong(format!("it has more than {FILE_BYTES_MAX} bytes"))),
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(wrong(error.to_string())),
-    }
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| CertificatesError::of(&files.chain, error))?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
 }
 
 #[cfg(test)]

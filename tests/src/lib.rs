@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 pub mod api;
+pub mod authority;
 pub mod authserver;
 pub mod binary;
 pub mod cassandra;

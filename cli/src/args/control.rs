@@ -21,7 +21,16 @@ pub struct Control {
     /// A TOML file of those who may use the API, by the SHA-256 of their token; read again when it changes
     #[arg(long, value_name = "FILE", env = "VULCAN_TOKENS")]
     pub tokens: Option<PathBuf>,
-    /// Where other control planes of the same Cassandra reach this one [default: http:// and the address of --admin]
+    /// Speak TLS on --admin, and show this PEM file's certificate and its chain; read again when it changes
+    #[arg(long, value_name = "FILE", env = "VULCAN_ADMIN_TLS_CERT")]
+    pub admin_tls_cert: Option<PathBuf>,
+    /// A PEM file of the private key of --admin-tls-cert; read again when it changes
+    #[arg(long, value_name = "FILE", env = "VULCAN_ADMIN_TLS_KEY")]
+    pub admin_tls_key: Option<PathBuf>,
+    /// Ask every client of --admin for a certificate of an authority in this PEM file; tokens are asked for beside it
+    #[arg(long, value_name = "FILE", env = "VULCAN_ADMIN_CLIENT_CA")]
+    pub admin_client_ca: Option<PathBuf>,
+    /// Where other control planes of the same Cassandra reach this one [default: the address of --admin]
     #[arg(long, value_name = "URL", env = "VULCAN_ADVERTISE")]
     pub advertise: Option<value::Url>,
     /// A file that holds the token which control planes of one Cassandra present to each other

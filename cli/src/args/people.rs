@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::tls::Tls;
 use super::value::{self, Url};
 
 /// What every command for people takes.
@@ -15,6 +16,8 @@ pub struct Remote {
     /// A file that holds the token to present; else VULCAN_TOKEN is the token itself
     #[arg(long, value_name = "FILE", env = "VULCAN_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub tls: Tls,
     /// `json` prints the body of the API's answer
     #[arg(long, value_name = "FORMAT", env = "VULCAN_OUTPUT", default_value = "table")]
     pub output: Output,

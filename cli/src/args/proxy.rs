@@ -67,7 +67,7 @@ pub struct Proxy {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Proxy")]
 pub struct Uplink {
-    /// One or several control planes of one fleet, http://HOST:PORT; the proxy uses one that answers [required]
+    /// One or several control planes of one fleet, http://HOST:PORT or https://HOST:PORT; the proxy uses one that answers [required]
     #[arg(long, value_name = "URL,...", env = "VULCAN_CONTROLPLANE", value_delimiter = ',')]
     pub controlplane: Vec<Url>,
 }

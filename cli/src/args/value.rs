@@ -92,9 +92,10 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// Where a control plane answers: `http://host[:port]`, nothing behind it.
+/// Where a control plane answers: `http://host[:port]` or `https://host[:port]`, nothing behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    pub is_tls: bool,
     /// Without the brackets of an IPv6 address.
     pub host: String,
     pub port: u16,
@@ -108,9 +109,13 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Url, String> {
         let wrong = || format!("`{text}` is no URL of a control plane; write it as http://127.0.0.1:8182");
         let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let (scheme, authority) = (uri.scheme_str(), uri.authority());
-        let (Some("http"), Some(authority), "" | "/", None) = (scheme, authority, uri.path(), uri.query()) else {
+        let (Some(authority), "" | "/", None) = (uri.authority(), uri.path(), uri.query()) else {
             return Err(wrong());
+        };
+        let (is_tls, default_port) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            _ => return Err(wrong()),
         };
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return Err(wrong());
@@ -122,10 +127,11 @@ impl FromStr for Url {
             .to_owned();
         let port = match authority.port() {
             Some(port) => port.as_u16(),
-            None if authority.as_str().ends_with(authority.host()) => 80,
+            None if authority.as_str().ends_with(authority.host()) => default_port,
             None => return Err(wrong()),
         };
         Ok(Url {
+            is_tls,
             host,
             port,
             authority: authority.as_str().to_owned(),
@@ -135,7 +141,8 @@ impl FromStr for Url {
 
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}", self.authority)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 
@@ -165,10 +172,15 @@ mod tests {
         assert_eq!(url.to_string(), "http://[::1]:8182");
         let url: Url = "http://control.example".parse().unwrap();
         assert_eq!((url.host.as_str(), url.port), ("control.example", 80));
+        let url: Url = "https://control.example".parse().unwrap();
+        assert_eq!(
+            (url.is_tls, url.port, url.to_string().as_str()),
+            (true, 443, "https://control.example")
+        );
         for wrong in [
             "",
             "control:8182",
-            "https://control",
+            "ftp://control",
             "http://c/v1",
             "http://c?x=1",
             "http://u@c",

@@ -11,7 +11,7 @@ pub fn run(args: Controlplane) -> Result<(), Failure> {
         .store
         .clone()
         .ok_or_else(|| Failure::usage("--store is missing, as in redb:PATH or cassandra://HOST/KEYSPACE"))?;
-    let config = control_config(&args.control, store)?;
+    let config = control_config(&args.control, &args.tls, store)?;
     process::run(&args.process, async |stop| {
         ::controlplane::run(config, Announce::stdout(), stop)
             .await

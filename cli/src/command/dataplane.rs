@@ -10,7 +10,7 @@ pub fn run(args: Dataplane) -> Result<(), Failure> {
     if controlplanes.is_empty() {
         return Err(Failure::usage("--controlplane is missing, as in http://127.0.0.1:8182"));
     }
-    let config = proxy_config(&args.proxy, controlplanes, &args.proxy.data)?;
+    let config = proxy_config(&args.proxy, controlplanes, super::trust(&args.tls)?, &args.proxy.data)?;
     process::run(&args.process, async |stop| {
         ::dataplane::run(config, Announce::stdout(), stop)
             .await

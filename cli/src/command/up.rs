@@ -24,9 +24,18 @@ pub fn run(args: Up) -> Result<(), Failure> {
         .store
         .clone()
         .unwrap_or_else(|| StoreUrl::Redb(data.join("controlplane").join("log.redb")));
-    let control = control_config(&args.control, store)?;
+    let control = control_config(&args.control, &args.tls, store)?;
+    let trust = match &args.control.admin_tls_cert {
+        Some(chain) => super::tls::trust_itself(chain.clone(), &args.tls)?,
+        None => Default::default(),
+    };
     // The address follows once the control plane is bound.
-    let proxy = proxy_config(&args.proxy, Vec::new(), &data.join("dataplane"))?;
+    let proxy = proxy_config(&args.proxy, Vec::new(), trust, &data.join("dataplane"))?;
+    if args.control.admin_client_ca.is_some() && args.tls.client_cert.is_none() {
+        return Err(Failure::usage(
+            "--admin-client-ca also asks the proxy for a certificate: give it by --client-cert and --client-key",
+        ));
+    }
     if control.tokens.is_some() && proxy.token.is_none() {
         return Err(Failure::usage(
             "--tokens also asks the proxy for one: give it by --token-file or VULCAN_TOKEN",
@@ -44,6 +53,7 @@ async fn serve(
     let for_proxy = announce.part();
     // Not children of `stop`: the proxy goes first, and the control plane hears its goodbye.
     let (stop_control, stop_proxy) = (CancellationToken::new(), CancellationToken::new());
+    let scheme = if control.tls.is_some() { "https" } else { "http" };
     let control = async {
         ::controlplane::run(control, announce, stop_control.clone())
             .await
@@ -55,7 +65,7 @@ async fn serve(
             () = stop_proxy.cancelled() => return Ok(()),
         };
         let admin = bound.map_err(|_| Failure::refused("the control plane did not open its port"))?;
-        proxy.controlplanes = vec![format!("http://{}", reachable(admin))];
+        proxy.controlplanes = vec![format!("{scheme}://{}", reachable(admin))];
         ::dataplane::run(proxy, for_proxy, stop_proxy.clone())
             .await
             .map_err(Failure::refused)

@@ -1,20 +1,32 @@
-//! Who may call. With tokens: whoever presents one. Without: this machine, where a browser must not lend its hands to a
-//! page from elsewhere.
+//! Who may call. With tokens: whoever presents one, for what its role is good for. Without: this machine.
 
-use std::net::{IpAddr, SocketAddr};
+mod guesses;
+mod local;
+mod until;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::RequestExt;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
 use net::problem::{self, Problem};
 use net::said::Said;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::Failure;
+use super::linger::forget;
+use super::roles::{self, Needs, Role};
+use super::room::Room;
+use super::server::Newcomer;
 use super::tokens::{Secret, Tokens};
+use guesses::Guesses;
+use until::Until;
 
 pub enum Access {
     /// The listener is bound to a loopback address.
@@ -26,23 +38,44 @@ pub enum Access {
     },
 }
 
-/// In the extensions of every request that was let in: who it is, for the history.
+/// In the extensions of every request that was let in: who it is, for the history, and what that is good for.
 #[derive(Clone, Debug)]
-pub struct Actor(pub Arc<str>);
+pub struct Caller {
+    pub name: Arc<str>,
+    pub role: Role,
+    /// When the token is known no longer, or is good for something else; none: that does not happen.
+    pub withdrawn: Option<CancellationToken>,
+}
 
-/// Control planes among themselves: with a token of their own, which opens nothing else.
-const PEERS: &str = "/v1/peers";
-
-fn is_among_peers(path: &str) -> bool {
-    path.strip_prefix(PEERS)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+impl Caller {
+    /// Without a token of the file.
+    fn of_house(name: &str) -> Caller {
+        Caller {
+            name: name.into(),
+            role: Role::Admin,
+            withdrawn: None,
+        }
+    }
 }
 
 /// What is asked by programs that ask again by themselves.
-const STREAMS: [&str; 3] = ["/v1/stream", "/v1/snapshot", PEERS];
+const STREAMS: [Needs; 3] = [Needs::Stream, Needs::Snapshot, Needs::Peer];
 
-/// What is open to all: it tells nothing.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Why somebody is turned away.
+struct Refusal {
+    problem: Box<Problem>,
+    /// When it may be tried again.
+    after: Option<Duration>,
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Refusal {
+        Refusal {
+            problem: Box::new(problem),
+            after: None,
+        }
+    }
+}
 
 impl Access {
     /// None: without tokens the API would be open to others than this machine.
@@ -56,32 +89,32 @@ impl Access {
         }
     }
 
-    fn admit(&self, request: &Request) -> Result<Actor, Problem> {
-        match self {
-            Access::Loopback => {
-                local(request)?;
-                Ok(Actor("local".into()))
+    fn identify(&self, request: &Request, needs: Needs, guesses: &Guesses) -> Result<Caller, Refusal> {
+        let Access::Tokens { tokens, peer } = self else {
+            local::check(request)?;
+            return Ok(Caller::of_house("local"));
+        };
+        let refused = |detail| Refusal::from(Problem::new(problem::UNAUTHENTICATED, detail));
+        let Some(token) = bearer(request.headers()) else {
+            return Err(refused("Authorization: Bearer and a token are expected"));
+        };
+        let (caller, unknown) = match needs {
+            Needs::Peer => {
+                let known = peer.as_ref().is_some_and(|peer| peer.is(token));
+                let caller = known.then(|| Caller::of_house("peer"));
+                (caller, "the token of a control plane is expected")
             }
-            Access::Tokens { peer, .. } if is_among_peers(request.uri().path()) => {
-                let presented = bearer(request.headers());
-                let known = presented.zip(peer.as_ref()).is_some_and(|(token, peer)| peer.is(token));
-                match known {
-                    true => Ok(Actor("peer".into())),
-                    false => Err(Problem::new(
-                        problem::UNAUTHENTICATED,
-                        "the token of a control plane is expected",
-                    )),
-                }
-            }
-            Access::Tokens { tokens, .. } => {
-                let presented = bearer(request.headers());
-                let name = presented.and_then(|token| tokens.name_of(token));
-                name.map(Actor).ok_or_else(|| {
-                    let detail = match presented {
-                        Some(_) => "the token is not known",
-                        None => "Authorization: Bearer and a token are expected",
-                    };
-                    Problem::new(problem::UNAUTHENTICATED, detail)
+            _ => (tokens.find(token), "the token is not known"),
+        };
+        let name = caller.as_ref().map(|caller| &caller.name);
+        match guesses.judge(from(request), name, Instant::now()) {
+            Ok(true) => caller.ok_or_else(|| refused(unknown)),
+            Ok(false) => Err(refused(unknown)),
+            Err(wait) => {
+                let detail = "too many tokens that nobody has were presented from this address";
+                Err(Refusal {
+                    problem: Box::new(Problem::new(problem::TOO_MANY_REQUESTS, detail)),
+                    after: Some(wait),
                 })
             }
         }
@@ -91,140 +124,100 @@ impl Access {
 /// Who is let in, and whose being turned away was said.
 pub struct Guard {
     access: Arc<Access>,
+    guesses: Guesses,
     said: Said<u16>,
+    room: Arc<Room>,
 }
 
 impl Guard {
     pub fn new(access: Arc<Access>) -> Guard {
         Guard {
             access,
+            guesses: Guesses::default(),
             said: Said::default(),
+            room: Arc::default(),
+        }
+    }
+
+    /// `route`: as the router has it, none if it knows no such path; `service`: the one in the path.
+    fn admit(&self, request: &Request, route: Option<&str>, service: Option<&str>) -> Result<Caller, Refusal> {
+        let needs = roles::needs(route, request.method()).unwrap_or(Needs::Admin);
+        let caller = self.access.identify(request, needs, &self.guesses)?;
+        match route {
+            // Whoever presented the token of control planes was let in as one of them.
+            Some(route) if needs != Needs::Peer && !caller.role.may(needs, service) => {
+                let what = format_args!("{} {route}", request.method());
+                Err(caller.role.refusal(needs, what).into())
+            }
+            _ => Ok(caller),
         }
     }
 
     /// A proxy that is turned away comes again and again, and nobody is there to read the answer.
-    fn say(&self, request: &Request, problem: &Problem) {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let (path, Some(ConnectInfo(peer))) = (request.uri().path(), peer) else {
-            return;
-        };
-        if STREAMS.contains(&path)
-            && self
-                .said
-                .is_news(&peer.ip().to_string(), problem.status, Instant::now())
-        {
-            tracing::warn!(address = %peer, path, "a stream is turned away: {}", problem.detail);
+    fn say(&self, request: &Request, needs: Option<Needs>, problem: &Problem) {
+        let is_stream = needs.is_some_and(|needs| STREAMS.contains(&needs));
+        let is_guess = problem.kind == problem::TOO_MANY_REQUESTS.kind;
+        let address = from(request);
+        if (is_stream || is_guess) && self.said.is_news(&address.to_string(), problem.status, Instant::now()) {
+            let path = request.uri().path();
+            match is_stream {
+                true => tracing::warn!(%address, path, "a stream is turned away: {}", problem.detail),
+                false => tracing::warn!(%address, path, "somebody is turned away: {}", problem.detail),
+            }
         }
     }
 }
 
 pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    if !OPEN.contains(&request.uri().path()) {
-        match guard.access.admit(&request) {
-            Ok(actor) => drop(request.extensions_mut().insert(actor)),
-            Err(problem) => {
-                guard.say(&request, &problem);
-                return Failure::from(problem).into_response();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let needs = roles::needs(route, request.method());
+    if needs == Some(Needs::Nothing) {
+        return next.run(request).await;
+    }
+    let params = request.extract_parts::<RawPathParams>().await.ok();
+    let mut params = params.iter().flat_map(RawPathParams::iter);
+    let service = params.find_map(|(name, value)| (name == "service").then_some(value));
+    match guard.admit(&request, route, service) {
+        Ok(caller) => {
+            if let Some(newcomer) = request.extensions().get::<Arc<Newcomer>>() {
+                newcomer.admitted();
+            }
+            let withdrawn = caller.withdrawn.clone();
+            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(guard.room.clone());
+            let response = next.run(request).await;
+            match withdrawn {
+                Some(withdrawn) if is_endless(&response) => response.map(|body| Body::new(Until::new(body, withdrawn))),
+                _ => response,
             }
         }
+        Err(Refusal { problem, after }) => {
+            guard.say(&request, needs, &problem);
+            let mut response = Failure(problem).into_response();
+            if let Some(after) = after {
+                let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            forget(request);
+            response
+        }
     }
-    next.run(request).await
+}
+
+/// Streams of proxies, and watching.
+fn is_endless(response: &Response) -> bool {
+    let is_lines = |value: &HeaderValue| value.as_bytes() == b"application/x-ndjson";
+    response.headers().get(CONTENT_TYPE).is_some_and(is_lines)
+}
+
+/// Where it comes from.
+fn from(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// A page from elsewhere that a browser on this machine shows has another origin, and after DNS rebinding another host.
-fn local(request: &Request) -> Result<(), Problem> {
-    let forbidden = |detail: String| Problem::new(problem::FORBIDDEN, detail);
-    if let Some(origin) = request.headers().get(ORIGIN) {
-        return Err(forbidden(format!(
-            "without tokens nothing is taken from a page ({})",
-            shown(origin)
-        )));
-    }
-    let authority = request.uri().authority().map(|authority| authority.as_str());
-    let mut named = false;
-    for host in request.headers().get_all(HOST) {
-        named = true;
-        match host.to_str() {
-            Ok(text) if is_local(text) => {}
-            _ => {
-                return Err(forbidden(format!(
-                    "without tokens the host {} is not served",
-                    shown(host)
-                )));
-            }
-        }
-    }
-    match authority {
-        Some(authority) if !is_local(authority) => {
-            Err(forbidden(format!("without tokens the host {authority} is not served")))
-        }
-        None if !named => Err(Problem::new(problem::MALFORMED, "the request names no host")),
-        _ => Ok(()),
-    }
-}
-
-fn shown(value: &http::HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
-}
-
-/// `localhost` or a loopback address, with any port.
-fn is_local(authority: &str) -> bool {
-    if let Some(rest) = authority.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else {
-            return false;
-        };
-        return address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) && is_port(port);
-    }
-    let at = authority.find(':').unwrap_or(authority.len());
-    let (host, port) = authority.split_at(at);
-    let local =
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    local && is_port(port)
-}
-
-/// `:80`, or nothing.
-fn is_port(text: &str) -> bool {
-    text.is_empty()
-        || text
-            .strip_prefix(':')
-            .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_local() {
-        for host in [
-            "localhost",
-            "LocalHost:8182",
-            "127.0.0.1:8182",
-            "127.1.2.3",
-            "[::1]:8182",
-            "[::1]",
-        ] {
-            assert!(is_local(host), "{host}");
-        }
-        for host in [
-            "",
-            "example.com",
-            "localhost.example.com",
-            "127.0.0.1.example.com",
-            "10.0.0.1:8182",
-            "[::2]:8182",
-            "::1",
-            "[::1",
-            "localhost:80@example.com",
-            "localhost:x",
-            "user@localhost",
-        ] {
-            assert!(!is_local(host), "{host}");
-        }
-    }
 }

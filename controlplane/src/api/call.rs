@@ -3,21 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use net::problem::{self, Problem};
 use serde_json::{Map, Value};
 use shared::model::{AuthorizerName, Invalid, LimitId, ServiceName, UpstreamId, json};
 
-use super::access::Actor;
+use super::access::Caller;
 use super::answer::Failure;
+use super::linger::forget_rest;
 use super::query::{Query, invalid};
+use super::roles::Role;
+use super::room::{Place, Room};
 use crate::registry::Conditions;
 use crate::registry::conditions::Tags;
+use crate::registry::scope::Scope;
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -25,10 +31,13 @@ const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Call {
     pub actor: Arc<str>,
+    role: Role,
     headers: HeaderMap,
     params: Vec<(String, String)>,
     query: Option<String>,
     body: Bytes,
+    /// For as long as the body is held.
+    _place: Option<Place>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Call {
@@ -50,20 +59,26 @@ impl Call {
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let body = read(&parts, body, most, within).await?;
+        let (body, place) = read(&parts, body, most, within).await?;
         check_media(&parts, &body)?;
-        let actor = parts
-            .extensions
-            .get::<Actor>()
-            .map_or_else(|| "unknown".into(), |actor| actor.0.clone());
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let unknown = || Problem::new(problem::UNAUTHENTICATED, "nobody was let in");
+        let Caller { name: actor, role, .. } = caller.ok_or_else(unknown)?;
         let query = parts.uri.query().map(str::to_owned);
         Ok(Call {
             actor,
+            role,
             headers: parts.headers,
             params,
             query,
             body,
+            _place: place,
         })
+    }
+
+    /// The services that the caller may touch, and may be told of; none: all.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.role.scope()
     }
 
     /// The body, which is gone from here then.
@@ -162,22 +177,43 @@ pub fn utf8(body: &[u8]) -> Result<&str, Problem> {
         .map_err(|error| Problem::new(problem::MALFORMED, format!("the body is not UTF-8: {error}")))
 }
 
-async fn read(parts: &Parts, body: axum::body::Body, most: usize, within: Duration) -> Result<Bytes, Problem> {
+/// The body, and its place among those that are held.
+async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> Result<(Bytes, Option<Place>), Problem> {
     let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {most} bytes at most"));
+    if body.is_end_stream() {
+        return Ok((Bytes::new(), None));
+    }
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > most) {
-        return Err(too_large());
-    }
-    let reading = Limited::new(body, most).collect();
+    let expected = announced.unwrap_or(most);
+    let place = match parts.extensions.get::<Arc<Room>>() {
+        _ if expected > most => Err(too_large()),
+        Some(room) => room.take(expected).map(Some),
+        None => Ok(None),
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err(problem) => {
+            forget_rest(&parts.headers, body);
+            return Err(problem);
+        }
+    };
+    let reading = Limited::new(&mut body, most).collect();
     match tokio::time::timeout(within, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Ok(collected)) => Ok((collected.to_bytes(), place)),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            forget_rest(&parts.headers, body);
+            Err(too_large())
+        }
         Ok(Err(error)) => Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}"))),
         Err(_) => Err(Problem::new(problem::MALFORMED, "the body did not arrive in time")),
     }
+}
+
+fn too_large() -> Problem {
+    Problem::new(problem::TOO_LARGE, format!("a body has {BODY_BYTES_MAX} bytes at most"))
 }
 
 /// A page in a browser can send a body unasked only as another type than JSON, so that is refused before anything else.

@@ -65,7 +65,8 @@ struct UpstreamView {
 impl Proxy {
     fn of(view: MemberView, api: &Api) -> Proxy {
         let there = || view.elsewhere.as_ref().unwrap_or(&api.url);
-        let control_plane = (view.state == Presence::Present).then(|| there().trim_start_matches("http://").to_owned());
+        let authority = |url: &str| url.split_once("://").map_or(url, |(_, authority)| authority).to_owned();
+        let control_plane = (view.state == Presence::Present).then(|| authority(there()));
         Proxy {
             view,
             control_plane,
@@ -110,7 +111,7 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
 /// How a proxy's upstreams are, whichever control plane has its stream. `None`: it cannot be asked now.
 pub async fn ask(api: &Api, proxy: &MemberView, about: Option<message::About>) -> Option<message::Upstreams> {
     match &proxy.elsewhere {
-        Some(url) => planes::upstreams(url, api.peer_token.clone(), &proxy.name, about).await,
+        Some(url) => planes::upstreams(url, api.credentials.clone(), &proxy.name, about).await,
         None => api.fleet.upstreams(&proxy.name, about).await,
     }
 }

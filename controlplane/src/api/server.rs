@@ -1,32 +1,45 @@
-//! The admin listener: HTTP/1 and HTTP/2 without TLS on one port, with a limit on everything that a peer can hold.
+//! The admin listener: HTTP/1 and HTTP/2 on one port, in the clear or over TLS, with a limit on everything that a peer can hold.
 
+mod newcomer;
+mod secure;
 mod stall;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
+use net::tls::Certificates;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use newcomer::Newcomers;
 use stall::Stalling;
+
+pub use newcomer::Newcomer;
 
 const CONNECTIONS_MAX: usize = 16_384;
 
 /// For a request's head, from the connection's first byte on.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// A connection on which nobody was let in is over after this.
+const ADMITTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// After `stop`: for answers that are under way.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
@@ -35,16 +48,26 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// Serves until `stop`, then closes the listener, and returns once every connection is finished or cut.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, tls: Option<Arc<Certificates>>, router: Router, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+    let newcomers = Arc::new(Newcomers::default());
     let builder = Arc::new(builder());
     while let Some((stream, peer, place)) = stop.run_until_cancelled(accept(&listener, &places)).await {
+        let Some(newcomer) = newcomers.count(peer.ip()) else {
+            tracing::debug!(%peer, "a connection too many of an address on which nobody is let in");
+            continue;
+        };
         let (builder, router) = (builder.clone(), router.clone());
-        let (stop, cut) = (stop.clone(), cut.clone());
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+        let ending = Ending {
+            stop: stop.clone(),
+            cut: cut.clone(),
+        };
         connections.spawn(async move {
             let _place = place;
-            connection(&builder, stream, peer, router, stop, cut).await;
+            let service = service(router, peer, newcomer.clone());
+            connection(&builder, stream, acceptor, service, &newcomer, ending).await;
         });
     }
     drop(listener);
@@ -91,46 +114,76 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
+/// How connections come to an end.
+struct Ending {
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+type Answers = BoxFuture<'static, Result<Response, Infallible>>;
+
+fn service(
+    router: Router,
+    peer: SocketAddr,
+    newcomer: Arc<Newcomer>,
+) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future = Answers> {
+    let inner = TowerToHyperService::new(router);
+    service_fn(move |mut request: hyper::Request<Incoming>| -> Answers {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(newcomer.clone());
+        Box::pin(inner.call(request))
+    })
+}
+
 async fn connection(
     builder: &Builder<TokioExecutor>,
     stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    stop: CancellationToken,
-    cut: CancellationToken,
+    acceptor: Option<TlsAcceptor>,
+    service: impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future = Answers>,
+    newcomer: &Newcomer,
+    ending: Ending,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection closed at once");
         return;
     }
-    let began = Arc::new(AtomicBool::new(false));
-    let inner = TowerToHyperService::new(router);
-    let service = service_fn({
-        let began = began.clone();
-        move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            began.store(true, Ordering::Relaxed);
-            let answering = inner.call(request);
-            async move { answering.await as Result<Response, Infallible> }
-        }
-    });
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(Stalling::new(stream)), service));
-    let mut head_due = pin!(tokio::time::sleep(HEAD_WITHIN));
-    let (mut finishing, mut due) = (false, true);
+    let due = Instant::now() + ADMITTED_WITHIN;
+    let Some(acceptor) = acceptor else {
+        let serving = builder.serve_connection(TokioIo::new(Stalling::new(stream)), service);
+        return see_through(serving, due, newcomer, ending).await;
+    };
+    let accepted = tokio::select! {
+        accepted = timeout_at(due, secure::accept(acceptor, stream)) => accepted,
+        () = ending.stop.cancelled() => return,
+    };
+    if let Ok(Some(stream)) = accepted {
+        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        see_through(serving, due, newcomer, ending).await;
+    }
+}
+
+/// `due`: until then somebody has to be let in.
+async fn see_through(serving: impl GracefulConnection, due: Instant, newcomer: &Newcomer, ending: Ending) {
+    let mut serving = pin!(serving);
+    let mut welcome = pin!(tokio::time::sleep_until(due));
+    let (mut finishing, mut is_over) = (false, false);
     loop {
         tokio::select! {
             // Peers break off as they like; what it means to a request, its handler knows.
             _ = serving.as_mut() => return,
-            () = stop.cancelled(), if !finishing => {
+            () = ending.stop.cancelled(), if !finishing => {
                 finishing = true;
                 serving.as_mut().graceful_shutdown();
             }
-            () = cut.cancelled() => return,
-            () = head_due.as_mut(), if due => {
-                due = false;
-                if !began.load(Ordering::Relaxed) {
+            () = ending.cut.cancelled() => return,
+            () = welcome.as_mut(), if !newcomer.is_admitted() => {
+                // Of what nobody needs a token for, the answer that is on its way goes out.
+                if is_over {
                     return;
                 }
+                (finishing, is_over) = (true, true);
+                serving.as_mut().graceful_shutdown();
+                welcome.as_mut().reset(due + ADMITTED_WITHIN);
             }
         }
     }

@@ -11,7 +11,12 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::access::Caller;
+use super::roles::Role;
+use crate::registry::scope::Scope;
+
 const FILE_BYTES_MAX: u64 = 1 << 20;
+const NAME_BYTES_MAX: usize = 128;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -21,10 +26,19 @@ pub struct Tokens {
     list: ArcSwap<Vec<Token>>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Token {
     name: Arc<str>,
     secret: Secret,
+    role: Role,
+    /// Once it is no longer in the file as it was.
+    withdrawn: CancellationToken,
+}
+
+impl Token {
+    fn is(&self, other: &Token) -> bool {
+        self.name == other.name && self.secret == other.secret && self.role == other.role
+    }
 }
 
 /// The hash of what somebody presents.
@@ -84,14 +98,17 @@ impl Tokens {
         })
     }
 
-    /// The name of whoever may present this. Looks at every token, each in constant time: how long it takes tells
-    /// nothing about them.
-    pub fn name_of(&self, presented: &str) -> Option<Arc<str>> {
+    /// Whoever may present this. Looks at every token, each in constant time: how long it takes tells nothing about them.
+    pub fn find(&self, presented: &str) -> Option<Caller> {
         let presented: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
         let mut found = None;
         for token in self.list.load().iter() {
             if token.secret.has_hash(presented) {
-                found = Some(token.name.clone());
+                found = Some(Caller {
+                    name: token.name.clone(),
+                    role: token.role.clone(),
+                    withdrawn: Some(token.withdrawn.clone()),
+                });
             }
         }
         found
@@ -99,37 +116,59 @@ impl Tokens {
 
     /// Takes over what the file says whenever it says something else. A file that cannot be used changes nothing.
     pub async fn follow(&self, stop: CancellationToken) {
-        let mut complained = String::new();
+        let mut seen = None;
         while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
             let path = self.path.clone();
             let text = tokio::task::spawn_blocking(move || load(&path)).await;
-            match text
-                .unwrap_or_else(|error| Err(error.to_string()))
-                .and_then(|text| parse(&text))
-            {
-                Ok(list) if list == **self.list.load() => complained.clear(),
+            let text = text.unwrap_or_else(|error| Err(error.to_string()));
+            if seen.as_ref() == Some(&text) {
+                continue;
+            }
+            let path = self.path.display();
+            match text.as_deref().map_err(Clone::clone).and_then(parse) {
                 Ok(list) => {
-                    complained.clear();
-                    tracing::info!(path = %self.path.display(), tokens = list.len(), "the tokens changed");
-                    self.list.store(Arc::new(list));
+                    let tokens = list.len();
+                    if self.take_over(list) {
+                        tracing::info!(%path, tokens, "the tokens changed");
+                    }
                 }
-                Err(detail) if detail != complained => {
-                    tracing::error!(path = %self.path.display(), %detail, "the tokens stay as they were");
-                    complained = detail;
-                }
-                Err(_) => {}
+                Err(detail) => tracing::error!(%path, %detail, "the tokens stay as they were"),
+            }
+            seen = Some(text);
+        }
+    }
+
+    /// Whether it is another list. What is in it as before goes on.
+    fn take_over(&self, mut list: Vec<Token>) -> bool {
+        let before = self.list.load_full();
+        for token in &mut list {
+            if let Some(known) = before.iter().find(|known| known.is(token)) {
+                token.withdrawn = known.withdrawn.clone();
             }
         }
+        let is_same = before.len() == list.len() && before.iter().zip(&list).all(|(one, other)| one.is(other));
+        if is_same {
+            return false;
+        }
+        let gone = before.iter().filter(|known| !list.iter().any(|token| token.is(known)));
+        let gone: Vec<CancellationToken> = gone.map(|token| token.withdrawn.clone()).collect();
+        self.list.store(Arc::new(list));
+        // After it: whoever comes again is refused.
+        gone.iter().for_each(CancellationToken::cancel);
+        true
     }
 }
 
 fn load(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(FILE_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())?;
-    Ok(text)
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    match read {
+        // Cut off, it might still be read, and would miss some.
+        Ok(bytes) if bytes as u64 > FILE_BYTES_MAX => Err(format!("it has more than {FILE_BYTES_MAX} bytes")),
+        Ok(_) => Ok(text),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[derive(Deserialize)]
@@ -144,29 +183,61 @@ struct Entry {
     name: String,
     sha256: String,
     role: String,
+    /// Of a deployer, and of nobody else.
+    services: Option<Vec<String>>,
 }
 
 fn parse(text: &str) -> Result<Vec<Token>, String> {
     // A message of the parser quotes the line; hashes are no secrets, and nothing else is in the file.
     let file: File = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     let mut tokens: Vec<Token> = Vec::new();
-    for Entry { name, sha256, role } in file.token {
-        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+    for entry in file.token {
+        let name = entry.name.as_str();
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             return Err(format!("{name:?} is no name"));
         }
         if tokens.iter().any(|other| *other.name == *name) {
             return Err(format!("{name} is there twice"));
         }
-        if role != "admin" {
-            return Err(format!("{name}: the role {role:?} is not known; known: admin"));
+        let token = token(&entry).map_err(|detail| format!("{name}: {detail}"))?;
+        // Whose role it has would be a matter of order.
+        if let Some(other) = tokens.iter().find(|other| other.secret == token.secret) {
+            return Err(format!("{} and {name} have the same token", other.name));
         }
-        let hash = unhex(&sha256).ok_or_else(|| format!("{name}: sha256 is 64 hexadecimal digits"))?;
-        tokens.push(Token {
-            name: name.into(),
-            secret: Secret { sha256: hash },
-        });
+        tokens.push(token);
     }
     Ok(tokens)
+}
+
+fn token(entry: &Entry) -> Result<Token, String> {
+    let sha256 = unhex(&entry.sha256).ok_or("sha256 is 64 hexadecimal digits")?;
+    // What a script makes of a variable that is not set.
+    if (Secret { sha256 }).is("") {
+        return Err("this is the digest of nothing at all, which is no token".to_owned());
+    }
+    Ok(Token {
+        name: entry.name.as_str().into(),
+        secret: Secret { sha256 },
+        role: role(&entry.role, entry.services.clone())?,
+        withdrawn: CancellationToken::new(),
+    })
+}
+
+fn role(name: &str, services: Option<Vec<String>>) -> Result<Role, String> {
+    let role = match (name, services) {
+        ("deployer", Some(services)) => return Ok(Role::Deployer(Arc::new(Scope::parse(services)?))),
+        ("deployer", None) => return Err("a deployer needs services = [\"…\"]".to_owned()),
+        (_, Some(_)) => return Err("services are a deployer's alone".to_owned()),
+        ("admin", None) => Role::Admin,
+        ("proxy", None) => Role::Proxy,
+        ("reader", None) => Role::Reader,
+        (_, None) => {
+            return Err(format!(
+                "the role {name:?} is not known; known: admin, deployer, proxy, reader"
+            ));
+        }
+    };
+    Ok(role)
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
@@ -181,68 +252,4 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    // printf secret | sha256sum
-    const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
-
-    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("tokens.toml");
-        std::fs::write(&path, text).unwrap();
-        (directory, path)
-    }
-
-    fn entry(name: &str, sha256: &str, role: &str) -> String {
-        format!("[[token]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\nrole = \"{role}\"\n")
-    }
-
-    #[test]
-    fn a_token_is_known_by_its_hash_alone() {
-        let (_directory, path) = file(&entry("ci", SECRET, "admin"));
-        let tokens = Tokens::open(&path).unwrap();
-        assert_eq!(tokens.name_of("secret").as_deref(), Some("ci"));
-        assert_eq!(tokens.name_of("Secret"), None);
-        assert_eq!(tokens.name_of(""), None);
-        assert_eq!(tokens.name_of(SECRET), None);
-    }
-
-    #[test]
-    fn a_file_that_says_anything_else_is_refused() {
-        let twice = entry("ci", SECRET, "admin").repeat(2);
-        for text in [
-            "",
-            "token = 1",
-            &entry("", SECRET, "admin"),
-            &entry("ci", "12", "admin"),
-            &entry("ci", SECRET, "reader"),
-            &format!("{}services = [\"web\"]\n", entry("ci", SECRET, "admin")),
-            &twice,
-        ] {
-            let (_directory, path) = file(text);
-            assert!(Tokens::open(&path).is_err(), "{text}");
-        }
-        assert!(Tokens::open(Path::new("/nonexistent/tokens.toml")).is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_change_is_taken_over_and_a_bad_one_is_not() {
-        let (_directory, path) = file(&entry("ci", SECRET, "admin"));
-        let tokens = Arc::new(Tokens::open(&path).unwrap());
-        let stop = CancellationToken::new();
-        let following = tokio::spawn({
-            let (tokens, stop) = (tokens.clone(), stop.clone());
-            async move { tokens.follow(stop).await }
-        });
-        std::fs::write(&path, "nonsense").unwrap();
-        tokio::time::sleep(LOOK_EVERY * 3).await;
-        assert!(tokens.name_of("secret").is_some());
-        std::fs::write(&path, entry("cd", SECRET, "admin")).unwrap();
-        while tokens.name_of("secret").as_deref() != Some("cd") {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        stop.cancel();
-        following.await.unwrap();
-    }
-}
+mod tests;

@@ -94,13 +94,13 @@ pub async fn at_address(State(api): State<Arc<Api>>, call: Call) -> Answer {
     Ok(page.answer())
 }
 
-/// Unregisters an address everywhere.
+/// Unregisters an address everywhere, or not at all where some of it is not the caller's.
 pub async fn leave(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["address", "wait", "timeout"])?;
     // Several objects, each with a tag of its own, or none.
     call.unconditional()?;
     let address = parse(query.required("address")?)?;
-    let decide = address::remove(&address);
+    let decide = address::remove(&address, call.scope().cloned());
     write(&api, &call, Subject::AddressGone(address), decide).await
 }
 

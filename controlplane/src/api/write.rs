@@ -19,6 +19,7 @@ use super::holds;
 use crate::changelog::{Changelog, Committed, Decide, Head};
 use crate::registry::document;
 use crate::registry::plan::{Goal, Plan, Subject};
+use crate::registry::scope::Scope;
 
 #[derive(Serialize)]
 pub struct Written<'a> {
@@ -49,7 +50,7 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     let _place = place(api, goal)?;
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
-    let mut response = settled(api, &committed, &plan, &Map::new()).await;
+    let mut response = settled(api, call, &committed, &plan, &Map::new()).await;
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -75,12 +76,49 @@ pub fn place(api: &Api, goal: Option<Goal>) -> Result<Option<SemaphorePermit<'_>
 }
 
 /// The answer, once it is true or its time is over; `beside` is told with it.
-pub async fn settled(api: &Api, committed: &Committed, plan: &Plan, beside: &Map<String, Value>) -> Response {
-    let report = match plan.goal {
+pub async fn settled(
+    api: &Api,
+    call: &Call,
+    committed: &Committed,
+    plan: &Plan,
+    beside: &Map<String, Value>,
+) -> Response {
+    let mut report = match plan.goal {
         Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
         _ => wait(api, plan.spec.clone(), plan.timeout).await,
     };
-    answer(committed, plan, &report, &api.changelog.head(), beside)
+    let answered = api.changelog.head();
+    let mut also_in = plan.also_in(&answered);
+    if let Some(scope) = call.scope() {
+        veil(scope, &mut report, &mut also_in);
+    }
+    let settled = Settled {
+        committed,
+        plan,
+        report: &report,
+        answered: &answered,
+        also_in: &also_in,
+        beside,
+    };
+    settled.answer()
+}
+
+/// What stands for everything that is of services other than the caller's: that it is there has to be said.
+const OTHERS: &str = "*";
+
+fn veil(scope: &Scope, report: &mut Report, also_in: &mut Vec<String>) {
+    for draining in report
+        .draining
+        .iter_mut()
+        .filter(|of| !scope.has_upstream(&of.upstream))
+    {
+        OTHERS.clone_into(&mut draining.upstream);
+    }
+    let before = also_in.len();
+    also_in.retain(|upstream| scope.has_upstream(upstream));
+    if also_in.len() < before {
+        also_in.push(OTHERS.to_owned());
+    }
 }
 
 /// Waits, but not beyond the end of this process, or of a hold that it is about: then it is said how far it came.
@@ -112,68 +150,74 @@ fn has_ended(head: &Head, condition: &Condition) -> bool {
     held.is_none_or(|held| held.revision < *since)
 }
 
-/// `answered`: the head at which it is.
-fn answer(
-    committed: &Committed,
-    plan: &Plan,
-    report: &Report,
-    answered: &Head,
-    beside: &Map<String, Value>,
-) -> Response {
-    let also_in = &plan.also_in(answered);
-    let status = match plan.goal {
-        Goal::None => StatusCode::ACCEPTED,
-        _ => StatusCode::OK,
-    };
-    let wait = Waited {
-        r#for: plan.goal.as_str(),
-        reached: report.reached && status == StatusCode::OK,
-        took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-    };
-    if status == StatusCode::OK && !report.reached {
-        let mut problem = not_reached(committed, plan, wait, report, answered);
-        problem.extra.extend(beside.clone());
-        return Failure::from(problem).into_response();
-    }
-    let written = Written {
-        revision: committed.revision,
-        committed: true,
-        wait,
-        fleet: report.fleet(),
-        also_in,
-        beside,
-    };
-    json(status, &written)
+/// What is known of a write when it is answered.
+struct Settled<'a> {
+    committed: &'a Committed,
+    plan: &'a Plan,
+    report: &'a Report,
+    /// The head at which it is answered.
+    answered: &'a Head,
+    also_in: &'a [String],
+    beside: &'a Map<String, Value>,
 }
 
-fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, report: &Report, answered: &Head) -> Problem {
-    let revision = committed.revision;
-    let problem = match report.refused_now {
-        true => Problem::new(
-            problem::REFUSED_BY_PROXY,
-            format!("a proxy cannot apply revision {revision}"),
-        ),
-        false => {
-            let why = match has_ended(answered, &plan.spec.condition) {
-                true => ", and the hold has ended",
-                false => "",
-            };
-            let detail = format!(
-                "revision {revision} is {} on {} of {} proxies after {} ms{why}",
-                plan.goal.as_str(),
-                report.reached_count,
-                report.members,
-                wait.took_ms
-            );
-            Problem::new(problem::WAIT_NOT_REACHED, detail)
+impl Settled<'_> {
+    fn answer(&self) -> Response {
+        let Settled { plan, report, .. } = self;
+        let status = match plan.goal {
+            Goal::None => StatusCode::ACCEPTED,
+            _ => StatusCode::OK,
+        };
+        let wait = Waited {
+            r#for: plan.goal.as_str(),
+            reached: report.reached && status == StatusCode::OK,
+            took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+        };
+        if status == StatusCode::OK && !report.reached {
+            let mut problem = self.not_reached(wait);
+            problem.extra.extend(self.beside.clone());
+            return Failure::from(problem).into_response();
         }
-    };
-    problem
-        .with("revision", revision.0)
-        .with("committed", true)
-        .with("wait", json!(wait))
-        .with("fleet", json!(report.fleet()))
-        .with("also_in", plan.also_in(answered))
+        let written = Written {
+            revision: self.committed.revision,
+            committed: true,
+            wait,
+            fleet: report.fleet(),
+            also_in: self.also_in,
+            beside: self.beside,
+        };
+        json(status, &written)
+    }
+
+    fn not_reached(&self, wait: Waited) -> Problem {
+        let (report, revision) = (self.report, self.committed.revision);
+        let problem = match report.refused_now {
+            true => Problem::new(
+                problem::REFUSED_BY_PROXY,
+                format!("a proxy cannot apply revision {revision}"),
+            ),
+            false => {
+                let why = match has_ended(self.answered, &self.plan.spec.condition) {
+                    true => ", and the hold has ended",
+                    false => "",
+                };
+                let detail = format!(
+                    "revision {revision} is {} on {} of {} proxies after {} ms{why}",
+                    self.plan.goal.as_str(),
+                    report.reached_count,
+                    report.members,
+                    wait.took_ms
+                );
+                Problem::new(problem::WAIT_NOT_REACHED, detail)
+            }
+        };
+        problem
+            .with("revision", revision.0)
+            .with("committed", true)
+            .with("wait", json!(wait))
+            .with("fleet", json!(report.fleet()))
+            .with("also_in", self.also_in)
+    }
 }
 
 /// GET of one object. That there is none is only said by the true head.

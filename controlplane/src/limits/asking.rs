@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use net::duplex::{Address, Requests};
+use net::duplex::{Address, Credentials, Requests};
 use serde::{Deserialize, Serialize};
 use shared::model::Mode;
 use shared::quota::owner::Usage;
@@ -60,8 +60,8 @@ pub struct Asking {
     pub(super) cells: Arc<dyn Cells>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: Settings,
-    /// What is presented to other control planes.
-    pub(super) token: Option<Arc<str>>,
+    /// What is shown to other control planes.
+    pub(super) credentials: Credentials,
 }
 
 impl Asking {
@@ -163,7 +163,7 @@ impl Asking {
     async fn ask(&self, url: &str, method: Method, account: AccountId) -> Option<bytes::Bytes> {
         let asking = async {
             let address = Address::parse(url).ok()?;
-            let mut requests = Requests::dial(address, self.token.clone()).await.ok()?;
+            let mut requests = Requests::dial(address, self.credentials.clone()).await.ok()?;
             let answer = requests.call(method, &super::peers::account_path(account)).await.ok()?;
             if answer.status() != StatusCode::OK {
                 return None;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use net::duplex::{Address, Duplex, Event};
+use net::duplex::{Address, Credentials, Duplex, Event};
 use net::ndjson;
 use shared::stream::planes::PlaneId;
 use tokio::sync::mpsc;
@@ -22,7 +22,7 @@ pub struct Link {
     pub own: PlaneId,
     pub peer: PlaneId,
     pub address: Address,
-    pub token: Option<Arc<str>>,
+    pub credentials: Credentials,
     pub clock: Arc<dyn Clock>,
     pub incoming: mpsc::Sender<Incoming>,
 }
@@ -42,7 +42,7 @@ impl Link {
 
     /// Until the stream ends.
     async fn speak(&self, outgoing: &mut mpsc::Receiver<Bytes>) {
-        let mut duplex: Duplex<Answer> = Duplex::open(self.address.clone(), PATH, self.token.clone());
+        let mut duplex: Duplex<Answer> = Duplex::open(self.address.clone(), PATH, self.credentials.clone());
         // Before anything else: it says who this is.
         duplex.send(self.question());
         let mut asks = tokio::time::interval(ASK_EVERY);

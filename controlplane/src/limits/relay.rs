@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use net::duplex::Address;
+use net::duplex::{Address, Credentials};
 use net::ndjson;
 use shared::quota::{Down, Handover, Up};
 use shared::stream::planes::PlaneId;
@@ -32,7 +32,7 @@ const LINE_MAX: usize = 8 << 20;
 
 pub struct Relay {
     own: PlaneId,
-    token: Option<Arc<str>>,
+    credentials: Credentials,
     clock: Arc<dyn Clock>,
     incoming: mpsc::Sender<Incoming>,
     peers: BTreeMap<PlaneId, Peer>,
@@ -75,7 +75,7 @@ impl Relay {
     pub fn new(sharing: &Sharing, clock: Arc<dyn Clock>, incoming: mpsc::Sender<Incoming>) -> Relay {
         Relay {
             own: sharing.id,
-            token: sharing.token.clone(),
+            credentials: sharing.credentials.clone(),
             clock,
             incoming,
             peers: BTreeMap::new(),
@@ -107,7 +107,7 @@ impl Relay {
             own: self.own,
             peer,
             address,
-            token: self.token.clone(),
+            credentials: self.credentials.clone(),
             clock: self.clock.clone(),
             incoming: self.incoming.clone(),
         };

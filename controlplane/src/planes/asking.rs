@@ -8,7 +8,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
-use net::duplex::{Address, Requests};
+use net::duplex::{Address, Credentials, Requests};
 use net::problem::{self, Problem};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use shared::stream::message::{About, Upstreams};
@@ -69,15 +69,15 @@ fn path(name: &str, about: Option<&About>) -> String {
 }
 
 /// How the upstreams of a proxy are whose stream is open at `url`. `None`: it cannot be asked now.
-pub async fn upstreams(url: &str, token: Option<Arc<str>>, name: &str, about: Option<About>) -> Option<Upstreams> {
-    tokio::time::timeout(ANSWER_WITHIN, ask(url, token, name, about))
+pub async fn upstreams(url: &str, credentials: Credentials, name: &str, about: Option<About>) -> Option<Upstreams> {
+    tokio::time::timeout(ANSWER_WITHIN, ask(url, credentials, name, about))
         .await
         .ok()?
 }
 
-async fn ask(url: &str, token: Option<Arc<str>>, name: &str, about: Option<About>) -> Option<Upstreams> {
+async fn ask(url: &str, credentials: Credentials, name: &str, about: Option<About>) -> Option<Upstreams> {
     let address = Address::parse(url).ok()?;
-    let mut requests = Requests::dial(address, token).await.ok()?;
+    let mut requests = Requests::dial(address, credentials).await.ok()?;
     let path = path(name, about.as_ref());
     let answer = requests.get(&path).await.ok()?;
     if answer.status() != StatusCode::OK {

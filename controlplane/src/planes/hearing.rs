@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::clock::boottime;
-use net::duplex::{Address, Duplex, Event};
+use net::duplex::{Address, Credentials, Duplex, Event};
 use net::ndjson;
 use shared::stream::planes::PlaneId;
 use shared::stream::planes::listener::{Input, Listener, Output};
@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub(super) struct Hearing {
     listener: Listener,
     url: Arc<str>,
-    token: Option<Arc<str>>,
+    credentials: Credentials,
     changelog: Arc<Changelog>,
     fleet: Arc<Fleet>,
     link: Option<Duplex<Told>>,
@@ -40,7 +40,7 @@ impl Hearing {
         Hearing {
             listener: Listener::new(id, sharing.id.0.as_u64_pair().1, boottime()),
             url: url.clone(),
-            token: sharing.token.clone(),
+            credentials: sharing.credentials.clone(),
             changelog,
             fleet,
             link: None,
@@ -69,7 +69,7 @@ impl Hearing {
             for output in outputs.unwrap_or_default() {
                 match output {
                     Output::Connect => {
-                        self.link = Some(Duplex::open(address.clone(), "/v1/peers", self.token.clone()));
+                        self.link = Some(Duplex::open(address.clone(), "/v1/peers", self.credentials.clone()));
                     }
                     Output::Send(line) => {
                         // One that takes no more is left by its silence.

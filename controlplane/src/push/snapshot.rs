@@ -20,10 +20,13 @@ use super::connection::refuse;
 use super::outlet::outlet;
 use super::{Fleet, Push, documents};
 use crate::api::answer::tag;
+use crate::api::{Caller, Role};
 use crate::changelog::Head;
 
 /// Snapshots on their way at a time.
 const IN_FLIGHT_MAX: usize = 64;
+/// Of those, to callers who may only read: proxies need not wait until they have read.
+const READERS_MAX: usize = 8;
 /// Bytes handed over at once.
 const CHUNK: usize = 64 << 10;
 /// A reader that takes no chunk for so long is left.
@@ -38,6 +41,7 @@ const JSON: &str = "application/json";
 
 pub(super) struct Snapshots {
     in_flight: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
     /// Of `Scope::Configuration`. Held while one is made.
     cached: Mutex<Option<Cached>>,
 }
@@ -58,7 +62,8 @@ enum Form {
 impl Default for Snapshots {
     fn default() -> Snapshots {
         Snapshots {
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX - READERS_MAX)),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
             cached: Mutex::default(),
         }
     }
@@ -69,8 +74,13 @@ pub(super) async fn show(State(push): State<Arc<Push>>, request: Request) -> Res
         Ok(form) => form,
         Err(problem) => return refuse(*problem),
     };
-    let Ok(permit) = push.snapshots.in_flight.clone().try_acquire_owned() else {
-        return later("64 snapshots are on their way already");
+    let caller = request.extensions().get::<Caller>();
+    let places = match caller.is_some_and(|caller| caller.role == Role::Reader) {
+        true => &push.snapshots.readers,
+        false => &push.snapshots.in_flight,
+    };
+    let Ok(permit) = places.clone().try_acquire_owned() else {
+        return later("too many snapshots are on their way already");
     };
     let scope = match form {
         Form::Snapshot(scope) => scope,

@@ -1,8 +1,10 @@
 //! Whatever is registered at one address, in all services.
 
+use net::problem::{self, Problem};
 use shared::change::ObjectKey;
 use shared::model::Address;
 
+use super::scope::Scope;
 use super::{decision, delete_all};
 use crate::changelog::{Decide, Head};
 
@@ -17,11 +19,20 @@ pub fn registrations(head: &Head, address: &Address) -> Vec<ObjectKey> {
     keys
 }
 
-/// Unregisters them all in one revision.
-pub fn remove(address: &Address) -> Decide {
+/// Unregisters them all in one revision. `scope`: the services that all of them must be of.
+pub fn remove(address: &Address, scope: Option<Scope>) -> Decide {
     let address = address.clone();
     decision(move |head| {
         let keys = registrations(head, &address);
+        if let Some(scope) = &scope
+            && !keys.iter().all(|key| scope.has_upstream(&key.key))
+        {
+            // Whose they are is not for the caller to know.
+            let detail = format!("not everything at {address} is of {scope}, which is what this token is for");
+            return Err(Box::new(
+                Problem::new(problem::FORBIDDEN, detail).with("committed", false),
+            ));
+        }
         Ok(delete_all(head, keys.iter()))
     })
 }

@@ -163,7 +163,9 @@ pub fn config(directory: &Path, tokens: Option<PathBuf>) -> Config {
         forget_after: Duration::from_secs(86_400),
         tokens,
         advertise: None,
+        tls: None,
         peer_token: None,
+        trust: Default::default(),
     }
 }
 

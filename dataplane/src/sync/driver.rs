@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use net::clock::boottime;
-use net::duplex::{self, Duplex, Event};
+use net::duplex::{self, Credentials, Duplex, Event};
 use net::ndjson;
 use net::said::Said;
 use shared::quota;
@@ -35,16 +35,16 @@ const PASSES_EVERY: Duration = Duration::from_millis(20);
 /// The stream of a control plane.
 type Link = Duplex<Down>;
 
-/// The control planes, and what is presented to them.
+/// The control planes, and what is shown to them.
 pub(super) struct Peers {
     pub addresses: Vec<duplex::Address>,
-    pub token: Option<Arc<str>>,
+    pub credentials: Credentials,
 }
 
 impl Peers {
     fn connect(&self, url: usize) -> Option<Link> {
         let address = self.addresses.get(url)?.clone();
-        Some(Duplex::open(address, "/v1/stream", self.token.clone()))
+        Some(Duplex::open(address, "/v1/stream", self.credentials.clone()))
     }
 }
 
@@ -108,7 +108,10 @@ impl Driver {
         let mut finished = self.carry_out(outputs).await?;
         while !finished {
             let input = tokio::select! {
-                event = next_event(&mut self.link) => input(event),
+                event = next_event(&mut self.link) => {
+                    self.say(&event);
+                    input(event)
+                }
                 // The sender lives in the views, which this holds.
                 _ = drains.changed() => {
                     finished |= self.feed(self.held()).await?;
@@ -158,6 +161,15 @@ impl Driver {
             finished |= self.feed(input).await?;
         }
         Ok(())
+    }
+
+    /// Why there is no control plane: a certificate that is not believed looks like one that is away.
+    fn say(&self, event: &Event<Down>) {
+        if let Event::Disconnected(Disconnected::Lost(why)) = event
+            && self.said.is_news(why, (), Instant::now())
+        {
+            tracing::warn!("no connection to a control plane: {why}");
+        }
     }
 
     async fn tell_owners(&mut self, said: Vec<quota::Up>) -> Result<bool, Error> {

@@ -81,7 +81,7 @@ impl Plane {
             fleet.clone(),
             None,
             format!("http://{admin}").into(),
-            None,
+            Default::default(),
             stop.clone(),
         );
         api.set_ready();

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use http::Uri;
 
-/// `http://host:port`, as given.
+/// `http://host:port` or `https://host:port`, as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    is_tls: bool,
     authority: Arc<str>,
     host: Arc<str>,
     port: u16,
@@ -38,11 +39,11 @@ impl Address {
             why,
         };
         let uri: Uri = given.parse().map_err(|_| wrong("no URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(wrong("https is not supported yet")),
-            _ => return Err(wrong("http://host:port is expected")),
-        }
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong("http://host:port or https://host:port is expected")),
+        };
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("a URL without a path is expected"));
         }
@@ -52,6 +53,7 @@ impl Address {
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         Ok(Address {
+            is_tls,
             authority: authority.as_str().into(),
             host: host.into(),
             port: authority.port_u16().unwrap_or(PORT),
@@ -66,8 +68,13 @@ impl Address {
         self.port
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     pub(super) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.authority)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority)
     }
 }
 
@@ -80,6 +87,12 @@ mod tests {
         let address = Address::parse("http://[::1]:9000/").unwrap();
         assert_eq!((address.host(), address.port()), ("::1", 9000));
         assert_eq!(address.url("/v1/stream"), "http://[::1]:9000/v1/stream");
+        assert!(!address.is_tls());
+        let address = Address::parse("https://cp.internal:9000").unwrap();
+        assert_eq!(
+            (address.is_tls(), address.url("/")),
+            (true, "https://cp.internal:9000/".to_owned())
+        );
         assert_eq!(Address::parse("http://cp.internal").unwrap().port(), PORT);
     }
 
@@ -88,7 +101,7 @@ mod tests {
         for given in [
             "",
             "cp:8182",
-            "https://cp:8182",
+            "ftp://cp:8182",
             "http://cp:8182/v1",
             "http://user@cp:8182",
         ] {

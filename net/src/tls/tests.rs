@@ -1,13 +1,16 @@
 use std::fs;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::*;
 
-struct Files {
+mod trust;
+
+struct Folder {
     folder: tempfile::TempDir,
 }
 
@@ -17,10 +20,10 @@ fn pair(name: &str) -> (String, String) {
     (cert.pem(), signing_key.serialize_pem())
 }
 
-impl Files {
-    fn new() -> Files {
+impl Folder {
+    fn new() -> Folder {
         let folder = tempfile::tempdir().unwrap();
-        Files { folder }
+        Folder { folder }
     }
 
     fn chain(&self) -> PathBuf {
@@ -64,7 +67,7 @@ async fn shows(certificates: &Certificates, chain: &str, name: &'static str) -> 
 
 #[tokio::test]
 async fn a_renewed_pair_is_shown_and_half_of_one_is_not() {
-    let files = Files::new();
+    let files = Folder::new();
     let (old, old_key) = pair("old.example");
     files.put(&files.chain(), &old);
     files.put(&files.key(), &old_key);
@@ -90,7 +93,7 @@ async fn a_renewed_pair_is_shown_and_half_of_one_is_not() {
 
 #[test]
 fn what_cannot_be_used_is_named_and_not_shown() {
-    let files = Files::new();
+    let files = Folder::new();
     let (chain, key) = pair("a.example");
     let (_, other) = pair("a.example");
     for (chain, key, named) in [

@@ -74,7 +74,7 @@ impl World {
             let sharing = own.zip(rows).map(|(id, rows)| Sharing {
                 id,
                 url: format!("http://{}", stage.address).into(),
-                token: None,
+                credentials: Default::default(),
                 rows,
             });
             if let Some(sharing) = sharing.clone() {

@@ -23,6 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use crate::api;
 use crate::changelog::{Changelog, Decision};
 use crate::push::{self, Fleet};
 use crate::store::Log;
@@ -64,7 +65,8 @@ impl Stage {
             stop,
         };
         let router = push::router(stage.fleet.clone(), stage.stop.clone()).merge(more(&stage));
-        tokio::spawn(crate::api::server::serve(listener, router, stage.stop.clone()));
+        let router = api::guarded(router, Arc::new(api::Access::Loopback));
+        tokio::spawn(api::server::serve(listener, None, router, stage.stop.clone()));
         stage
     }
 

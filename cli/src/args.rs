@@ -3,6 +3,7 @@
 use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 mod applying;
+mod backup;
 mod control;
 mod object;
 mod people;
@@ -13,7 +14,8 @@ mod topic;
 mod value;
 
 pub use applying::{Apply, Explain, Export, Format, Revert};
-pub use control::Control;
+pub use backup::{Backup, Restore};
+pub use control::{Cassandra, Control};
 pub use object::{
     AccountKey, Authorizer, Creation, Document, Limit, Service, ServiceFields, Upstream, UpstreamFields, Write,
 };
@@ -44,17 +46,19 @@ pub enum Command {
     #[command(display_order = topic::DEPLOY)] Leave(Leave),
     #[command(display_order = topic::DEPLOY)] Hold(Hold),
     #[command(display_order = topic::DEPLOY)] Resume(Resume),
-    #[command(display_order = topic::CONFIGURE)] Apply(Apply),
-    #[command(display_order = topic::CONFIGURE)] Export(Export),
-    #[command(display_order = topic::CONFIGURE)] Revert(Revert),
     #[command(display_order = topic::CONFIGURE, subcommand)] Service(Box<Service>),
     #[command(display_order = topic::CONFIGURE, subcommand)] Limit(Box<Limit>),
     #[command(display_order = topic::CONFIGURE, subcommand)] Authorizer(Box<Authorizer>),
     #[command(display_order = topic::CONFIGURE)] Revoke(Revoke),
+    #[command(display_order = topic::CONFIGURE)] Apply(Apply),
+    #[command(display_order = topic::CONFIGURE)] Export(Export),
+    #[command(display_order = topic::CONFIGURE)] Revert(Revert),
+    #[command(display_order = topic::LOOK)] Explain(Explain),
     #[command(display_order = topic::LOOK)] Fleet(Fleet),
     #[command(display_order = topic::LOOK)] Revisions(Revisions),
     #[command(display_order = topic::LOOK)] Watch(Watch),
-    #[command(display_order = topic::LOOK)] Explain(Explain),
+    #[command(display_order = topic::OPERATE)] Backup(Backup),
+    #[command(display_order = topic::OPERATE)] Restore(Box<Restore>),
     #[command(display_order = topic::OPERATE)] Forget(Forget),
     #[command(display_order = topic::OPERATE)] Succeed(Succeed),
     #[command(display_order = topic::OPERATE)] Completions(Completions),

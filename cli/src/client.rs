@@ -20,6 +20,7 @@ use crate::args::{Output, Remote, Url};
 use crate::command::{token, trust};
 use crate::failure::Failure;
 
+mod download;
 pub mod follow;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,7 +41,7 @@ pub struct Ask<'a> {
     pub method: Method,
     pub path: &'a str,
     /// JSON, sent as it stands.
-    pub body: Option<String>,
+    pub body: Option<&'a str>,
     pub headers: &'a [(HeaderName, String)],
     /// For the whole answer.
     pub patience: Duration,
@@ -89,28 +90,18 @@ impl Client {
         body: Option<&Value>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
-        self.call_text(method, path, body.map(Value::to_string), patience)
-    }
-
-    /// As `call_with`, with a body of JSON as it was written.
-    pub fn call_text(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-        patience: Duration,
-    ) -> Result<Answer, Failure> {
-        self.ask(Ask {
+        let body = body.map(Value::to_string);
+        self.ask(&Ask {
             method,
             path,
-            body,
+            body: body.as_deref(),
             headers: &[],
             patience,
         })
     }
 
     /// Asks, and waits for the whole answer. One that is no success is a failure that explains it.
-    pub fn ask(&self, ask: Ask) -> Result<Answer, Failure> {
+    pub fn ask(&self, ask: &Ask) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -135,7 +126,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, ask: Ask<'_>) -> Result<(StatusCode, Bytes), Failure> {
+    async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Bytes), Failure> {
         let answer = self.send(ask).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
@@ -143,7 +134,7 @@ impl Client {
     }
 
     /// As far as the answer's head.
-    async fn send(&self, ask: Ask<'_>) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -159,10 +150,12 @@ impl Client {
             }
         };
         let mut request = Request::builder()
-            .method(ask.method)
+            .method(&ask.method)
             .uri(ask.path)
-            .header(header::HOST, &self.url.authority)
-            .header(header::ACCEPT, "application/json");
+            .header(header::HOST, &self.url.authority);
+        if ask.headers.iter().all(|(name, _)| *name != header::ACCEPT) {
+            request = request.header(header::ACCEPT, "application/json");
+        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -172,7 +165,7 @@ impl Client {
         for (name, value) in ask.headers {
             request = request.header(name, value);
         }
-        let body = ask.body.map_or_else(Bytes::new, Bytes::from);
+        let body = Bytes::from(ask.body.unwrap_or_default().to_owned());
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
         let answer = sender.send_request(request).await;
         answer.map_err(|error| self.failed(tls::explain(&error)))
@@ -211,8 +204,8 @@ fn explain(status: StatusCode, body: &Value) -> String {
     };
     for error in items(&body["errors"]) {
         let field = format!("{}: {}", plain(&error["field"]), plain(&error["detail"]));
-        // A single field's error is often the whole detail already.
-        if !lines[0].ends_with(&field) {
+        // The first ones are often in the detail already.
+        if !lines[0].contains(&field) {
             lines.push(format!("  {field}"));
         }
     }

@@ -6,24 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::controlplane::StoreUrl;
+use ::dataplane::access_log::{AccessLog, Target};
 use net::tls::{Certificates, Trust};
 
-use crate::args::{Control, Proxy, Tls};
+use crate::args::{Cassandra, Control, Proxy, Tls};
 use crate::failure::Failure;
 
 pub mod apply;
+pub mod backup;
 pub mod completions;
 pub mod controlplane;
 pub mod dataplane;
+mod document;
 pub mod explain;
 pub mod export;
 pub mod fleet;
 pub mod forget;
-mod given;
 pub mod hold;
 pub mod leave;
 pub mod object;
 mod pages;
+pub mod restore;
 pub mod revert;
 pub mod revisions;
 pub mod revoke;
@@ -38,14 +41,13 @@ pub use tls::trust;
 /// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
 const TOKEN: &str = "VULCAN_TOKEN";
 
-fn control_config(control: &Control, tls: &Tls, mut store: StoreUrl) -> Result<::controlplane::Config, Failure> {
+fn control_config(control: &Control, tls: &Tls, store: StoreUrl) -> Result<::controlplane::Config, Failure> {
     if control.tokens.is_none() && !control.admin.ip().is_loopback() {
         let admin = control.admin;
         return Err(Failure::usage(format!(
             "--admin {admin} can be reached from outside: it needs --tokens FILE"
         )));
     }
-    let options = control.cassandra.options();
     let alone = matches!(store, StoreUrl::Redb(_));
     let shared_only = [
         ("--advertise", control.advertise.is_some()),
@@ -69,6 +71,21 @@ fn control_config(control: &Control, tls: &Tls, mut store: StoreUrl) -> Result<:
     }
     let peer_token = control.peer_token_file.as_deref();
     let peer_token = peer_token.map(|file| token_in("--peer-token-file", file)).transpose()?;
+    Ok(::controlplane::Config {
+        store: with_options(store, &control.cassandra)?,
+        admin: control.admin,
+        forget_after: control.forget_after,
+        tokens: control.tokens.clone(),
+        tls: tls::admin_certificates(control)?,
+        advertise: control.advertise.as_ref().map(ToString::to_string),
+        peer_token: peer_token.map(Into::into),
+        trust: tls::trust(tls)?,
+    })
+}
+
+/// The store, with how to get into it.
+fn with_options(mut store: StoreUrl, cassandra: &Cassandra) -> Result<StoreUrl, Failure> {
+    let options = cassandra.options();
     match &mut store {
         StoreUrl::Cassandra(_) if options.user.is_some() != options.password_file.is_some() => {
             return Err(Failure::usage(
@@ -83,16 +100,7 @@ fn control_config(control: &Control, tls: &Tls, mut store: StoreUrl) -> Result<:
         }
         StoreUrl::Redb(_) => {}
     }
-    Ok(::controlplane::Config {
-        store,
-        admin: control.admin,
-        forget_after: control.forget_after,
-        tokens: control.tokens.clone(),
-        tls: tls::admin_certificates(control)?,
-        advertise: control.advertise.as_ref().map(ToString::to_string),
-        peer_token: peer_token.map(Into::into),
-        trust: tls::trust(tls)?,
-    })
+    Ok(store)
 }
 
 fn proxy_config(
@@ -101,9 +109,11 @@ fn proxy_config(
     trust: Arc<Trust>,
     data: &Path,
 ) -> Result<::dataplane::Config, Failure> {
+    let name = name(proxy)?;
     Ok(::dataplane::Config {
         controlplanes,
-        name: name(proxy)?,
+        access_log: access_log(proxy, &name)?,
+        name,
         data: data.to_owned(),
         http: proxy.http,
         smtp: proxy.smtp,
@@ -165,6 +175,20 @@ fn certificates(proxy: &Proxy) -> Result<Option<Arc<Certificates>>, Failure> {
         (None, None) => Ok(None),
         _ => Err(Failure::usage("--tls-cert and --tls-key belong together")),
     }
+}
+
+/// Opened at once: whoever asks for it is told when it cannot be.
+fn access_log(proxy: &Proxy, name: &str) -> Result<Option<Arc<AccessLog>>, Failure> {
+    let Some(file) = &proxy.access_log else {
+        return Ok(None);
+    };
+    let target = match file.as_os_str() == "-" {
+        true => Target::Stdout,
+        false => Target::File(file.clone()),
+    };
+    let refused = |error| Failure::refused(format!("--access-log {}: {error}", file.display()));
+    let log = AccessLog::open(target, proxy.access_log_format.into(), name).map_err(refused)?;
+    Ok(Some(log.into()))
 }
 
 fn workers(proxy: &Proxy) -> usize {

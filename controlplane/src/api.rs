@@ -13,6 +13,7 @@ mod holds;
 mod limits;
 mod linger;
 mod many;
+mod metrics;
 mod page;
 pub(crate) mod query;
 mod revert;
@@ -22,6 +23,7 @@ mod room;
 pub mod server;
 mod services;
 mod tokens;
+mod traffic;
 mod upstreams;
 mod watch;
 mod write;
@@ -39,6 +41,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::changelog::Changelog;
+use crate::dashboard;
+use crate::heartbeats::Heartbeats;
 use crate::limits::asking::Asking;
 use crate::push::Fleet;
 
@@ -62,6 +66,7 @@ const APPLYING_MAX: usize = 2;
 pub struct Api {
     changelog: Arc<Changelog>,
     fleet: Arc<Fleet>,
+    heartbeats: Arc<Heartbeats>,
     /// Whom to ask about single accounts of limits; None where nobody counts.
     limits: Option<Asking>,
     /// Where this control plane is reached: its name among others.
@@ -73,12 +78,14 @@ pub struct Api {
     applying: Arc<Semaphore>,
     stop: CancellationToken,
     ready: AtomicBool,
+    counts: metrics::Counts,
 }
 
 impl Api {
     pub fn new(
         changelog: Arc<Changelog>,
         fleet: Arc<Fleet>,
+        heartbeats: Arc<Heartbeats>,
         limits: Option<Asking>,
         url: Arc<str>,
         credentials: Credentials,
@@ -87,6 +94,7 @@ impl Api {
         Arc::new(Api {
             changelog,
             fleet,
+            heartbeats,
             limits,
             url,
             credentials,
@@ -95,6 +103,7 @@ impl Api {
             applying: Arc::new(Semaphore::new(APPLYING_MAX)),
             stop,
             ready: AtomicBool::new(false),
+            counts: metrics::Counts::default(),
         })
     }
 
@@ -150,13 +159,15 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/v1/apply", post(apply::apply))
         .route("/v1/explain", get(explain::explain))
         .route("/v1/watch", get(watch::watch))
+        .route("/v1/traffic", get(traffic::list))
         .route("/v1/fleet", get(fleet::list))
         .route("/v1/fleet/{proxy}", get(fleet::show).delete(fleet::forget))
         .route("/v1/fleet/succeed", post(fleet::succeed))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .with_state(api);
-    guarded(routes.merge(streams), access)
+    guarded(routes.merge(streams).merge(dashboard::router()), access)
 }
 
 /// With nothing that is not behind `access`.

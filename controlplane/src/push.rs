@@ -10,6 +10,7 @@ mod documents;
 mod fleet;
 mod forget;
 pub mod join;
+mod lag;
 mod link;
 mod outlet;
 mod snapshot;
@@ -26,6 +27,7 @@ pub(crate) use link::Reader;
 
 pub use fleet::Fleet;
 pub use forget::{ForgetError, Forgotten};
+pub use lag::Lag;
 pub use shared::stream::hub::MemberView;
 
 use shared::stream::hub::Refusal;

@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use net::tls::{Certificates, Trust};
 pub use shared::stream::subscriber::OnLeaseEnd;
 
+use crate::access_log::AccessLog;
+
 #[derive(Clone)]
 pub struct Config {
     /// URLs; tried in turn.
@@ -39,6 +41,8 @@ pub struct Config {
     pub workers: usize,
     /// Accounts of limits that are decided about without asking, at 64 bytes each.
     pub limit_accounts: usize,
+    /// None: nobody wants it.
+    pub access_log: Option<Arc<AccessLog>>,
     /// Presented to the control plane.
     pub token: Option<String>,
     /// Which control planes are believed.

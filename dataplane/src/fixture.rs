@@ -40,6 +40,7 @@ pub fn config(data: &Path) -> Config {
         half_close: false,
         workers: 2,
         limit_accounts: 1 << 10,
+        access_log: None,
         token: None,
         trust: Default::default(),
     }
@@ -149,6 +150,7 @@ pub fn context(views: &Arc<Views>) -> Rc<WorkerContext> {
         authorizers: Desk::new(views.reader(), upstreams, Arc::default()),
         limits: limiter::Desk::new(views),
         mail_clients: Default::default(),
+        log: None,
         config: Arc::new(config("unused".as_ref())),
         phase: receiver,
     })

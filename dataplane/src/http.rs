@@ -23,6 +23,7 @@ mod linger;
 mod nudge;
 mod outgoing;
 mod quota;
+mod record;
 mod refusal;
 mod session;
 pub mod target;
@@ -44,7 +45,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use self::exchange::{Client, exchange};
 use self::forwarded::Forwarding;
@@ -53,6 +54,7 @@ pub(crate) use self::gather::poll_write_gathered;
 use self::head::Refused;
 use self::linger::linger;
 use self::nudge::Nudged;
+use self::record::Record;
 use self::refusal::Refusal;
 use self::session::{Expired, Fault, Patience, Session};
 pub use self::upload::{Aborted, Upload};
@@ -82,7 +84,8 @@ enum Ended {
 async fn serve(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, patience: Patience) {
     // Fails only on a connection that is gone already.
     let Ok(local) = stream.local_addr() else { return };
-    let session = Rc::new(Session::new(patience));
+    let record = Record::new(context.clone(), peer.ip().to_canonical(), Instant::now());
+    let session = Rc::new(Session::new(patience, record));
     let gate = Gate::new(stream, session.clone(), context.config.half_close);
     let phase = context.phase.clone();
     let drain_timeout = context.config.drain_timeout;
@@ -183,6 +186,7 @@ async fn end(ended: Ended, gate: Gate, read: Bytes, session: &Session) {
     let is_unread = gate.is_unread() || matches!(session.fault(), Some(Fault::Malformed(_)));
     let (stream, kept) = gate.into_parts();
     if let Some(refusal) = refusal {
+        session.record().no_request(&refusal, session.now());
         linger(stream, &refusal.into_bytes(), session.patience().linger).await;
     } else if let (true, Some(tunnel)) = (is_complete, session.take_tunnel()) {
         let early = [read, kept].into_iter().fold(BytesMut::new(), |mut early, bytes| {

@@ -1,7 +1,9 @@
 //! The data plane: a proxy that follows a control plane and forwards what its table routes.
 
+pub mod access_log;
 pub mod authorizer;
 pub mod config;
+pub mod counts;
 pub mod http;
 pub mod limiter;
 pub mod phase;

@@ -70,12 +70,17 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         listening: workers.listening(),
         views: views.clone(),
         connections: workers.connections().clone(),
+        log: config.access_log.clone(),
     };
     if let Some(listener) = status_listener {
         tokio::spawn(status.clone().serve(listener, over.clone()));
     }
     if let Some(certificates) = &config.tls {
         tokio::spawn(certificates.clone().keep(over.clone()));
+    }
+    let log = config.access_log.clone();
+    if let Some(log) = log.clone() {
+        tokio::spawn(log.follow_hangups(over.clone()));
     }
     tokio::spawn(announce_ready(status, announce.clone(), over.clone()));
     tokio::spawn(views.names().clone().keep(Arc::new(resolve::system), over.clone()));
@@ -103,6 +108,9 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     let drained = rest(serving).await;
     leave.drained.cancel();
     let left = tokio::time::timeout(GOODBYE_WITHIN, rest(synchronising)).await;
+    if let Some(log) = log {
+        log.close().await;
+    }
     ended.and(drained).and(left.unwrap_or(Ok(())))
 }
 

@@ -1,6 +1,7 @@
 //! The status port: `/healthz`, `/readyz` and `/metrics`, for load balancers, operators and their scrapers.
 
 mod metrics;
+mod traffic;
 pub mod upstreams;
 
 use std::convert::Infallible;
@@ -14,12 +15,14 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use net::metrics::CONTENT_TYPE;
 use net::problem::{self, Problem};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::AccessLog;
 use crate::phase::{Phase, PhaseReceiver};
 use crate::view::Views;
 use crate::worker::{Connections, Listening};
@@ -37,6 +40,7 @@ pub struct Status {
     pub listening: Listening,
     pub views: Arc<Views>,
     pub connections: Arc<Connections>,
+    pub log: Option<Arc<AccessLog>>,
 }
 
 /// The proxy should get no traffic now.
@@ -142,7 +146,7 @@ impl Status {
             }
             "/healthz" => body(StatusCode::OK, JSON, json!({"status": "alive"}).to_string()),
             "/readyz" => self.show_readiness(),
-            "/metrics" => body(StatusCode::OK, metrics::CONTENT_TYPE, metrics::render(self)),
+            "/metrics" => body(StatusCode::OK, CONTENT_TYPE, metrics::render(self)),
             _ => refusal(&Problem::new(
                 problem::NOT_FOUND,
                 "there is /healthz, /readyz and /metrics",

@@ -7,6 +7,7 @@
 mod draining;
 mod holding;
 mod pool;
+mod progress;
 mod reader;
 
 use std::collections::HashSet;
@@ -27,9 +28,11 @@ use self::draining::DrainingSet;
 pub use self::holding::Holding;
 use self::holding::Standing;
 pub use self::pool::{Candidate, Pool};
+pub use self::progress::Progress;
 use self::reader::LeaseEnd;
 pub use self::reader::Reader;
 use crate::authorizer::Asked;
+use crate::counts::{Counts, ServiceCounts};
 use crate::limiter::Limiter;
 use crate::upstream::care::Care;
 use crate::upstream::check::Checks;
@@ -64,6 +67,14 @@ impl View {
 
     pub fn pool(&self, service: &ServiceName) -> Option<&Arc<Pool>> {
         self.pools.get(service)
+    }
+
+    /// For a service, also one that has just been deleted.
+    pub fn counts_of(&self, all: &Counts, service: &ServiceName) -> Arc<ServiceCounts> {
+        match self.pool(service) {
+            Some(pool) => pool.care().counts(all, service).clone(),
+            None => all.services.of(service),
+        }
     }
 
     /// An authorizer, to be asked as it stands here.
@@ -122,6 +133,8 @@ pub struct Views {
     holding: Arc<Holding>,
     checks: Arc<Checks>,
     limiter: Arc<Limiter>,
+    counts: Arc<Counts>,
+    progress: Progress,
     /// There is a table: what a later one brings came live.
     is_started: AtomicBool,
 }
@@ -147,6 +160,8 @@ impl Views {
             holding: Arc::default(),
             checks: Arc::default(),
             limiter: Arc::new(Limiter::new(workers)),
+            counts: Arc::new(Counts::new(workers)),
+            progress: Progress::default(),
             is_started: AtomicBool::new(false),
         })
     }
@@ -344,7 +359,8 @@ impl Views {
     }
 
     pub fn reader(&self) -> Reader {
-        Reader::new(self.current.clone(), self.lease.clone(), self.holding.clone())
+        let (lease, holding) = (self.lease.clone(), self.holding.clone());
+        Reader::new(self.current.clone(), lease, holding, self.counts.clone())
     }
 
     /// No request may be sent to an upstream after that.
@@ -368,6 +384,16 @@ impl Views {
     /// By whom requests are counted.
     pub fn limiter(&self) -> &Arc<Limiter> {
         &self.limiter
+    }
+
+    /// How far these follow the control plane.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// By whom they are counted in the metrics.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     fn pool(&self, entry: &Entry, old: Option<&Pool>, formers_max: usize) -> Pool {

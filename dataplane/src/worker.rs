@@ -23,6 +23,7 @@ pub use self::supervisor::{Connections, Listening, Workers, WorkersError};
 
 use self::accept::Acceptors;
 use crate::Config;
+use crate::access_log::Feed;
 use crate::authorizer::Desk;
 use crate::http::Upload;
 use crate::limiter;
@@ -42,6 +43,8 @@ pub struct WorkerContext {
     pub authorizers: Desk,
     pub limits: limiter::Desk,
     pub mail_clients: smtp::Clients,
+    /// None: nobody wants it.
+    pub log: Option<Feed>,
     pub config: Arc<Config>,
     /// Connections end with their current request once it `ends_keep_alives`.
     pub phase: PhaseReceiver,

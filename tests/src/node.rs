@@ -149,6 +149,11 @@ impl Node {
         self.process.signal(Signal::TERM);
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     pub fn interrupt(&self) {
         self.process.signal(Signal::INT);
     }

@@ -58,9 +58,37 @@ pub struct Proxy {
     /// Accounts of limits that are decided about without asking the control plane, at 128 bytes each from the first limit on
     #[arg(long, value_name = "N", env = "VULCAN_LIMIT_ACCOUNTS", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub limit_accounts: u32,
+    /// Where a line is written for each request and message, `-` being stdout; opened again at SIGHUP [default: nowhere]
+    #[arg(long, value_name = "FILE", env = "VULCAN_ACCESS_LOG")]
+    pub access_log: Option<PathBuf>,
+    /// How
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "VULCAN_ACCESS_LOG_FORMAT",
+        default_value = "json"
+    )]
+    pub access_log_format: AccessLogFormat,
     /// A file that holds the token to present to the control plane; else VULCAN_TOKEN is the token itself
     #[arg(long, value_name = "FILE", env = "VULCAN_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessLogFormat {
+    /// One object a line
+    Json,
+    /// As Apache and nginx write it, without the query
+    Combined,
+}
+
+impl From<AccessLogFormat> for dataplane::access_log::Format {
+    fn from(format: AccessLogFormat) -> dataplane::access_log::Format {
+        match format {
+            AccessLogFormat::Json => dataplane::access_log::Format::Json,
+            AccessLogFormat::Combined => dataplane::access_log::Format::Combined,
+        }
+    }
 }
 
 /// How a proxy that runs on its own reaches its control plane.

@@ -38,7 +38,7 @@ impl Client {
 
     async fn lines(&self, path: &str, mut take: impl FnMut(&str) -> ControlFlow<()>) -> End {
         let silent = || End::Lost(format!("nothing came within {SILENCE_MAX:?}"));
-        let answer = match timeout(SILENCE_MAX, self.send(Ask::get(path, SILENCE_MAX))).await {
+        let answer = match timeout(SILENCE_MAX, self.send(&Ask::get(path, SILENCE_MAX))).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Failure::Refused(detail))) => return End::Lost(detail),
             Ok(Err(failure)) => return End::Refused(failure),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::Method;
 use serde_json::Value;
 
-use super::{print, written};
+use super::print;
 use crate::args::{Apply, Output, Remote};
 use crate::changes;
-use crate::client::{Answer, Client, holdouts, plain};
+use crate::client::{Answer, Ask, Client, holdouts, plain};
 use crate::document::{self, BYTES_MAX};
 use crate::failure::Failure;
 use crate::waiting::{self, About};
@@ -48,8 +48,15 @@ pub fn submit(
     }
     let separator = if query.is_empty() { "" } else { "?" };
     let path = format!("{path}{separator}{}", query.join("&"));
+    let ask = |patience: Duration| Ask {
+        method: Method::POST,
+        path: &path,
+        body: body.as_deref(),
+        headers: &[],
+        patience,
+    };
     if dry_run {
-        let answer = client.call_text(Method::POST, &path, body, BESIDE_WAIT)?;
+        let answer = client.ask(&ask(BESIDE_WAIT))?;
         match remote.output {
             Output::Json => print(&answer.text),
             Output::Table => print(&changes::render(&answer.body, changes::is_coloured())),
@@ -57,9 +64,7 @@ pub fn submit(
         return Ok(());
     }
     let patience = timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT;
-    let answer = waiting::during(remote, About::All, || {
-        client.call_text(Method::POST, &path, body, patience)
-    })?;
+    let answer = waiting::during(remote, About::All, || client.ask(&ask(patience)))?;
     told(remote.output, &answer)
 }
 
@@ -68,8 +73,8 @@ fn told(output: Output, answer: &Answer) -> Result<(), Failure> {
         Output::Json => print(&answer.text),
         Output::Table => print(&report(&answer.body)),
     }
-    if let Some(note) = written::nobody_asked(&answer.body) {
-        eprintln!("{note}");
+    if answer.body["fleet"]["members"].as_u64() == Some(0) {
+        eprintln!("note: no proxy was asked: the fleet of this control plane has no members");
     }
     // 202 is a success that waited for nothing.
     match answer.body["wait"]["reached"].as_bool() {

@@ -42,7 +42,14 @@ fn look(client: &Client, args: &Fleet, patience: Duration) -> Result<String, Fai
 
 fn report(proxies: &[Value], body: &Value) -> String {
     let (head, epoch) = (plain(&body["head"]), plain(&body["epoch"]));
-    format!("{}head {head}, epoch {epoch}", table(proxies))
+    let mut text = table(proxies);
+    for held in items(&body["lapsed"]) {
+        let [service, lapsed, of] = ["service", "lapsed", "of"].map(|member| plain(&held[member]));
+        text.push_str(&format!(
+            "  {lapsed} of {of} upstreams of {service} were not renewed: too many at once, none is unregistered\n"
+        ));
+    }
+    text + &format!("head {head}, epoch {epoch}")
 }
 
 /// One proxy, and how it finds its upstreams.
@@ -122,8 +129,10 @@ PROXY    STATE     APPLIED  LAG  LEASE  PERSISTED  BUILD
 edge-1   present        42    0  10s    yes        0.1.0
 edge-22  detached       40    2  10s    yes        0.1.0
   edge-1 drains web/a: 2 in flight
+  4 of 5 upstreams of web were not renewed: too many at once, none is unregistered
 head 42, epoch e";
-        assert_eq!(report(&proxies, &json!({"head": 42, "epoch": "e"})), expected);
+        let body = json!({"head": 42, "epoch": "e", "lapsed": [{"service": "web", "lapsed": 4, "of": 5}]});
+        assert_eq!(report(&proxies, &body), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use serde_json::Value;
 
 use super::pages::PATIENCE;
-use super::{BESIDE_WAIT, WAIT_MAX, given, print, written};
+use super::{BESIDE_WAIT, WAIT_MAX, document, print, written};
 use crate::args::{Authorizer, Creation, Limit, Output, Remote, Service, Upstream, Write};
 use crate::client::{Answer, Ask, Client, encode, items};
 use crate::failure::Failure;
@@ -64,17 +64,17 @@ pub fn service(verb: Service) -> Result<(), Failure> {
             creation,
             write,
         } => {
-            let body = match given::text(&document)? {
+            let body = match document::text(&document)? {
                 Some(text) => text,
                 None => fields::service(&fields)?,
             };
-            put(&Target::service(&service), Some(body), &creation, &write)
+            put(&Target::service(&service), Some(&body), &creation, &write)
         }
         Service::Patch {
             service,
             document,
             write,
-        } => patch(&Target::service(&service), given::required(&document)?, &write),
+        } => patch(&Target::service(&service), &document::required(&document)?, &write),
         Service::Delete { service, write } => delete(&Target::service(&service), &write),
     }
 }
@@ -96,15 +96,19 @@ pub fn upstream(verb: Upstream) -> Result<(), Failure> {
             creation,
             write,
         } => {
-            let body = given::text(&document)?.or_else(|| fields::upstream(&fields));
-            put(&Target::upstream(&service, &id), body, &creation, &write)
+            let body = document::text(&document)?.or_else(|| fields::upstream(&fields));
+            put(&Target::upstream(&service, &id), body.as_deref(), &creation, &write)
         }
         Upstream::Patch {
             service,
             id,
             document,
             write,
-        } => patch(&Target::upstream(&service, &id), given::required(&document)?, &write),
+        } => patch(
+            &Target::upstream(&service, &id),
+            &document::required(&document)?,
+            &write,
+        ),
         Upstream::Delete { service, id, write } => delete(&Target::upstream(&service, &id), &write),
     }
 }
@@ -120,11 +124,11 @@ pub fn limit(verb: Limit) -> Result<(), Failure> {
             write,
         } => put(
             &Target::limit(&id),
-            Some(given::required(&document)?),
+            Some(&document::required(&document)?),
             &creation,
             &write,
         ),
-        Limit::Patch { id, document, write } => patch(&Target::limit(&id), given::required(&document)?, &write),
+        Limit::Patch { id, document, write } => patch(&Target::limit(&id), &document::required(&document)?, &write),
         Limit::Delete { id, write } => delete(&Target::limit(&id), &write),
         Limit::Usage { id, account, remote } => account::usage(&Target::limit(&id), &account, &remote),
         Limit::Reset { id, account, remote } => account::reset(&Target::limit(&id), &account, &remote),
@@ -141,14 +145,18 @@ pub fn authorizer(verb: Authorizer) -> Result<(), Failure> {
             creation,
             write,
         } => {
-            let body = given::required(&document)?;
-            put(&Target::authorizer(&authorizer), Some(body), &creation, &write)
+            let body = document::required(&document)?;
+            put(&Target::authorizer(&authorizer), Some(&body), &creation, &write)
         }
         Authorizer::Patch {
             authorizer,
             document,
             write,
-        } => patch(&Target::authorizer(&authorizer), given::required(&document)?, &write),
+        } => patch(
+            &Target::authorizer(&authorizer),
+            &document::required(&document)?,
+            &write,
+        ),
         Authorizer::Delete { authorizer, write } => delete(&Target::authorizer(&authorizer), &write),
     }
 }
@@ -162,12 +170,12 @@ fn get(target: &Target, remote: &Remote) -> Result<(), Failure> {
     Ok(())
 }
 
-fn put(target: &Target, body: Option<String>, creation: &Creation, write: &Write) -> Result<(), Failure> {
+fn put(target: &Target, body: Option<&str>, creation: &Creation, write: &Write) -> Result<(), Failure> {
     let only_new = creation.if_none_match.then(|| (IF_NONE_MATCH, "*".to_owned()));
     send(Method::PUT, target, body, only_new, write).map(drop)
 }
 
-fn patch(target: &Target, body: String, write: &Write) -> Result<(), Failure> {
+fn patch(target: &Target, body: &str, write: &Write) -> Result<(), Failure> {
     send(Method::PATCH, target, Some(body), None, write).map(drop)
 }
 
@@ -198,7 +206,7 @@ fn absent(client: &Client, target: &Target, answer: &Answer) -> Option<String> {
 fn send(
     method: Method,
     target: &Target,
-    body: Option<String>,
+    body: Option<&str>,
     condition: Option<(HeaderName, String)>,
     write: &Write,
 ) -> Result<Answer, Failure> {
@@ -213,7 +221,9 @@ fn send(
         headers: &headers,
         patience: write.timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT,
     };
-    let answer = waiting::during(&write.remote, About::Upstreams(target.name.clone()), || client.ask(ask))?;
+    let answer = waiting::during(&write.remote, About::Upstreams(target.name.clone()), || {
+        client.ask(&ask)
+    })?;
     written::report(&target.name, write.remote.output, &answer)?;
     Ok(answer)
 }

@@ -48,6 +48,9 @@ use Needs::{Admin, Deploy, Leave, Nothing, Peer, Read, ReadService, Snapshot, St
 pub const TABLE: &[(&str, &[(Method, Needs)])] = &[
     ("/healthz", &[(GET, Nothing)]),
     ("/readyz", &[(GET, Nothing)]),
+    ("/", &[(GET, Nothing)]),
+    ("/dashboard/{file}", &[(GET, Nothing)]),
+    ("/metrics", &[(GET, Read)]),
     ("/v1/services", &[(GET, Read)]),
     (
         "/v1/services/{service}",
@@ -79,13 +82,17 @@ pub const TABLE: &[(&str, &[(Method, Needs)])] = &[
     ("/v1/revisions/{revision}", &[(GET, Read)]),
     ("/v1/revisions/{revision}/revert", &[(POST, Admin)]),
     ("/v1/watch", &[(GET, Read)]),
+    ("/v1/traffic", &[(GET, Read)]),
     ("/v1/fleet", &[(GET, Read)]),
     ("/v1/fleet/{proxy}", &[(GET, Read), (DELETE, Admin)]),
     ("/v1/fleet/succeed", &[(POST, Admin)]),
+    ("/v1/apply", &[(POST, Admin)]),
+    ("/v1/explain", &[(GET, Read)]),
     ("/v1/stream", &[(POST, Stream)]),
     ("/v1/snapshot", &[(GET, Snapshot)]),
     ("/v1/peers", &[(POST, Peer)]),
     ("/v1/peers/upstreams/{proxy}", &[(GET, Peer)]),
+    ("/v1/peers/heartbeats", &[(POST, Peer)]),
     ("/v1/peers/limits", &[(POST, Peer)]),
     ("/v1/peers/limits/{limit}/{key}", &[(GET, Peer), (POST, Peer)]),
 ];

@@ -66,7 +66,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Arc<Certificates>>, router
         };
         connections.spawn(async move {
             let _place = place;
-            let service = service(router, peer, newcomer.clone());
+            let service = service(router, peer, Scheme::of(&acceptor), newcomer.clone());
             connection(&builder, stream, acceptor, service, &newcomer, ending).await;
         });
     }
@@ -120,16 +120,28 @@ struct Ending {
     cut: CancellationToken,
 }
 
+/// In the extensions of every request: how URLs of this listener begin.
+#[derive(Clone, Copy)]
+pub struct Scheme(pub &'static str);
+
+impl Scheme {
+    fn of(acceptor: &Option<TlsAcceptor>) -> Scheme {
+        Scheme(if acceptor.is_some() { "https://" } else { "http://" })
+    }
+}
+
 type Answers = BoxFuture<'static, Result<Response, Infallible>>;
 
 fn service(
     router: Router,
     peer: SocketAddr,
+    scheme: Scheme,
     newcomer: Arc<Newcomer>,
 ) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future = Answers> {
     let inner = TowerToHyperService::new(router);
     service_fn(move |mut request: hyper::Request<Incoming>| -> Answers {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(scheme);
         request.extensions_mut().insert(newcomer.clone());
         Box::pin(inner.call(request))
     })

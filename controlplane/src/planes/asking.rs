@@ -22,25 +22,32 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// A thousand upstreams with long names.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// `GET /v1/peers/upstreams/{proxy}?service=&after=` or `?address=&after=`, without either of all.
+/// `GET /v1/peers/upstreams/{proxy}?service=&after=`, `?address=&after=` or `?traffic=`, without any of all.
 pub(super) async fn answer(
     State(telling): State<Arc<Telling>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let query = match Query::parse(query.as_deref(), &["service", "address", "after"]) {
+    let query = match Query::parse(query.as_deref(), &["service", "address", "after", "traffic"]) {
         Ok(query) => query,
         Err(problem) => return Failure::from(problem).into_response(),
     };
-    match telling.fleet.upstreams(&name, about(&query)).await {
+    let about = match about(&query) {
+        Ok(about) => about,
+        Err(problem) => return Failure::from(problem).into_response(),
+    };
+    match telling.fleet.upstreams(&name, about).await {
         Some(upstreams) => Json(upstreams).into_response(),
         None => Failure::from(Problem::new(problem::NOT_FOUND, "the proxy cannot be asked here")).into_response(),
     }
 }
 
-fn about(query: &Query) -> Option<About> {
+fn about(query: &Query) -> Result<Option<About>, Problem> {
+    if let Some(named) = query.number("traffic")? {
+        return Ok(Some(About::Traffic { named }));
+    }
     let after = query.value("after").unwrap_or_default().into();
-    match (query.value("service"), query.value("address")) {
+    Ok(match (query.value("service"), query.value("address")) {
         (Some(service), _) => Some(About::Service {
             service: service.into(),
             after,
@@ -50,7 +57,7 @@ fn about(query: &Query) -> Option<About> {
             after,
         }),
         (None, None) => None,
-    }
+    })
 }
 
 /// As `answer` reads it.
@@ -64,6 +71,7 @@ fn path(name: &str, about: Option<&About>) -> String {
         Some(About::Address { address, after }) => {
             format!("{path}?address={}&after={}", encoded(address), encoded(after))
         }
+        Some(About::Traffic { named }) => format!("{path}?traffic={named}"),
         None => path,
     }
 }
@@ -101,14 +109,16 @@ mod tests {
             address: "[::1]:80".into(),
             after: "web/a&b".into(),
         };
-        for asked in [None, Some(service), Some(address)] {
+        for asked in [None, Some(service), Some(address), Some(About::Traffic { named: 7 })] {
             let path = path("p/1", asked.as_ref());
             let (place, query) = path
                 .split_once('?')
                 .map_or((&*path, None), |(at, query)| (at, Some(query)));
             assert_eq!(place, "/v1/peers/upstreams/p%2F1");
-            let query = Query::parse(query, &["service", "address", "after"]).ok().unwrap();
-            assert_eq!(about(&query), asked);
+            let query = Query::parse(query, &["service", "address", "after", "traffic"])
+                .ok()
+                .unwrap();
+            assert_eq!(about(&query).ok().unwrap(), asked);
         }
     }
 }

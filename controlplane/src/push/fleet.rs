@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::ask::Questions;
 use super::counting::Counting;
+use super::lag::Commits;
 use super::link::Link;
 use crate::changelog::{Changelog, Head};
 
@@ -33,6 +34,8 @@ pub struct Fleet {
     pub(super) questions: Questions,
     pub(super) counting: Counting,
     pub(super) changelog: Arc<Changelog>,
+    /// Taken alone.
+    commits: Mutex<Commits>,
     /// There may be something to tell other control planes.
     told: watch::Sender<()>,
 }
@@ -60,6 +63,7 @@ impl Fleet {
             links: Mutex::default(),
             questions: Questions::default(),
             counting: Counting::default(),
+            commits: Mutex::new(Commits::from(changelog.head().state.revision, boottime())),
             changelog: changelog.clone(),
             told: watch::Sender::new(()),
         });
@@ -88,12 +92,17 @@ impl Fleet {
 
     /// Every commit, in order, before the write that made it is answered.
     fn committed(&self, commit: &Arc<Commit>, head: &Arc<Head>) {
+        self.commits().add(commit.revision, boottime());
         let mut inner = self.lock();
         match &mut inner.stage {
             Stage::Early(commits) => commits.push((commit.clone(), head.clone())),
             Stage::Live(hub) => hub.committed(commit, &head.state, boottime()),
         }
         self.deliver(inner);
+    }
+
+    pub(super) fn commits(&self) -> MutexGuard<'_, Commits> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

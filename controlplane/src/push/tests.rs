@@ -158,6 +158,7 @@ async fn a_proxy_is_asked_and_answers_for_itself() {
             id,
             list: Vec::new(),
             more,
+            traffic: None,
         })
     };
     // Another's word on it is none, and read before the right one.

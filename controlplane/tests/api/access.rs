@@ -57,6 +57,8 @@ async fn with_tokens_everything_asks_for_one_and_history_names_it() {
             ("GET", "/v1/revisions/1"),
             ("GET", "/v1/watch"),
             ("GET", "/v1/fleet"),
+            ("GET", "/v1/traffic"),
+            ("GET", "/metrics"),
             ("DELETE", "/v1/fleet/x"),
             ("POST", "/v1/fleet/succeed"),
             ("POST", "/v1/stream"),

@@ -34,7 +34,16 @@ pub async fn raw(plane: &Plane, request: &str) -> String {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems() {
     let plane = Plane::start().await;
-    for path in ["/", "/v1", "/v1/", "/v1/services/", "/v1/services/web/", "/v2/services"] {
+    for path in [
+        "/v1",
+        "/dashboard",
+        "/dashboard/",
+        "/dashboard/nothing.js",
+        "/v1/",
+        "/v1/services/",
+        "/v1/services/web/",
+        "/v2/services",
+    ] {
         plane.get(path).await.expect_problem(404, "not-found");
     }
     for (method, path) in [

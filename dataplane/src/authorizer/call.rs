@@ -18,6 +18,7 @@ use self::round::Round;
 use super::Desk;
 use super::answer::{Senseless, Understood, understand};
 use super::question::Question;
+use crate::counts::{self, Outcome};
 use crate::http::Upload;
 use crate::pipeline::Picked;
 use crate::upstream::call::{CallError, call as call_upstream};
@@ -124,7 +125,10 @@ async fn attempt(desk: &Desk, picked: Picked, question: &Question) -> (Arc<Endpo
     let service = picked.service().clone();
     let (in_flight, trial) = picked.into_parts();
     let endpoint = in_flight.endpoint();
+    // Whoever is given up on has not answered in time.
+    let counted = counts::Attempt::begin(endpoint, desk.views.counts(), Outcome::Timeout);
     let outcome = exchange(desk, &service, endpoint, question).await;
+    counted.end(of(&outcome));
     match &outcome {
         Ok(_) => endpoint.health().succeeded(),
         Err(Failure::Body) => drop(endpoint.care().suspend(endpoint, Doubt::Completes, Instant::now())),
@@ -132,6 +136,16 @@ async fn attempt(desk: &Desk, picked: Picked, question: &Question) -> (Arc<Endpo
     }
     drop(trial);
     (endpoint.clone(), outcome)
+}
+
+/// None: nothing was tried.
+fn of(outcome: &Result<Reply, Failure>) -> Option<Outcome> {
+    match outcome {
+        Ok((head, _)) => Some(Outcome::of(head.status)),
+        Err(Failure::Connect(_)) => Some(Outcome::Connect),
+        Err(Failure::Unaskable) => None,
+        Err(_) => Some(Outcome::Broken),
+    }
 }
 
 async fn exchange(

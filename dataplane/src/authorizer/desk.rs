@@ -14,6 +14,7 @@ use super::memory::{Joining, Known, Landing, Memory};
 use super::question::Question;
 use super::shard::{Outcome, Remembered};
 use super::{Asked, Stamp};
+use crate::counts::Decided;
 use crate::http::Upload;
 use crate::pipeline::{Authorizers, Given, RequestMeta, Verdict};
 use crate::upstream::pool::Pool;
@@ -45,32 +46,54 @@ impl Authorizers for Desk {
     async fn ask(&self, asked: &Asked, meta: &RequestMeta<'_>) -> Result<Given, Verdict> {
         let key = self.memory.key(asked, meta);
         let stale = match self.memory.look(key, asked, Instant::now()) {
-            Known::Fresh(entry) => return given(&entry.answer, asked.stamp()),
+            Known::Fresh(entry) => return self.remembered(&entry, asked),
             Known::Ending(entry) => {
                 self.refresh(key, asked, meta);
-                return given(&entry.answer, asked.stamp());
+                return self.remembered(&entry, asked);
             }
             Known::Stale(entry) => Some(entry),
             Known::Nothing => None,
         };
-        match self.called(key, asked, meta).await {
-            Outcome::Said { answer, stamp, .. } => given(&answer, stamp),
+        let (given, decided) = match self.called(key, asked, meta).await {
+            Outcome::Said { answer, stamp, .. } => {
+                let given = given(&answer, stamp);
+                let decided = decided(&given);
+                (given, decided)
+            }
             Outcome::Failed | Outcome::Lost => failed(asked, stale.as_deref()),
-        }
+        };
+        self.count(asked, decided);
+        given
+    }
+
+    fn unasked(&self, asked: &Asked) {
+        self.count(asked, Decided::Unauthenticated);
     }
 }
 
 /// What is left when there is no answer.
-fn failed(asked: &Asked, stale: Option<&Remembered>) -> Result<Given, Verdict> {
+fn failed(asked: &Asked, stale: Option<&Remembered>) -> (Result<Given, Verdict>, Decided) {
     if let Some(entry) = stale {
         entry.spare(Instant::now());
-        return given(&entry.answer, asked.stamp());
+        return (given(&entry.answer, asked.stamp()), Decided::Stale);
     }
     match asked.authority.authorizer.on_failure {
-        OnFailure::Allow => given(&Arc::new(Answer::Granted(Grant::default())), asked.stamp()),
-        OnFailure::Deny => Err(Verdict::AuthorizerUnavailable {
-            retry_after: RETRY_AFTER,
-        }),
+        OnFailure::Allow => {
+            let everybody = Arc::new(Answer::Granted(Grant::default()));
+            (given(&everybody, asked.stamp()), Decided::FailedOpen)
+        }
+        OnFailure::Deny => {
+            let retry_after = RETRY_AFTER;
+            let nobody = Verdict::AuthorizerUnavailable { retry_after };
+            (Err(nobody), Decided::Unavailable)
+        }
+    }
+}
+
+fn decided(given: &Result<Given, Verdict>) -> Decided {
+    match given {
+        Ok(_) => Decided::Allowed,
+        Err(_) => Decided::Refused,
     }
 }
 
@@ -91,6 +114,20 @@ impl Desk {
             upstreams,
             memory,
         }))
+    }
+
+    /// Counted where it lies: nothing is looked up for that.
+    fn remembered(&self, entry: &Remembered, asked: &Asked) -> Result<Given, Verdict> {
+        let given = given(&entry.answer, asked.stamp());
+        let name = &asked.authority.authorizer.name;
+        let counts = entry.counts(|| self.views.counts().authorizers.of(name));
+        counts.add(decided(&given) as usize, 1);
+        given
+    }
+
+    fn count(&self, asked: &Asked, decided: Decided) {
+        let counts = &self.views.counts().authorizers;
+        counts.of(&asked.authority.authorizer.name).add(decided as usize, 1);
     }
 
     /// The outcome of the one call for this key. What was said to one client alone is asked again for every other.

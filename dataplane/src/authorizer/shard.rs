@@ -1,8 +1,8 @@
 //! A part of what is remembered, under one lock: answers, and the calls that are under way.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use shared::change::Revision;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::answer::{Answer, Reply};
 use super::key::{ByKey, Key};
 use super::{Asked, Stamp};
+use crate::counts::AuthorizerCounts;
 
 /// Beside what an answer itself holds; with what limits keep beside it.
 const ENTRY_BYTES: usize = 512;
@@ -34,6 +35,7 @@ pub struct Remembered {
     born: Instant,
     /// Milliseconds since then; until that time a failed authorizer is not asked again.
     spared_until: AtomicU64,
+    counts: OnceLock<Arc<AuthorizerCounts>>,
 }
 
 /// A call that others may wait for.
@@ -85,7 +87,13 @@ impl Remembered {
             is_refreshing: AtomicBool::new(false),
             born,
             spared_until: AtomicU64::new(0),
+            counts: OnceLock::new(),
         }
+    }
+
+    /// Of the authorizer that said it.
+    pub fn counts(&self, find: impl FnOnce() -> Arc<AuthorizerCounts>) -> &AuthorizerCounts {
+        self.counts.get_or_init(find)
     }
 
     /// The authorizer has failed: for a moment what it said before is used without asking.

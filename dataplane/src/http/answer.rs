@@ -21,7 +21,7 @@ pub enum Answer {
     /// The proxy's own.
     Own {
         data: Option<Bytes>,
-        _end: End,
+        end: End,
     },
     Relayed(Relay),
 }
@@ -95,7 +95,7 @@ impl Answer {
         session.answer_began();
         Answer::Own {
             data: (!data.is_empty()).then_some(data),
-            _end: End(session),
+            end: End(session),
         }
     }
 
@@ -116,6 +116,7 @@ impl Relay {
         let frame = match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => {
+                self.end.0.record().broke_off("the upstream's answer was not complete");
                 // It may be for the client's body that was not complete.
                 let is_to_blame = self.end.0.fault().is_none();
                 self.lease
@@ -130,7 +131,8 @@ impl Relay {
                 return Poll::Ready(None);
             }
         };
-        if frame.is_data() {
+        if let Some(data) = frame.data_ref() {
+            self.end.0.record().sent(data.len());
             self.end_if_over();
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -152,13 +154,24 @@ impl Relay {
     }
 }
 
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.lease.is_some() {
+            self.end.0.record().broke_off("the connection ended within the answer");
+        }
+    }
+}
+
 impl Body for Answer {
     type Data = Bytes;
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
-            Answer::Own { data, .. } => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
+            Answer::Own { data, end } => Poll::Ready(data.take().map(|data| {
+                end.0.record().sent(data.len());
+                Ok(Frame::data(data))
+            })),
             Answer::Relayed(relay) => relay.poll_frame(cx),
         }
     }

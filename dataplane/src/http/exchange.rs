@@ -40,13 +40,23 @@ impl Client {
 pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     let session = &client.session;
     session.serve();
+    let record = session.record();
+    record.head(&request, || {
+        let trusted = &client.context.config.trusted;
+        client.forwarding.client(request.headers(), trusted)
+    });
+    let _unanswered = Unanswered(session);
     let version = request.version();
     let answered = pin!(answer(&client, request));
     let answer = match session.patient(answered).await {
         Ok(answer) => answer,
         Err(expired) => Err(Refusal::from(expired)),
     };
-    let mut answer = answer.unwrap_or_else(|refusal| own(refusal.into_response(), session));
+    let mut answer = answer.unwrap_or_else(|refusal| {
+        record.refused(&refusal);
+        own(refusal.into_response(), session)
+    });
+    record.answered(answer.status());
     let is_own = matches!(answer.body(), Answer::Own { .. });
     // The rest of a refused request is not waited for, and who has sent a bad one is not trusted with the next.
     let is_bad = answer.status() == StatusCode::BAD_REQUEST;
@@ -57,6 +67,15 @@ pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<
         session.end_with_close();
     }
     Ok(answer)
+}
+
+/// Sees to it that a request is counted whose client has gone.
+struct Unanswered<'a>(&'a Session);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.record().end_unanswered(self.0.now());
+    }
 }
 
 async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
@@ -71,6 +90,7 @@ async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<
     // Which service it goes to, whether the client may use it, and as often.
     let length = body.size_hint().exact();
     let admitted = admit(client, &head, length, Counted::default()).await?;
+    client.session.record().granted(admitted.grant());
 
     // What the upstream is to see.
     let outgoing = Outgoing::new(client, head, body, is_continue_expected, &admitted);
@@ -104,6 +124,7 @@ pub async fn admit(
         credentials: None,
     };
     let routed = context.views.with(|view| route(view, &meta))?;
+    client.session.record().routed(routed.service());
     if routed.is_guarded() {
         meta.credentials = basic::credentials(&head.headers);
     }

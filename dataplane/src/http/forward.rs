@@ -19,6 +19,7 @@ use super::refusal::{self, Refusal};
 use super::tunnel::Tunnel;
 use super::upload::Upload;
 use super::whole::{Rest, Short};
+use crate::counts::{self, Outcome};
 use crate::pipeline::{Admitted, Counted, Picked, Tried, Verdict, pick_in_turn};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::{Endpoint, InFlight};
@@ -75,7 +76,11 @@ pub async fn forward(
                 return Err(failure.refusal);
             }
         }
-        match attempt(client, &admitted, picked, &mut outgoing, may_repeat).await {
+        client.session.record().tries(&endpoint);
+        let counted = counts::Attempt::begin(&endpoint, client.context.views.counts(), Outcome::Cancelled);
+        let attempted = attempt(client, &admitted, picked, &mut outgoing, may_repeat).await;
+        counted.end(outcome(&attempted));
+        match attempted {
             Ok(mut answer) => {
                 let counted = admitted.counted();
                 client.context.limits.settle(counted, answer.headers());
@@ -99,6 +104,16 @@ pub async fn forward(
     }
 }
 
+/// None: nothing was tried.
+fn outcome(attempted: &Result<Response<Answer>, Failure>) -> Option<Outcome> {
+    match attempted {
+        Ok(answer) => Some(Outcome::of(answer.status())),
+        Err(failure) if failure.is_stale => None,
+        Err(failure) if failure.is_unsent => Some(Outcome::Connect),
+        Err(failure) => Some(failure.refusal.outcome()),
+    }
+}
+
 /// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
 async fn admit_again(client: &Client, outgoing: &mut Outgoing, counted: Counted) -> Result<Admitted, Refusal> {
     outgoing.ungrant();
@@ -117,7 +132,7 @@ async fn attempt(
 ) -> Result<Response<Answer>, Failure> {
     let service = admitted.service();
     let (in_flight, _trial) = picked.into_parts();
-    let in_flight = Rc::new(in_flight);
+    let in_flight = Rc::new(in_flight.holding(admitted.counted().permits.clone()));
     let endpoint = in_flight.endpoint();
     let mut given_back = None;
     let mut has_waited = false;

@@ -47,6 +47,7 @@ impl Outgoing {
         let hop = fields::take_hop_by_hop(&mut head.headers);
         let upgrade = hop.upgrade.filter(|_| is_empty && head.version == Version::HTTP_11);
         client.forwarding.write(&mut head.headers);
+        client.session.record().identified(&head.headers);
         if is_chunked {
             head.headers
                 .insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use net::problem::{self, Problem, Type};
+use shared::model::LimitId;
 use shared::quota::slots::NEEDS_MAX;
 
 use super::head::Refused;
 use super::quota;
 use super::session::{Expired, Fault};
 use crate::authorizer::{Reply, basic_challenge};
+use crate::counts::Outcome;
 use crate::limiter::RETRY_AFTER;
 use crate::pipeline::{Quota, Verdict};
 
@@ -101,8 +103,29 @@ impl Refusal {
         [head.into_bytes(), body].concat()
     }
 
-    fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    /// Of the answer.
+    pub fn status(&self) -> StatusCode {
+        let own = || StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.reply.as_ref().map_or_else(own, |reply| reply.status)
+    }
+
+    /// The limit that refused it.
+    pub fn limit(&self) -> Option<LimitId> {
+        self.quota.as_ref().map(|(quota, _)| quota.id)
+    }
+
+    /// For whoever runs the proxy.
+    pub fn describe(&self) -> String {
+        format!("{}: {}", self.problem.kind, self.problem.detail)
+    }
+
+    /// What an attempt came to that ended with it.
+    pub fn outcome(&self) -> Outcome {
+        match self.problem.kind {
+            kind if kind == problem::UPSTREAM_TIMEOUT.kind => Outcome::Timeout,
+            kind if kind == problem::UPSTREAM_FAILED.kind => Outcome::Broken,
+            _ => Outcome::Cancelled,
+        }
     }
 }
 
@@ -156,6 +179,18 @@ impl From<Verdict> for Refusal {
                     ..quota_exceeded(quota, of, detail, is_spent)
                 }
             }
+            Verdict::TooManyInFlight {
+                quota,
+                most,
+                retry_after,
+                is_all,
+            } => {
+                let (of, detail) = too_many_in_flight(most, is_all);
+                Refusal {
+                    retry_after: Some(retry_after),
+                    ..quota_exceeded(quota, of, detail, false)
+                }
+            }
             Verdict::CostsTooMuch { quota } => {
                 let detail = format!("it counts for more than {} requests", quota.threshold);
                 quota_exceeded(quota, problem::QUOTA_EXCEEDED, detail, false)
@@ -205,6 +240,21 @@ fn exceeded(quota: &Quota, is_spent: bool) -> (Type, String) {
         ..problem::QUOTA_EXCEEDED
     };
     (of, format!("no control plane has said in time what is left; {most}"))
+}
+
+fn too_many_in_flight(most: u32, is_all: bool) -> (Type, String) {
+    let most = format!("{most} requests in flight at a time are the most");
+    if is_all {
+        return (problem::QUOTA_EXCEEDED, most);
+    }
+    let of = Type {
+        title: "How many requests a limit lets be in flight is not known",
+        ..problem::QUOTA_EXCEEDED
+    };
+    (
+        of,
+        format!("no control plane has said in time whether another may be in flight; {most}"),
+    )
 }
 
 fn quota_exceeded(quota: Quota, of: Type, detail: String, is_spent: bool) -> Refusal {

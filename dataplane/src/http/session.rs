@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::record::Record;
 use super::tunnel::Tunnel;
 
 /// How long a client is waited for, where no service says it.
@@ -152,10 +153,11 @@ pub struct Session {
     has_served: Cell<bool>,
     ends_with_close: Cell<bool>,
     tunnel: Cell<Option<Tunnel>>,
+    record: Record,
 }
 
 impl Session {
-    pub fn new(patience: Patience) -> Session {
+    pub fn new(patience: Patience, record: Record) -> Session {
         let now = Instant::now();
         Session {
             patience,
@@ -177,6 +179,7 @@ impl Session {
             has_served: Cell::default(),
             ends_with_close: Cell::default(),
             tunnel: Cell::default(),
+            record,
         }
     }
 
@@ -186,6 +189,10 @@ impl Session {
 
     pub fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// Looks at the clock.
@@ -213,6 +220,7 @@ impl Session {
         self.awaited.set(None);
         self.moved.set(self.now());
         self.ends_with_close.set(false);
+        self.record.begin(self.now());
     }
 
     pub fn received(&self, bytes: usize) {
@@ -305,6 +313,7 @@ impl Session {
     pub fn answer_ended(&self) {
         self.answer.set(Answer::Ended);
         self.awaited.set(None);
+        self.record.end(self.now());
     }
 
     /// Only the connection's end tells the client where the answer ends, so that a cut must not look like it.

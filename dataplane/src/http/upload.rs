@@ -72,6 +72,7 @@ impl Source {
             Ok(data) => {
                 let bytes = self.bytes.get() + data.len() as u64;
                 self.bytes.set(bytes);
+                self.session.record().received(data.len());
                 if bytes > self.bytes_max {
                     return self.abort(Fault::TooLarge);
                 }

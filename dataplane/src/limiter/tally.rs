@@ -1,15 +1,11 @@
 //! How often each limit was decided about, for the metrics. Each worker counts in a cell of its own.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::model::LimitId;
 
-use crate::upstream::inflight::here;
-
-/// Workers beyond that share a cell.
-const CELLS: usize = 64;
+use crate::counts::Cells;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decided {
@@ -30,13 +26,9 @@ impl Decided {
     ];
 }
 
-#[derive(Default)]
-#[repr(align(64))]
-struct Cell([AtomicU64; 4]);
-
 /// Of one limit. A clone is the same.
 #[derive(Clone)]
-pub struct Tally(Arc<[Cell]>);
+pub struct Tally(Arc<Cells<{ Decided::ALL.len() }>>);
 
 impl Tally {
     pub fn count(&self, decided: Decided) {
@@ -44,25 +36,16 @@ impl Tally {
     }
 
     pub fn add(&self, decided: Decided, requests: u64) {
-        if let Some(cell) = self.here() {
-            cell.0[decided as usize].fetch_add(requests, Ordering::Relaxed);
-        }
+        self.0.add(decided as usize, requests);
     }
 
     /// Has the processor fetch what `count` needs, and does not wait for it.
     pub(super) fn touch(&self) {
-        if let Some(cell) = self.here() {
-            cell.0[0].load(Ordering::Relaxed);
-        }
-    }
-
-    fn here(&self) -> Option<&Cell> {
-        self.0.get(here(self.0.len().saturating_sub(1)))
+        self.0.touch();
     }
 
     pub fn sum(&self, decided: Decided) -> u64 {
-        let of = |cell: &Cell| cell.0[decided as usize].load(Ordering::Relaxed);
-        self.0.iter().map(of).sum()
+        self.0.sum(decided as usize)
     }
 }
 
@@ -75,13 +58,13 @@ pub struct Tallies {
 impl Tallies {
     pub fn new(workers: usize) -> Tallies {
         Tallies {
-            workers: workers.min(CELLS - 1),
+            workers,
             by_limit: Mutex::default(),
         }
     }
 
     pub fn of(&self, limit: LimitId) -> Tally {
-        let made = || Tally((0..=self.workers).map(|_| Cell::default()).collect());
+        let made = || Tally(Arc::new(Cells::new(self.workers)));
         self.lock().entry(limit).or_insert_with(made).clone()
     }
 

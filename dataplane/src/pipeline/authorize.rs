@@ -13,6 +13,9 @@ use crate::view::View;
 pub trait Authorizers {
     /// Leave, or the refusal. It has a deadline of its own.
     fn ask(&self, asked: &Asked, meta: &RequestMeta<'_>) -> impl Future<Output = Result<Given, Verdict>>;
+
+    /// Somebody was refused without being asked about.
+    fn unasked(&self, _: &Asked) {}
 }
 
 /// Nobody can be asked.
@@ -50,6 +53,7 @@ pub async fn authorize(
         Ward::Asks(asked) => {
             let authorizer = &asked.authority.authorizer;
             if authorizer.style != Style::Forward && meta.credentials.is_none() {
+                authorizers.unasked(asked);
                 let realm = authorizer.realm.to_string();
                 return Err(Verdict::Unauthorized { realm });
             }

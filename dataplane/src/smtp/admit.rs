@@ -144,7 +144,7 @@ async fn counted(
 }
 
 /// `postmaster` alone is the one at our own name (RFC 5321, 4.5.1).
-fn address<'a>(context: &WorkerContext, recipient: &'a Recipient) -> Cow<'a, str> {
+pub(super) fn address<'a>(context: &WorkerContext, recipient: &'a Recipient) -> Cow<'a, str> {
     let mailbox = &recipient.mailbox;
     match mailbox.domain() {
         "" => Cow::Owned(format!("{}@{}", mailbox.local(), context.config.mail_hostname)),

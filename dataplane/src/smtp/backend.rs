@@ -3,7 +3,7 @@
 use tokio_rustls::TlsAcceptor;
 
 use super::clients::Clients;
-use super::{Envelope, Recipient, Reply, Visitor};
+use super::{Envelope, Recipient, Record, Reply, Visitor};
 use crate::phase::PhaseReceiver;
 use crate::pipeline::Credentials;
 
@@ -69,5 +69,18 @@ pub trait Backend {
     fn length(&self, message: &Self::Message) -> u64;
 
     /// `admitted`: in the order of the envelope's recipients. Positive only once the application has the message.
-    async fn deliver(&self, envelope: &Envelope, admitted: Vec<Self::Admitted>, message: Self::Message) -> Reply;
+    async fn deliver(
+        &self,
+        envelope: &Envelope,
+        admitted: Vec<Self::Admitted>,
+        message: Self::Message,
+        record: &Record,
+    ) -> Reply;
+
+    /// A message to the first recipient's service comes now.
+    fn begun(&self, _record: &Record, _first: &Self::Admitted) {}
+    /// The client gets this for its message.
+    fn ended(&self, _envelope: &Envelope, _record: &Record, _reply: &Reply) {}
+    /// The client gets this for a recipient, and no message follows.
+    fn refused(&self, _envelope: &Envelope, _recipient: &Recipient, _reply: &Reply) {}
 }

@@ -15,7 +15,7 @@ use super::post::{Attempt, Failure, post};
 use super::received::trace;
 use super::shape::{Letter, Shaped, common};
 use super::signing::Signing;
-use super::{Envelope, Reply, Spooled};
+use super::{Envelope, Record, Reply, Spooled};
 use crate::http::Upload;
 use crate::pipeline::{Admitted, Picked, Tried, Verdict, pick_in_turn};
 use crate::worker::WorkerContext;
@@ -30,6 +30,7 @@ struct Delivery<'a> {
     context: &'a WorkerContext,
     envelope: &'a Envelope,
     message: &'a Spooled,
+    record: &'a Record,
     key: HeaderValue,
     trace: String,
 }
@@ -41,15 +42,18 @@ pub async fn deliver(
     envelope: &Envelope,
     receptions: Vec<Reception>,
     message: &Spooled,
+    record: &Record,
 ) -> Reply {
     let Some(key) = idempotency_key(envelope, message) else {
         return Failure::Unaskable.reply();
     };
     let id = Uuid::new_v4().simple().to_string();
+    record.named(&id);
     let delivery = Delivery {
         context,
         envelope,
         message,
+        record,
         key,
         trace: trace(envelope, &context.config.mail_hostname, &id, SystemTime::now()),
     };
@@ -88,6 +92,7 @@ impl Delivery<'_> {
                             return failure.reply();
                         }
                     }
+                    self.record.tries(&endpoint);
                     match self.attempt(first, picked).await {
                         Ok(answered) => {
                             self.settle(&receptions, &answered);

@@ -13,6 +13,7 @@ use shared::model::Service;
 use super::Reply;
 use super::answer::Answered;
 use super::outflow::{Outflow, Progress};
+use crate::counts::{self, Outcome};
 use crate::http::{Upload, fields};
 use crate::pipeline::Picked;
 use crate::upstream::call::{CallError, call};
@@ -109,10 +110,12 @@ pub async fn post(
     };
     let patience = attempt.service.timeouts.response.min(PATIENCE_MAX);
     let exchanging = exchange(&context.upstreams, &attempt, is_current, || make(&attempt));
+    let endpoint = attempt.in_flight.endpoint();
+    let counted = counts::Attempt::begin(endpoint, context.views.counts(), Outcome::Cancelled);
     let outcome = attempt.progress.patient(patience, exchanging).await;
     drop(trial);
-    let endpoint = attempt.in_flight.endpoint();
     let outcome = outcome.unwrap_or(Err(Failure::TimedOut));
+    counted.end(of(&outcome));
     match &outcome {
         Ok(_) => endpoint.health().succeeded(),
         Err(Failure::TimedOut) => suspend(endpoint, Doubt::Answers),
@@ -123,6 +126,17 @@ pub async fn post(
         tracing::debug!(upstream = %endpoint.identity().address, ?failure, "no answer");
     }
     outcome
+}
+
+/// None: nothing was tried.
+fn of(outcome: &Result<Answered, Failure>) -> Option<Outcome> {
+    match outcome {
+        Ok(answered) => Some(Outcome::of(answered.head.status)),
+        Err(Failure::Connect(_)) => Some(Outcome::Connect),
+        Err(Failure::TimedOut) => Some(Outcome::Timeout),
+        Err(Failure::Broken | Failure::Partial) => Some(Outcome::Broken),
+        Err(Failure::Stale | Failure::Unaskable | Failure::Unsigned) => None,
+    }
 }
 
 /// One that was cut is not to blame.

@@ -2,11 +2,15 @@
 
 use std::rc::Rc;
 
+use shared::model::recipient::Canonical;
 use tokio_rustls::TlsAcceptor;
 
 use super::backend::Backend;
 use super::deliver::deliver;
-use super::{Clients, Envelope, Reception, Recipient, Reply, Spool, SpoolError, Spooled, Visitor, admit, replies};
+use super::record::Parties;
+use super::{
+    Clients, Envelope, Reception, Recipient, Record, Reply, Spool, SpoolError, Spooled, Visitor, admit, replies,
+};
 use crate::phase::PhaseReceiver;
 use crate::pipeline::{Admitted, Credentials, submission};
 use crate::worker::WorkerContext;
@@ -82,11 +86,43 @@ impl Backend for Rc<WorkerContext> {
         message.len()
     }
 
-    async fn deliver(&self, envelope: &Envelope, admitted: Vec<Admitted>, message: Spooled) -> Reply {
+    async fn deliver(&self, envelope: &Envelope, admitted: Vec<Admitted>, message: Spooled, record: &Record) -> Reply {
         let recipients = envelope.recipients.iter().cloned();
         let receptions = recipients.zip(admitted);
         let receptions = receptions.map(|(recipient, admitted)| Reception { recipient, admitted });
-        deliver(self, envelope, receptions.collect(), &message).await
+        deliver(self, envelope, receptions.collect(), &message, record).await
+    }
+
+    fn begun(&self, record: &Record, first: &Admitted) {
+        record.admitted(first);
+    }
+
+    fn ended(&self, envelope: &Envelope, record: &Record, reply: &Reply) {
+        if let Some(first) = envelope.recipients.first() {
+            self.tell("MAIL", envelope, first, record, reply);
+        }
+    }
+
+    fn refused(&self, envelope: &Envelope, recipient: &Recipient, reply: &Reply) {
+        let record = Record::begin();
+        let address = admit::address(self, recipient);
+        let entry = self.views.with(|view| view.table().route_mail(&address).cloned());
+        if let Some(entry) = entry {
+            record.routed(&entry.service.name);
+        }
+        self.tell("RCPT", envelope, recipient, &record, reply);
+    }
+}
+
+impl WorkerContext {
+    fn tell(&self, method: &'static str, envelope: &Envelope, recipient: &Recipient, record: &Record, reply: &Reply) {
+        let address = Canonical::of(&admit::address(self, recipient));
+        let parties = Parties {
+            client: envelope.visitor.client,
+            method,
+            domain: address.domain(),
+        };
+        record.end(self, &parties, reply);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use shared::model::LimitId;
+
 /// One reply of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -12,6 +14,8 @@ pub struct Reply {
     pub text: Cow<'static, str>,
     /// The connection ends with it.
     pub closes: bool,
+    /// That it is for. The client is not told which.
+    pub limit: Option<LimitId>,
 }
 
 impl Reply {
@@ -21,6 +25,7 @@ impl Reply {
             enhanced,
             text: Cow::Borrowed(text),
             closes: false,
+            limit: None,
         }
     }
 
@@ -28,6 +33,7 @@ impl Reply {
     pub const fn closing(code: u16, enhanced: &'static str, text: &'static str) -> Reply {
         Reply {
             closes: true,
+            limit: None,
             code,
             enhanced,
             text: Cow::Borrowed(text),

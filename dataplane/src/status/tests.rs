@@ -15,6 +15,7 @@ fn status() -> (Status, PhaseSender, watch::Sender<bool>) {
         listening: listening.subscribe(),
         views: Views::new(1),
         connections: Arc::default(),
+        log: None,
     };
     (status, sender, listening)
 }

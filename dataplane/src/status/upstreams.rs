@@ -7,6 +7,8 @@ use std::time::Instant;
 use shared::model::{Address, ServiceName};
 use shared::stream::message::{About, Query, Seen, UPSTREAMS_MAX, Upstreams};
 
+use super::traffic;
+use crate::counts::Counts;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Standing;
 use crate::view::View;
@@ -22,10 +24,16 @@ struct Line {
 }
 
 /// It may look at all that there are: not for a thread that has anything else to do.
-pub fn look(query: &Query, view: &View) -> Upstreams {
+pub fn look(query: &Query, view: &View, counts: &Counts) -> Upstreams {
     match &query.about {
         Some(About::Service { service, after }) => told(query.id, of_service(service, after, view)),
         Some(About::Address { address, after }) => told(query.id, at_address(address, after, view).into_iter()),
+        Some(About::Traffic { named }) => Upstreams {
+            id: query.id,
+            list: Vec::new(),
+            more: 0,
+            traffic: Some(traffic::sums(*named, counts)),
+        },
         None => look_around(query.id, view),
     }
 }
@@ -54,7 +62,12 @@ fn told<'a>(id: u64, mut endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> 
     let seen = endpoints.by_ref().take(UPSTREAMS_MAX);
     let list = seen.map(|endpoint| Line::of(endpoint).seen()).collect();
     let more = endpoints.count() as u64;
-    Upstreams { id, list, more }
+    Upstreams {
+        id,
+        list,
+        more,
+        traffic: None,
+    }
 }
 
 fn look_around(id: u64, view: &View) -> Upstreams {
@@ -69,7 +82,12 @@ fn look_around(id: u64, view: &View) -> Upstreams {
         }
     }
     let list = kept.into_sorted_vec().into_iter().map(Line::seen).collect();
-    Upstreams { id, list, more }
+    Upstreams {
+        id,
+        list,
+        more,
+        traffic: None,
+    }
 }
 
 impl Line {
@@ -121,7 +139,7 @@ mod tests {
             .health()
             .failed(Instant::now() + std::time::Duration::from_secs(3_600));
         let _busy = endpoint(&view, "u1019").enter().confirm();
-        let answer = look(&Query { id: 7, about: None }, &view);
+        let answer = look(&Query { id: 7, about: None }, &view, views.counts());
         assert_eq!((answer.id, answer.list.len(), answer.more), (7, UPSTREAMS_MAX, 20));
         let first: Vec<(&str, &str, u64)> = answer.list[..4]
             .iter()
@@ -141,7 +159,7 @@ mod tests {
                 service: service.into(),
                 after: after.into(),
             });
-            let answer = look(&Query { id: 8, about }, &view);
+            let answer = look(&Query { id: 8, about }, &view, views.counts());
             let ids = answer
                 .list
                 .iter()
@@ -176,7 +194,7 @@ mod tests {
                 address: address.into(),
                 after: after.into(),
             });
-            let answer = look(&Query { id: 9, about }, &views.now());
+            let answer = look(&Query { id: 9, about }, &views.now(), views.counts());
             let keys = answer.list.iter().map(|seen| format!("{}/{}", seen.service, seen.id));
             keys.collect::<Vec<_>>()
         };

@@ -183,6 +183,8 @@ impl Driver {
     async fn feed(&mut self, input: Input) -> Result<bool, Error> {
         let outputs = self.subscriber.handle(input, boottime());
         self.views.send_until(self.subscriber.sends_until());
+        let (applied, lease_end) = (self.subscriber.applied(), self.subscriber.lease_end());
+        self.views.progress().set(applied, lease_end);
         self.carry_out(outputs).await
     }
 
@@ -277,9 +279,9 @@ impl Driver {
 
     fn look(&mut self, query: &Query) {
         if self.looks.len() < LOOKS_MAX {
-            let (query, view) = (query.clone(), self.views.now());
+            let (query, views) = (query.clone(), self.views.clone());
             self.looks
-                .spawn_blocking(move || status::upstreams::look(&query, &view));
+                .spawn_blocking(move || status::upstreams::look(&query, &views.now(), views.counts()));
         }
     }
 

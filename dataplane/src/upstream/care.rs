@@ -1,17 +1,18 @@
 //! What a proxy knows of a service's upstreams together. It outlives every swap that leaves the service in the table.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use shared::model::UpstreamCare;
+use shared::model::{ServiceName, UpstreamCare};
 
 use super::budget::Budget;
 use super::endpoint::Endpoint;
 use super::health::{Doubt, Health};
 use super::queue::Queue;
 use super::trial::Probes;
+use crate::counts::{Counts, ServiceCounts};
 
 pub struct Care {
     budget: Budget,
@@ -19,6 +20,7 @@ pub struct Care {
     queue: Queue,
     is_held: AtomicBool,
     probes: Arc<Probes>,
+    counts: OnceLock<Arc<ServiceCounts>>,
 }
 
 #[derive(Default)]
@@ -41,12 +43,18 @@ impl Care {
             queue: Queue::default(),
             is_held: AtomicBool::new(false),
             probes,
+            counts: OnceLock::new(),
         }
     }
 
     /// By whom those of its upstreams are tried that are in doubt.
     pub fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// Of the service, which is the one that this is the care of.
+    pub fn counts(&self, all: &Counts, service: &ServiceName) -> &Arc<ServiceCounts> {
+        self.counts.get_or_init(|| all.services.of(service))
     }
 
     /// Whether new requests of the service wait. Sequentially consistent, as `Entered::confirm` needs it.

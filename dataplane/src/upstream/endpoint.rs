@@ -16,6 +16,8 @@ use super::check::Checkup;
 use super::health::{Checked, Health};
 use super::inflight::Lanes;
 use super::resolve::Targets;
+use crate::counts::{Counts, UpstreamCounts};
+use crate::limiter::Permits;
 
 /// What drains: a new address or a new registration of the same id is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +50,8 @@ pub struct Endpoint {
     places: AtomicU32,
     /// Made when its service first has a health check.
     checkup: OnceLock<Box<Checkup>>,
+    /// Of attempts, shared with whoever is registered by the same id before and after.
+    counts: OnceLock<Arc<UpstreamCounts>>,
     targets: Targets,
     drained: Arc<DrainSignal>,
 }
@@ -76,6 +80,7 @@ impl Endpoint {
             care,
             places: AtomicU32::new(0),
             checkup: OnceLock::new(),
+            counts: OnceLock::new(),
             targets,
             drained,
         }
@@ -101,6 +106,13 @@ impl Endpoint {
 
     pub(super) fn checkup(&self) -> &OnceLock<Box<Checkup>> {
         &self.checkup
+    }
+
+    /// Asked for when something is to be counted: most endpoints of a large table never are.
+    pub fn counts(&self, all: &Counts) -> &UpstreamCounts {
+        let Identity { service, id, .. } = &self.identity;
+        self.counts
+            .get_or_init(|| all.upstreams.of(&(service.clone(), id.clone())))
     }
 
     /// Where to connect now; empty while a name has not been resolved yet.
@@ -173,6 +185,7 @@ impl Endpoint {
             endpoint: self,
             lane,
             has_place: false,
+            permits: Permits::default(),
         })
     }
 
@@ -213,6 +226,8 @@ pub struct InFlight {
     endpoint: Arc<Endpoint>,
     lane: usize,
     has_place: bool,
+    /// For as long, those of limits.
+    permits: Permits,
 }
 
 /// As many are in flight at the endpoint as may.
@@ -227,6 +242,12 @@ impl InFlight {
     /// Whether a hold is in force for it.
     fn is_held(&self) -> bool {
         self.endpoint.care.is_held() && self.lane != self.endpoint.lanes.checks()
+    }
+
+    /// What the request holds is held until its end, however long its answer takes.
+    pub fn holding(mut self, permits: Permits) -> InFlight {
+        self.permits = permits;
+        self
     }
 
     /// Takes one of `most` places, over all workers. They are counted together, and never beyond.

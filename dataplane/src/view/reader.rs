@@ -9,6 +9,7 @@ use net::clock::boottime;
 use shared::time::Time;
 
 use super::{Holding, View};
+use crate::counts::Counts;
 
 /// By the clock that runs through a suspend, in nanoseconds.
 #[derive(Debug)]
@@ -33,14 +34,21 @@ pub struct Reader {
     cache: RefCell<Cache<Arc<ArcSwap<View>>, Arc<View>>>,
     lease: Arc<LeaseEnd>,
     holding: Arc<Holding>,
+    counts: Arc<Counts>,
 }
 
 impl Reader {
-    pub(super) fn new(current: Arc<ArcSwap<View>>, lease: Arc<LeaseEnd>, holding: Arc<Holding>) -> Reader {
+    pub(super) fn new(
+        current: Arc<ArcSwap<View>>,
+        lease: Arc<LeaseEnd>,
+        holding: Arc<Holding>,
+        counts: Arc<Counts>,
+    ) -> Reader {
         Reader {
             cache: RefCell::new(Cache::new(current)),
             lease,
             holding,
+            counts,
         }
     }
 
@@ -51,6 +59,10 @@ impl Reader {
 
     pub fn holding(&self) -> &Holding {
         &self.holding
+    }
+
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Whether requests may still be sent, by the clock of now.

@@ -138,6 +138,7 @@ impl Workers {
                         limits: crate::limiter::Desk::new(&views),
                         mail_clients: smtp::Clients::new(failures),
                         upstreams,
+                        log: config.access_log.as_ref().map(|log| log.feed()),
                         config,
                         phase,
                     }),

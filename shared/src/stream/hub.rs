@@ -22,7 +22,7 @@ mod sharing;
 pub mod view;
 
 pub use refusal::Refusal;
-pub use view::{MemberView, Presence};
+pub use view::{Member, MemberView, Presence};
 
 /// Where a proxy fetches what it was offered.
 pub const SNAPSHOT_PATH: &str = "/v1/snapshot?scope=configuration";

@@ -58,6 +58,10 @@ pub const HELD_MAX: usize = 1_000;
 pub const BUSY_MAX: usize = 100;
 /// Entries of an answer to a query; what is beyond is only counted.
 pub const UPSTREAMS_MAX: usize = 1_000;
+/// Services that an answer about traffic names; those beyond are counted together.
+pub const TRAFFIC_MAX: u64 = 1_000;
+/// What it calls them. No service can be called so.
+pub const OTHERS: &str = "_other";
 
 /// Who speaks, and from where it would go on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,6 +197,9 @@ pub enum About {
     /// All that are registered at one address, by `service/id`.
     #[serde(rename = "at")]
     Address { address: Arc<str>, after: Arc<str> },
+    /// Not of upstreams but of requests, by service: so many of those with the most by their names.
+    #[serde(rename = "traffic")]
+    Traffic { named: u64 },
 }
 
 /// How the upstreams are that requests may be sent to, at one moment: of all services first those that are not up, then
@@ -203,6 +210,20 @@ pub struct Upstreams {
     pub list: Vec<Seen>,
     /// How many the list leaves out.
     pub more: u64,
+    /// To a question about it. None: the proxy is older than that question, and tells of upstreams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Vec<Traffic>>,
+}
+
+/// HTTP requests of one service that have ended, since the proxy began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    pub service: Arc<str>,
+    pub requests: u64,
+    /// Of them: those answered from 500 on.
+    pub errors: u64,
+    /// Of them: those answered 429.
+    pub limited: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,6 +299,7 @@ mod tests {
                 }),
                 r#"{"id":7,"at":{"address":"a:1","after":"b"}}"#,
             ),
+            (Some(About::Traffic { named: 9 }), r#"{"id":7,"traffic":{"named":9}}"#),
         ];
         for (about, text) in about {
             let query = Query { id: 7, about };

@@ -159,6 +159,11 @@ impl Subscriber {
         (self.settings.on_lease_end == OnLeaseEnd::Stop).then(|| self.lease.end())
     }
 
+    /// None: no lease runs.
+    pub fn lease_end(&self) -> Option<Time> {
+        (!self.lease.is_over()).then(|| self.lease.end())
+    }
+
     /// How often the configuration turned out to be another one than announced.
     pub fn defects(&self) -> u64 {
         self.defects

@@ -52,7 +52,12 @@ const ROUTES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("/v1/revisions", &[("GET", "r")]),
     ("/v1/revisions/1", &[("GET", "r")]),
+    ("/v1/revisions/1/revert", &[("POST", "")]),
+    ("/v1/apply", &[("POST", "")]),
+    ("/v1/explain?url=http://web/", &[("GET", "r")]),
     ("/v1/watch", &[("GET", "r")]),
+    ("/v1/traffic", &[("GET", "r")]),
+    ("/metrics", &[("GET", "r")]),
     ("/v1/fleet", &[("GET", "r")]),
     ("/v1/fleet/nobody", &[("GET", "r"), ("DELETE", "")]),
     ("/v1/fleet/succeed", &[("POST", "")]),
@@ -123,7 +128,7 @@ async fn every_route_and_method_is_open_to_the_roles_that_it_is_for() {
 async fn what_is_open_to_all_and_what_is_open_to_nobody() {
     let world = World::new();
     let control = staff::control_plane(&world, &[]).await;
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/", "/dashboard/app.js"] {
         control.api().get(path).await.expect(200);
         assert_eq!(status(&control.api(), "POST", path).await, 401);
         assert_eq!(status(&staff::with(&control, ADMIN), "POST", path).await, 405);

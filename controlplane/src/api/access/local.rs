@@ -6,12 +6,24 @@ use axum::extract::Request;
 use http::header::{HOST, ORIGIN};
 use net::problem::{self, Problem};
 
+use crate::api::server::Scheme;
+
+/// Whether a page of this very listener sends it: scheme, host and port are those that are asked. `check` looks at the host.
+fn is_own(origin: &http::HeaderValue, request: &Request) -> bool {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let host = authority.or_else(|| request.headers().get(HOST)?.to_str().ok());
+    let scheme = request.extensions().get::<Scheme>();
+    let own = scheme.zip(host).map(|(Scheme(scheme), host)| format!("{scheme}{host}"));
+    own.is_some_and(|own| own.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+}
+
 /// A page from elsewhere that a browser on this machine shows has another origin, and after DNS rebinding another host.
 pub fn check(request: &Request) -> Result<(), Problem> {
     let forbidden = |detail: String| Problem::new(problem::FORBIDDEN, detail);
-    if let Some(origin) = request.headers().get(ORIGIN) {
+    let mut origins = request.headers().get_all(ORIGIN).iter();
+    if let Some(origin) = origins.find(|origin| !is_own(origin, request)) {
         return Err(forbidden(format!(
-            "without tokens nothing is taken from a page ({})",
+            "without tokens nothing is taken from a page from elsewhere ({})",
             shown(origin)
         )));
     }

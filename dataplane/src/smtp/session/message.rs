@@ -7,7 +7,7 @@ use super::{Ended, Session, Transaction};
 use crate::smtp::backend::Backend;
 use crate::smtp::data::{Progress, Scanner};
 use crate::smtp::machine::Step;
-use crate::smtp::{Reply, replies};
+use crate::smtp::{Envelope, Record, Reply, replies};
 
 /// About 270 bytes a second, when `Patience::data` is a minute.
 pub(super) const SLOW_BYTES: u64 = 16 * 1024;
@@ -31,18 +31,26 @@ where
         let Some(first) = transaction.admitted.first() else {
             return self.answer(&replies::NO_RECIPIENTS);
         };
+        let record = Record::begin();
+        self.backend.begun(&record, first);
         let spool = self.backend.spool(first);
         self.wire.say(&replies::DATA);
         self.flush().await?;
         self.machine.advance(Step::Data);
-        let received = self.receive(spool).await?;
+        let received = self.receive(spool).await;
+        if let Err(Ended::Said(reply)) = &received {
+            self.backend.ended(&transaction.envelope, &record, reply);
+        }
+        let received = received?;
         self.machine.advance(Step::End);
         self.idle_commands = 0;
         self.surplus = 0;
+        let Transaction { envelope, admitted } = transaction;
         let reply = match received {
-            Ok(message) => self.deliver(transaction, message).await,
+            Ok(message) => self.deliver(&envelope, admitted, message, &record).await,
             Err(reply) => reply,
         };
+        self.backend.ended(&envelope, &record, &reply);
         self.answer(&reply)
     }
 
@@ -84,11 +92,17 @@ where
     }
 
     /// Nothing is delivered unless all recipients are admitted again.
-    async fn deliver(&self, transaction: Transaction<B::Admitted>, message: B::Message) -> Reply {
-        let Transaction { envelope, admitted } = transaction;
+    async fn deliver(
+        &self,
+        envelope: &Envelope,
+        admitted: Vec<B::Admitted>,
+        message: B::Message,
+        record: &Record,
+    ) -> Reply {
         let length = self.backend.length(&message);
-        match self.backend.readmit_all(&envelope, admitted, length).await {
-            Ok(admitted) => self.backend.deliver(&envelope, admitted, message).await,
+        record.received(length);
+        match self.backend.readmit_all(envelope, admitted, length).await {
+            Ok(admitted) => self.backend.deliver(envelope, admitted, message, record).await,
             Err(reply) => reply,
         }
     }

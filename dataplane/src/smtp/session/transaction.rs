@@ -86,8 +86,17 @@ where
                 self.machine.advance(Step::Recipient);
                 self.answer(&replies::RECIPIENT_OK)
             }
-            Err(reply) if reply.enhanced == replies::TOO_MANY_RECIPIENTS.enhanced => self.put_off(&reply),
-            Err(reply) => self.refuse(&reply),
+            Err(reply) => {
+                self.backend.refused(envelope, &recipient, &reply);
+                self.not_taken(&reply)
+            }
+        }
+    }
+
+    fn not_taken(&mut self, reply: &Reply) -> Result<(), Ended> {
+        match reply.enhanced == replies::TOO_MANY_RECIPIENTS.enhanced {
+            true => self.put_off(reply),
+            false => self.refuse(reply),
         }
     }
 

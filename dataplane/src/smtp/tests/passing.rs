@@ -1,7 +1,7 @@
 use super::stage::*;
-use crate::smtp::deliver;
 use crate::smtp::fixture::envelope;
 use crate::smtp::spool::tests::spooled;
+use crate::smtp::{Record, deliver};
 
 /// Each as its client may send it; `&[u8]`, since mail is no text.
 fn messages() -> Vec<Vec<u8>> {
@@ -137,14 +137,15 @@ fn what_changed_since_it_was_admitted_is_looked_at_again_before_anything_is_sent
         let message = spooled(MESSAGE).await;
         let receptions = stage.admit(&envelope, &message).await.ok().unwrap();
         stage.change(r#","deny":["192.0.2.0/24"]"#);
-        let refused = deliver(&stage.context, &envelope, receptions, &message).await;
+        let refused = deliver(&stage.context, &envelope, receptions, &message, &Record::begin()).await;
         assert_eq!((refused.code, refused.enhanced), (550, "5.7.1"));
         application.is_left_alone().await;
 
         stage.change("");
         let receptions = stage.admit(&envelope, &message).await.ok().unwrap();
         stage.change(r#","mail":{"path":"/third"}"#);
-        let delivering = deliver(&stage.context, &envelope, receptions, &message);
+        let record = Record::begin();
+        let delivering = deliver(&stage.context, &envelope, receptions, &message, &record);
         let (reply, request) = tokio::join!(delivering, application.answers(OK));
         assert!(reply.is_positive());
         assert!(request.head.starts_with("POST /third HTTP/1.1"));

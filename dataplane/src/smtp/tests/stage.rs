@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::fixture::{self, Registry};
 use crate::pipeline::Counted;
-use crate::smtp::{Envelope, Reception, Reply, Spooled, admit, deliver};
+use crate::smtp::{Envelope, Reception, Record, Reply, Spooled, admit, deliver};
 use crate::upstream::endpoint::Endpoint;
 use crate::view::Views;
 use crate::worker::WorkerContext;
@@ -105,7 +105,7 @@ impl Stage {
     /// As it is admitted now.
     pub async fn deliver(&self, envelope: &Envelope, message: &Spooled) -> Reply {
         match self.admit(envelope, message).await {
-            Ok(receptions) => deliver(&self.context, envelope, receptions, message).await,
+            Ok(receptions) => deliver(&self.context, envelope, receptions, message, &Record::begin()).await,
             Err(reply) => reply,
         }
     }

@@ -20,6 +20,15 @@ pub enum Presence {
     Detached,
 }
 
+/// The least of what is told of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub name: Arc<str>,
+    pub state: Presence,
+    /// As in [`MemberView`].
+    pub applied: Revision,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct MemberView {
     pub name: Arc<str>,
@@ -73,6 +82,32 @@ impl Hub {
             .collect()
     }
 
+    /// All members, in the order of their names.
+    pub fn standings(&mut self, now: Time) -> Vec<Member> {
+        self.roster.pulse(now);
+        let standing = |peer: &Peer| Member {
+            name: peer.name().clone(),
+            state: self.presence(peer, now),
+            applied: self.applied(peer),
+        };
+        self.roster.members().into_iter().map(standing).collect()
+    }
+
+    fn presence(&self, peer: &Peer, now: Time) -> Presence {
+        match (self.roster.is_detached(peer, now), self.roster.is_present(peer)) {
+            (true, _) => Presence::Detached,
+            (false, true) => Presence::Present,
+            (false, false) => Presence::Absent,
+        }
+    }
+
+    fn applied(&self, peer: &Peer) -> Revision {
+        match self.roster.latest(peer) {
+            Some(level) => self.ring.unchanged_until(level.applied, self.revision()),
+            None => Revision::ZERO,
+        }
+    }
+
     pub fn member(&mut self, name: &str, now: Time) -> Option<MemberView> {
         self.roster.pulse(now);
         let (_, peer) = self.roster.member(name)?;
@@ -81,19 +116,11 @@ impl Hub {
 
     fn view(&self, peer: &Peer, now: Time) -> MemberView {
         let nothing = Level::default();
-        let latest = self.roster.latest(peer);
-        let level = latest.unwrap_or(&nothing);
-        let applied = match latest {
-            Some(level) => self.ring.unchanged_until(level.applied, self.revision()),
-            None => Revision::ZERO,
-        };
+        let level = self.roster.latest(peer).unwrap_or(&nothing);
+        let applied = self.applied(peer);
         MemberView {
             name: peer.name().clone(),
-            state: match (self.roster.is_detached(peer, now), self.roster.is_present(peer)) {
-                (true, _) => Presence::Detached,
-                (false, true) => Presence::Present,
-                (false, false) => Presence::Absent,
-            },
+            state: self.presence(peer, now),
             applied,
             lag: self.revision().0.saturating_sub(applied.0),
             build: self.roster.build(peer).clone(),

@@ -331,6 +331,7 @@ fn only_who_knows_queries_is_asked() {
         id: 3,
         list: Vec::new(),
         more: 0,
+        traffic: None,
     };
     let outputs = world.give(Input::Line(Up::Upstreams(answer.clone())), 0);
     assert_eq!(outputs[0], Output::Answered(answer));

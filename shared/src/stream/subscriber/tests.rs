@@ -680,6 +680,7 @@ fn a_query_is_answered_on_the_connection_of_now() {
             id: 7,
             list: Vec::new(),
             more: 3,
+            traffic: None,
         })
     };
     world.lines(vec![Down::Query(Query { id: 7, about: None })]);

@@ -12,7 +12,7 @@ use crate::smtp::backend::Backend;
 use crate::smtp::clients::Clients;
 use crate::smtp::serve::converse;
 use crate::smtp::session::{Client, Patience};
-use crate::smtp::{Envelope, Recipient, Reply, Visitor, replies};
+use crate::smtp::{Envelope, Recipient, Record, Reply, Visitor, replies};
 
 /// `user` has the password `pass`. Nothing routes `nowhere.example`, `guarded.example` is for those who have authenticated,
 /// and `full.example` has nothing left once the length of a message is known.
@@ -143,7 +143,7 @@ impl Backend for Double {
         message.len() as u64
     }
 
-    async fn deliver(&self, envelope: &Envelope, admitted: Vec<String>, message: Vec<u8>) -> Reply {
+    async fn deliver(&self, envelope: &Envelope, admitted: Vec<String>, message: Vec<u8>, _: &Record) -> Reply {
         assert_eq!(admitted.len(), envelope.recipients.len());
         let envelope = envelope.clone();
         self.mails.borrow_mut().push(Mail { envelope, message });

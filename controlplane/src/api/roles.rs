@@ -93,6 +93,7 @@ pub const TABLE: &[(&str, &[(Method, Needs)])] = &[
     ("/v1/peers/heartbeats", &[(POST, Peer)]),
     ("/v1/peers/limits", &[(POST, Peer)]),
     ("/v1/peers/limits/{limit}/{key}", &[(GET, Peer), (POST, Peer)]),
+    ("/v1/peers/limits/{limit}/{key}/in-flight", &[(GET, Peer)]),
 ];
 
 const GET: Method = Method::GET;

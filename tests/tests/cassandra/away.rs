@@ -130,7 +130,7 @@ async fn heartbeats_are_answered_without_a_store() {
     let mut beating = Vec::new();
     for id in ["a", "b"] {
         api.put(&path(id), body.clone()).await.live();
-        beating.push(Beating::start(&[api.clone()], &path(id), &body));
+        beating.push(Beating::start(std::slice::from_ref(&api), &path(id), &body));
     }
     let silent = beating.pop();
     scene.link.set(Mode::Freeze);

@@ -1,18 +1,25 @@
 //! The command line: every flag, its variable and its default. `config` adds the file.
 
-use clap::{Arg, Parser, Subcommand};
+use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 mod applying;
+mod backup;
 mod control;
+mod object;
 mod people;
 mod process;
 mod proxy;
 mod tls;
+mod topic;
 mod value;
 
 pub use applying::{Apply, Explain, Export, Format, Revert};
-pub use control::Control;
-pub use people::{Fleet, Hold, Leave, Output, Remote, Resume, Revisions};
+pub use backup::{Backup, Restore};
+pub use control::{Cassandra, Control};
+pub use object::{
+    AccountKey, Authorizer, Creation, Document, Limit, Service, ServiceFields, Upstream, UpstreamFields, Write,
+};
+pub use people::{Completions, Fleet, Forget, Hold, Leave, Output, Remote, Resume, Revisions, Revoke, Succeed, Watch};
 pub use process::{LogFormat, Process};
 pub use proxy::{Proxy, Uplink};
 pub use tls::Tls;
@@ -28,20 +35,38 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// One line each, under the topic that `vulcan help` lists it by.
+#[rustfmt::skip]
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Up(Box<Up>),
-    Controlplane(Box<Controlplane>),
-    Dataplane(Box<Dataplane>),
-    Leave(Leave),
-    Hold(Hold),
-    Resume(Resume),
-    Fleet(Fleet),
-    Revisions(Revisions),
-    Apply(Apply),
-    Export(Export),
-    Revert(Revert),
-    Explain(Explain),
+    #[command(display_order = topic::SERVE)] Up(Box<Up>),
+    #[command(display_order = topic::SERVE)] Controlplane(Box<Controlplane>),
+    #[command(display_order = topic::SERVE)] Dataplane(Box<Dataplane>),
+    #[command(display_order = topic::DEPLOY, subcommand)] Upstream(Box<Upstream>),
+    #[command(display_order = topic::DEPLOY)] Leave(Leave),
+    #[command(display_order = topic::DEPLOY)] Hold(Hold),
+    #[command(display_order = topic::DEPLOY)] Resume(Resume),
+    #[command(display_order = topic::CONFIGURE, subcommand)] Service(Box<Service>),
+    #[command(display_order = topic::CONFIGURE, subcommand)] Limit(Box<Limit>),
+    #[command(display_order = topic::CONFIGURE, subcommand)] Authorizer(Box<Authorizer>),
+    #[command(display_order = topic::CONFIGURE)] Revoke(Revoke),
+    #[command(display_order = topic::CONFIGURE)] Apply(Apply),
+    #[command(display_order = topic::CONFIGURE)] Export(Export),
+    #[command(display_order = topic::CONFIGURE)] Revert(Revert),
+    #[command(display_order = topic::LOOK)] Explain(Explain),
+    #[command(display_order = topic::LOOK)] Fleet(Fleet),
+    #[command(display_order = topic::LOOK)] Revisions(Revisions),
+    #[command(display_order = topic::LOOK)] Watch(Watch),
+    #[command(display_order = topic::OPERATE)] Backup(Backup),
+    #[command(display_order = topic::OPERATE)] Restore(Box<Restore>),
+    #[command(display_order = topic::OPERATE)] Forget(Forget),
+    #[command(display_order = topic::OPERATE)] Succeed(Succeed),
+    #[command(display_order = topic::OPERATE)] Completions(Completions),
+}
+
+/// The whole command line, as it is parsed, shown and completed.
+pub fn command() -> clap::Command {
+    topic::grouped(Cli::command())
 }
 
 const SERVICE_HELP: &str = "\

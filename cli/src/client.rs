@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use net::tls::{self, Trust};
@@ -19,6 +20,9 @@ use crate::args::{Output, Remote, Url};
 use crate::command::{token, trust};
 use crate::failure::Failure;
 
+mod download;
+pub mod follow;
+
 const CONNECT: Duration = Duration::from_secs(5);
 /// What a server is asked for in the handshake of TLS.
 const PROTOCOL: &[u8] = b"http/1.1";
@@ -30,6 +34,29 @@ pub struct Client {
     token: Option<String>,
     trust: Arc<Trust>,
     output: Output,
+}
+
+/// One request.
+pub struct Ask<'a> {
+    pub method: Method,
+    pub path: &'a str,
+    /// JSON, sent as it stands.
+    pub body: Option<&'a str>,
+    pub headers: &'a [(HeaderName, String)],
+    /// For the whole answer.
+    pub patience: Duration,
+}
+
+impl<'a> Ask<'a> {
+    pub fn get(path: &'a str, patience: Duration) -> Ask<'a> {
+        Ask {
+            method: Method::GET,
+            path,
+            body: None,
+            headers: &[],
+            patience,
+        }
+    }
 }
 
 /// An answer of success.
@@ -63,35 +90,51 @@ impl Client {
         body: Option<&Value>,
         patience: Duration,
     ) -> Result<Answer, Failure> {
-        self.call_text(method, path, body.map(Value::to_string), patience)
+        let body = body.map(Value::to_string);
+        self.ask(&Ask {
+            method,
+            path,
+            body: body.as_deref(),
+            headers: &[],
+            patience,
+        })
     }
 
-    /// As `call_with`, with a body of JSON as it was written.
-    pub fn call_text(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-        patience: Duration,
-    ) -> Result<Answer, Failure> {
+    /// Asks, and waits for the whole answer. One that is no success is a failure that explains it.
+    pub fn ask(&self, ask: &Ask) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::refused)?;
+        let patience = ask.patience;
         let (status, bytes) = runtime
-            .block_on(async { timeout(patience, self.exchange(method, path, body)).await })
+            .block_on(async { timeout(patience, self.exchange(ask)).await })
             .map_err(|_| self.failed(format!("no answer within {patience:?}")))??;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        match (status.is_success(), self.output) {
-            (true, _) if body.is_object() => Ok(Answer { text, body }),
-            (true, _) => Err(self.failed("the answer is not that of a control plane")),
-            (false, Output::Json) => Err(Failure::Body(text)),
-            (false, Output::Table) => Err(Failure::refused(explain(status, &body))),
+        match status.is_success() {
+            true if body.is_object() => Ok(Answer { text, body }),
+            true => Err(self.failed("the answer is not that of a control plane")),
+            false => Err(self.refusal(status, text, &body)),
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes), Failure> {
+    fn refusal(&self, status: StatusCode, text: String, body: &Value) -> Failure {
+        match self.output {
+            Output::Json => Failure::Body(text),
+            Output::Table => Failure::refused(explain(status, body)),
+        }
+    }
+
+    async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Bytes), Failure> {
+        let answer = self.send(ask).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
+    }
+
+    /// As far as the answer's head.
+    async fn send(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, Failure> {
         let address = (self.url.host.as_str(), self.url.port);
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connected
@@ -107,23 +150,25 @@ impl Client {
             }
         };
         let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, &self.url.authority)
-            .header(header::ACCEPT, "application/json");
+            .method(&ask.method)
+            .uri(ask.path)
+            .header(header::HOST, &self.url.authority);
+        if ask.headers.iter().all(|(name, _)| *name != header::ACCEPT) {
+            request = request.header(header::ACCEPT, "application/json");
+        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if body.is_some() {
+        if ask.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = body.map_or_else(Bytes::new, Bytes::from);
+        for (name, value) in ask.headers {
+            request = request.header(name, value);
+        }
+        let body = Bytes::from(ask.body.unwrap_or_default().to_owned());
         let request = request.body(Full::new(body)).map_err(|error| self.failed(error))?;
         let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|error| self.failed(tls::explain(&error)))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
-        Ok((status, body.map_err(|error| self.failed(error))?.to_bytes()))
+        answer.map_err(|error| self.failed(tls::explain(&error)))
     }
 
     async fn greet<S>(&self, stream: S) -> Result<http1::SendRequest<Full<Bytes>>, Failure>
@@ -150,16 +195,17 @@ impl Client {
 
 /// A problem (RFC 9457) in words: what it is, which fields, and which proxies are behind it.
 fn explain(status: StatusCode, body: &Value) -> String {
-    let member = |name: &str| body[name].as_str().filter(|text| !text.is_empty());
+    let said = |name: &&str| body[*name].as_str().is_some_and(|text| !text.is_empty());
+    let member = |name: &'static str| Some(name).filter(said).map(|name| plain(&body[name]));
     let mut lines = match (member("title"), member("detail")) {
         (Some(title), Some(detail)) => vec![format!("{title}: {detail}")],
-        (Some(text), None) | (None, Some(text)) => vec![text.to_owned()],
+        (Some(text), None) | (None, Some(text)) => vec![text],
         (None, None) => vec![format!("the control plane answered {status}")],
     };
     for error in items(&body["errors"]) {
         let field = format!("{}: {}", plain(&error["field"]), plain(&error["detail"]));
-        // A single field's error is often the whole detail already.
-        if !lines[0].ends_with(&field) {
+        // The first ones are often in the detail already.
+        if !lines[0].contains(&field) {
             lines.push(format!("  {field}"));
         }
     }
@@ -251,6 +297,8 @@ mod tests {
     #[test]
     fn a_terminal_is_told_nothing_but_text() {
         assert_eq!(plain(&json!("a\u{1b}[2Jb\nc")), "a [2Jb c");
+        let problem = json!({"title": "\u{1b}[2J", "detail": "b\rc"});
+        assert_eq!(explain(StatusCode::CONFLICT, &problem), " [2J: b c");
     }
 
     #[test]

@@ -3,40 +3,51 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::controlplane::StoreUrl;
 use ::dataplane::access_log::{AccessLog, Target};
 use net::tls::{Certificates, Trust};
 
-use crate::args::{Control, Proxy, Tls};
+use crate::args::{Cassandra, Control, Proxy, Tls};
 use crate::failure::Failure;
 
 pub mod apply;
+pub mod backup;
+pub mod completions;
 pub mod controlplane;
 pub mod dataplane;
+mod document;
 pub mod explain;
 pub mod export;
 pub mod fleet;
+pub mod forget;
 pub mod hold;
 pub mod leave;
+pub mod object;
+mod pages;
+pub mod restore;
 pub mod revert;
 pub mod revisions;
+pub mod revoke;
+pub mod succeed;
 mod tls;
 pub mod up;
+pub mod watch;
+mod written;
 
 pub use tls::trust;
 
 /// `VULCAN_TOKEN`, or the file that holds it; a token on a command line would be seen by every user of the machine.
 const TOKEN: &str = "VULCAN_TOKEN";
 
-fn control_config(control: &Control, tls: &Tls, mut store: StoreUrl) -> Result<::controlplane::Config, Failure> {
+fn control_config(control: &Control, tls: &Tls, store: StoreUrl) -> Result<::controlplane::Config, Failure> {
     if control.tokens.is_none() && !control.admin.ip().is_loopback() {
         let admin = control.admin;
         return Err(Failure::usage(format!(
             "--admin {admin} can be reached from outside: it needs --tokens FILE"
         )));
     }
-    let options = control.cassandra.options();
     let alone = matches!(store, StoreUrl::Redb(_));
     let shared_only = [
         ("--advertise", control.advertise.is_some()),
@@ -60,6 +71,21 @@ fn control_config(control: &Control, tls: &Tls, mut store: StoreUrl) -> Result<:
     }
     let peer_token = control.peer_token_file.as_deref();
     let peer_token = peer_token.map(|file| token_in("--peer-token-file", file)).transpose()?;
+    Ok(::controlplane::Config {
+        store: with_options(store, &control.cassandra)?,
+        admin: control.admin,
+        forget_after: control.forget_after,
+        tokens: control.tokens.clone(),
+        tls: tls::admin_certificates(control)?,
+        advertise: control.advertise.as_ref().map(ToString::to_string),
+        peer_token: peer_token.map(Into::into),
+        trust: tls::trust(tls)?,
+    })
+}
+
+/// The store, with how to get into it.
+fn with_options(mut store: StoreUrl, cassandra: &Cassandra) -> Result<StoreUrl, Failure> {
+    let options = cassandra.options();
     match &mut store {
         StoreUrl::Cassandra(_) if options.user.is_some() != options.password_file.is_some() => {
             return Err(Failure::usage(
@@ -74,16 +100,7 @@ fn control_config(control: &Control, tls: &Tls, mut store: StoreUrl) -> Result<:
         }
         StoreUrl::Redb(_) => {}
     }
-    Ok(::controlplane::Config {
-        store,
-        admin: control.admin,
-        forget_after: control.forget_after,
-        tokens: control.tokens.clone(),
-        tls: tls::admin_certificates(control)?,
-        advertise: control.advertise.as_ref().map(ToString::to_string),
-        peer_token: peer_token.map(Into::into),
-        trust: tls::trust(tls)?,
-    })
+    Ok(store)
 }
 
 fn proxy_config(
@@ -201,6 +218,20 @@ fn a_token(source: &str, text: &str) -> Result<String, Failure> {
         )));
     }
     Ok(token.to_owned())
+}
+
+/// What a write waits for proxies where neither caller nor kind of write says anything else; it is the API's.
+const WAIT: Duration = Duration::from_secs(15);
+/// The longest that the API lets a write wait.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// For the commit before the wait, and for the way.
+const BESIDE_WAIT: Duration = Duration::from_secs(15);
+
+fn with_timeout(path: &str, timeout: Option<Duration>) -> String {
+    match timeout {
+        Some(timeout) => format!("{path}?timeout={}ms", timeout.as_millis()),
+        None => path.to_owned(),
+    }
 }
 
 /// A reader that closed the pipe has seen enough.

@@ -22,6 +22,13 @@ impl Failure {
         Failure::Refused(detail.to_string())
     }
 
+    /// What it is, in words or as the API put it.
+    pub fn detail(&self) -> &str {
+        match self {
+            Failure::Usage(detail) | Failure::Refused(detail) | Failure::Body(detail) => detail.trim_end(),
+        }
+    }
+
     /// Says it on stderr, and which status the process ends with.
     pub fn report(self) -> ExitCode {
         match self {

@@ -70,6 +70,17 @@ fn usage_errors_end_with_2_and_say_nothing_on_stdout() {
         &["up", "--log", "loud=very"],
         &["leave"],
         &["fleet", "--url", "127.0.0.1:8182"],
+        &["restore", "vulcan.snapshot"],
+        &["restore", "--store", "redb:p"],
+        &["restore", "--store", "redb:p", "--succeed", "soon", "vulcan.snapshot"],
+        &[
+            "restore",
+            "--store",
+            "redb:p",
+            "--cassandra-ca",
+            "ca.pem",
+            "vulcan.snapshot",
+        ],
     ];
     for args in missing {
         let output = vulcan(args, &[]);

@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::changelog::Changelog;
 use crate::dashboard;
+use crate::heartbeats::Heartbeats;
 use crate::limits::asking::Asking;
 use crate::push::Fleet;
 
@@ -65,6 +66,7 @@ const APPLYING_MAX: usize = 2;
 pub struct Api {
     changelog: Arc<Changelog>,
     fleet: Arc<Fleet>,
+    heartbeats: Arc<Heartbeats>,
     /// Whom to ask about single accounts of limits; None where nobody counts.
     limits: Option<Asking>,
     /// Where this control plane is reached: its name among others.
@@ -83,6 +85,7 @@ impl Api {
     pub fn new(
         changelog: Arc<Changelog>,
         fleet: Arc<Fleet>,
+        heartbeats: Arc<Heartbeats>,
         limits: Option<Asking>,
         url: Arc<str>,
         credentials: Credentials,
@@ -91,6 +94,7 @@ impl Api {
         Arc::new(Api {
             changelog,
             fleet,
+            heartbeats,
             limits,
             url,
             credentials,

@@ -18,15 +18,18 @@ use uuid::Uuid;
 pub mod api;
 pub mod changelog;
 mod dashboard;
+pub mod heartbeats;
 pub mod holds;
 pub mod limits;
 pub mod planes;
 pub mod push;
 pub mod registry;
+pub mod restore;
 pub mod store;
 
 use api::{Access, Api, TokenError, Tokens};
 use changelog::Changelog;
+use heartbeats::Heartbeats;
 use limits::Limits;
 use planes::Sharing;
 use push::Fleet;
@@ -148,8 +151,10 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         let stop = stop.clone();
         tasks.spawn(async move { tokens.follow(stop).await });
     }
-    if let Some(tls) = config.tls.clone() {
-        tasks.spawn(tls.keep(stop.clone()));
+    match config.tls.clone() {
+        Some(tls) => drop(tasks.spawn(tls.keep(stop.clone()))),
+        None if admin.ip().is_loopback() => {}
+        None => tracing::warn!(%admin, "tokens cross the network in the clear; --admin-tls-cert encrypts them"),
     }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let url: Arc<str> = config.advertise.unwrap_or_else(|| format!("{scheme}://{admin}")).into();
@@ -168,6 +173,11 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
     }
     let mut asking = None;
     let mut among_planes = planes::router(fleet.clone(), stop.clone());
+    let heartbeats = Heartbeats::new(changelog.clone(), fleet.clone(), sharing.clone());
+    if sharing.is_some() {
+        among_planes = among_planes.merge(heartbeats::router(heartbeats.clone(), stop.clone()));
+    }
+    tasks.spawn(heartbeats.clone().keep(stop.clone()));
     if let Some(cells) = log.cells() {
         let setup = limits::Setup {
             changelog: changelog.clone(),
@@ -182,7 +192,15 @@ pub async fn run(config: Config, announce: Announce, stop: CancellationToken) ->
         among_planes = among_planes.merge(limits.router(stop.clone()));
         tasks.spawn(limits.keep(stop.clone()));
     }
-    let api = Api::new(changelog, fleet.clone(), asking, url, credentials, stop.clone());
+    let api = Api::new(
+        changelog,
+        fleet.clone(),
+        heartbeats,
+        asking,
+        url,
+        credentials,
+        stop.clone(),
+    );
     let streams = push::router(fleet, stop.clone()).merge(among_planes);
     let router = api::router(api.clone(), streams, Arc::new(access));
     api.set_ready();

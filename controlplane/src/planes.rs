@@ -3,6 +3,7 @@
 
 mod asking;
 mod hearing;
+mod rank;
 mod telling;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use asking::upstreams;
+pub use rank::rank;
 
 use crate::changelog::Changelog;
 use crate::push::Fleet;

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use shared::change::{Commit, Revision};
 use shared::state::State;
@@ -44,6 +45,12 @@ pub trait Log: Send + Sync {
     /// Lets go of the commits up to and including `below`, never of the head. What was trimmed can no longer be read;
     /// the fold keeps it. Idempotent.
     fn trim(&self, below: Revision) -> BoxFuture<'_, Result<(), ReadError>>;
+
+    /// Makes an empty log one that stands at `snapshot`: with its objects and its revision, without its history, and under
+    /// the log's own epoch. As a whole: where that broke off, the log is empty or can be opened no more.
+    fn restore(&self, _snapshot: Arc<State>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        async { Err(RestoreError::Failed("this store takes no snapshot".into())) }.boxed()
+    }
 
     /// How often to look for what others appended; none where nobody else can.
     fn tail_every(&self) -> Option<Duration> {
@@ -114,6 +121,37 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreError {
+    /// There is something in it, or somebody uses it. Nothing was changed.
+    InUse(String),
+    Failed(String),
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RestoreError::InUse(detail) => write!(f, "only an empty store is restored into: {detail}"),
+            RestoreError::Failed(detail) => write!(f, "the store was not restored: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for RestoreError {}
+
+impl RestoreError {
+    /// `head`: of a log that would have to be empty.
+    pub(crate) fn not_empty(head: Revision) -> RestoreError {
+        RestoreError::InUse(format!("this one is at revision {head}"))
+    }
+}
+
+impl From<ReadError> for RestoreError {
+    fn from(error: ReadError) -> RestoreError {
+        RestoreError::Failed(error.to_string())
+    }
+}
 
 /// Where the log is kept: `redb:PATH` or `cassandra://h1[:9042],h2/keyspace`.
 #[derive(Clone, Debug, PartialEq, Eq)]

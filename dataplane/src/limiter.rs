@@ -15,6 +15,7 @@ mod cost;
 mod desk;
 mod due;
 mod observing;
+mod permits;
 mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,7 +32,7 @@ use shared::change::{Epoch, Revision};
 use shared::model::LimitId;
 use shared::quota::proxy::{Input, Output, Verdict};
 use shared::quota::slots::{Attempt, Decision, Need, Taken};
-use shared::quota::{AccountId, Down, KeyHash, Proxy, ProxyId, Settings, Shard, Slots, Up};
+use shared::quota::{AccountId, Down, Gates, KeyHash, Proxy, ProxyId, Settings, Shard, Slots, Up};
 use shared::table::Table;
 use shared::time::Time;
 use tokio::sync::Notify;
@@ -40,13 +41,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::accounts::Accounts;
 pub use self::desk::Desk;
+pub use self::permits::Permits;
 pub use self::tally::{Decided, Tallies, Tally};
 pub use self::waiting::Waiting;
 
 use self::observing::{Due, Observing};
 use self::trip::RoundTrip;
 use self::turns::Turns;
-use self::waiting::Waiters;
+use self::waiting::{Queued, Waiters};
 
 const TICK: Duration = Duration::from_millis(20);
 /// Messages to owners that wait to be sent; what is beyond is lost, which owners and proxies bear.
@@ -79,6 +81,7 @@ pub enum Blocked {
 
 pub struct Limiter {
     slots: OnceLock<Arc<Slots>>,
+    gates: OnceLock<Arc<Gates>>,
     inner: Mutex<Inner>,
     /// There may be something to send.
     spoken: Notify,
@@ -133,6 +136,7 @@ impl Limiter {
     pub fn new(workers: usize) -> Limiter {
         Limiter {
             slots: OnceLock::new(),
+            gates: OnceLock::new(),
             inner: Mutex::default(),
             spoken: Notify::new(),
             begun: Notify::new(),
@@ -270,8 +274,13 @@ impl Limiter {
 
     /// So much of what was taken was used.
     pub fn settle(&self, taken: Taken, used: u64) {
-        if let Some(slots) = self.slots.get() {
-            slots.settle(taken, used);
+        let late = self.slots.get().map_or(0, |slots| slots.settle(taken, used));
+        if late == 0 {
+            return;
+        }
+        if let Some(machine) = self.lock().machine.as_mut() {
+            machine.settle_late(taken, late);
+            self.spoken.notify_one();
         }
     }
 
@@ -302,7 +311,8 @@ impl Limiter {
             }
             Verdict::Wait => {
                 self.spoken.notify_one();
-                Blocked::Wait(Waiting::of(self, &mut inner.waiters, account, cost))
+                let queued = Queued::Tokens(account, cost);
+                Blocked::Wait(Waiting::of(self, &mut inner.waiters, account, queued))
             }
             Verdict::Refuse { retry } => Blocked::Refuse {
                 retry_after: retry.since(now),
@@ -312,11 +322,14 @@ impl Limiter {
         }
     }
 
-    fn unblock(&self, key: Option<KeyHash>, queued: Option<(AccountId, u32)>, is_woken: bool) {
+    fn unblock(&self, key: Option<KeyHash>, queued: Option<Queued>, is_woken: bool) {
         let mut inner = self.lock();
         inner.waiters.leave(key);
-        if let (Some((account, cost)), Some(machine)) = (queued, inner.machine.as_mut()) {
-            machine.unqueue(account, cost, is_woken);
+        let Some(machine) = inner.machine.as_mut() else { return };
+        match queued {
+            Some(Queued::Tokens(account, cost)) => machine.unqueue(account, cost, is_woken),
+            Some(Queued::Permit(account)) => machine.waited_for_permit(account, is_woken),
+            None => {}
         }
     }
 
@@ -398,6 +411,7 @@ impl Inner {
                 ..Settings::default()
             };
             let mut machine = Proxy::new(id, settings, slots.clone(), now);
+            shared.gates.get_or_init(|| machine.gates());
             if let Some(epochs) = self.epochs.clone() {
                 let outputs = machine.handle(Input::Welcome(epochs), now);
                 self.carry_out(shared, outputs, now);

@@ -111,7 +111,6 @@ impl From<Invalid> for Problem {
         let of = match invalid.kind {
             InvalidKind::Malformed => MALFORMED,
             InvalidKind::Invalid => INVALID,
-            InvalidKind::NotSupported => NOT_SUPPORTED,
         };
         Problem {
             errors: invalid.errors.clone(),

@@ -14,7 +14,6 @@ mod hold;
 pub mod host;
 mod invalid;
 pub mod json;
-mod later;
 mod limit;
 mod mail;
 mod matching;

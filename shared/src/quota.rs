@@ -25,6 +25,7 @@ mod label;
 mod ledger;
 mod message;
 pub mod owner;
+pub mod permits;
 pub mod proxy;
 mod rule;
 pub mod slots;
@@ -37,8 +38,9 @@ pub use message::{
     AccountId, Down, GrantId, Handover, KeyHash, ProxyId, SHARDS, Said, Seen, Shard, Standby, Told, Up, Use, Want,
 };
 pub use owner::{Departure, Owner};
+pub use permits::gates::Gates;
 pub use proxy::Proxy;
-pub use rule::{Algorithm, OnUnreachable, Rule, Rules};
+pub use rule::{Algorithm, Concurrent, OnUnreachable, Rule, Rules};
 pub use slots::Slots;
 
 /// By how many parts per million two clocks of the fleet may run apart: label time is steered by at most 500, and an
@@ -46,6 +48,8 @@ pub use slots::Slots;
 pub const RATE_PPM: u64 = 1_000;
 /// How far the label times of two owners may be apart.
 pub const DELTA: Duration = Duration::from_millis(20);
+/// So long after the end of an allowance what was reserved of it may come back.
+pub const SETTLED_WITHIN: Duration = Duration::from_secs(600);
 /// Weights of standbys are parts of this. Every number up to 40 divides it, so that the shares of a fleet of so many proxies are
 /// what the threshold divided by that number is, and not one token less. Numbers of JSON hold it exactly.
 pub const WHOLE: u64 = 5_342_931_457_063_200;

@@ -163,5 +163,11 @@ fn blot(line: &str) -> String {
         _ if word.len() == 24 && word.ends_with('Z') => "TIME",
         word => word,
     });
-    words.collect::<Vec<_>>().join(" ")
+    let mut words: Vec<&str> = words.collect();
+    for at in 1..words.len() {
+        if words[at] == "ms" && words[at - 1].bytes().all(|byte| byte.is_ascii_digit()) {
+            words[at - 1] = "N";
+        }
+    }
+    words.join(" ")
 }

@@ -50,7 +50,7 @@ const REFUSED: &[Refused] = &[
     ("PUT", ONE, r#"{"address": "127.0.0.1:99999"}"#, 422, "invalid", Some("address")),
     ("PUT", ONE, r#"{"address": "127.0.0.1:1", "weight": 1001}"#, 422, "invalid", Some("weight")),
     ("PUT", ONE, r#"{"address": "127.0.0.1:1", "state": "asleep"}"#, 422, "invalid", Some("state")),
-    ("PUT", ONE, r#"{"address": "127.0.0.1:1", "ttl": "15s"}"#, 422, "not-supported", Some("ttl")),
+    ("PUT", ONE, r#"{"address": "127.0.0.1:1", "ttl": "500ms"}"#, 422, "invalid", Some("ttl")),
     ("PUT", ONE, r#"{"address": "127.0.0.1:1", "id": "two"}"#, 422, "invalid", Some("id")),
     ("PUT", "/v1/services/web/upstreams/not-an-address", "{}", 422, "invalid", Some("address")),
     ("PUT", "/v1/services/web/upstreams/_x", r#"{"address": "127.0.0.1:1"}"#, 422, "invalid", Some("id")),
@@ -155,7 +155,7 @@ async fn objects_show_their_defaults_and_take_back_what_they_show() {
     let put = api.put_bare(bare).await.live();
     let shown = api.get(bare).await.expect(200);
     let expected = json!({"service": "web", "id": "127.0.0.1:3000", "address": "127.0.0.1:3000", "weight": 1,
-        "state": "active", "revision": put.revision()});
+        "state": "active", "ttl": null, "revision": put.revision()});
     assert_eq!(shown.body, expected);
     let again = api.put(bare, shown.body.clone()).await.live();
     assert_eq!((again.revision(), head(&api).await), (put.revision(), put.revision()));

@@ -87,7 +87,7 @@ async fn a_document_is_live_on_every_proxy_and_a_bad_one_changes_nothing() {
     bad["services"]["web"]["upstreams"]["b"]["weight"] = json!(5);
     bad["services"]["other"] = json!({"match": [{"hosts": ["web"]}]});
     let refused = api.post(APPLY, bad.clone()).await.problem(409, "conflict");
-    refused.blames("services.web.match[0]");
+    refused.blames("services.other.match[0]");
     bad["services"]["other"] = json!({"match": [], "authorizer": "nobody"});
     let refused = api.post(APPLY, bad).await.problem(422, "invalid");
     refused.blames("services.other.authorizer");

@@ -52,7 +52,7 @@ pub struct Apply {
 #[command(after_help = "Example:  vulcan export --format yaml -o fleet.yaml")]
 pub struct Export {
     /// Write it there instead of on the standard output; a file that is there is replaced once all of it has come
-    #[arg(short, long, value_name = "FILE", env = "VULCAN_INTO")]
+    #[arg(short = 'o', long, value_name = "FILE", env = "VULCAN_INTO")]
     pub into: Option<PathBuf>,
     /// [default: what the extension of the file says, else json]
     #[arg(long, value_name = "FORMAT", env = "VULCAN_FORMAT")]

@@ -42,6 +42,15 @@ pub fn hold(text: &str) -> Result<Duration, String> {
     within(text, Hold::LEAST, Hold::MOST)
 }
 
+/// A revision that an object must have, as the entity tag that says so.
+pub fn tag(text: &str) -> Result<String, String> {
+    match text.parse::<u64>() {
+        Ok(revision) => Ok(format!("\"{revision}\"")),
+        Err(_) if text == "*" => Ok(text.to_owned()),
+        Err(_) => Err("must be the number of a revision, or `*`".to_owned()),
+    }
+}
+
 fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     let duration = parse_duration(text)?;
     if duration < least || duration > most {
@@ -147,6 +156,13 @@ mod tests {
         assert_eq!(lease("999ms"), Err("must be between 1s and 1h".to_owned()));
         assert!(lease("10").is_err());
         assert_eq!(drain("0s"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_revision_becomes_an_entity_tag() {
+        assert_eq!(tag("42"), Ok("\"42\"".to_owned()));
+        assert_eq!(tag("*"), Ok("*".to_owned()));
+        assert!(tag("\"42\"").is_err() && tag("-1").is_err());
     }
 
     #[test]

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::print;
 use crate::args::{Apply, Output, Remote};
 use crate::changes;
-use crate::client::{Answer, Client, holdouts, plain};
+use crate::client::{Answer, Ask, Client, holdouts, plain};
 use crate::document::{self, BYTES_MAX};
 use crate::failure::Failure;
-use crate::progress;
+use crate::waiting::{self, About};
 
 /// The longest that the API lets a write wait; what nobody limited may take longer.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -48,8 +48,15 @@ pub fn submit(
     }
     let separator = if query.is_empty() { "" } else { "?" };
     let path = format!("{path}{separator}{}", query.join("&"));
+    let ask = |patience: Duration| Ask {
+        method: Method::POST,
+        path: &path,
+        body: body.as_deref(),
+        headers: &[],
+        patience,
+    };
     if dry_run {
-        let answer = client.call_text(Method::POST, &path, body, BESIDE_WAIT)?;
+        let answer = client.ask(&ask(BESIDE_WAIT))?;
         match remote.output {
             Output::Json => print(&answer.text),
             Output::Table => print(&changes::render(&answer.body, changes::is_coloured())),
@@ -57,7 +64,7 @@ pub fn submit(
         return Ok(());
     }
     let patience = timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT;
-    let answer = progress::told(remote, || client.call_text(Method::POST, &path, body, patience))?;
+    let answer = waiting::during(remote, About::All, || client.ask(&ask(patience)))?;
     told(remote.output, &answer)
 }
 

@@ -6,15 +6,12 @@ use http::Method;
 use serde_json::{Value, json};
 use shared::model::format_duration;
 
-use super::print;
+use super::{BESIDE_WAIT, WAIT, print, with_timeout, written};
 use crate::args::{Hold, Output, Resume};
 use crate::client::{Answer, Client, encode, holdouts, plain};
 use crate::failure::Failure;
+use crate::waiting::{self, About};
 
-/// For the commit before the wait, and for the way.
-const BESIDE_WAIT: Duration = Duration::from_secs(15);
-/// The longest that a resumption is waited for where nothing else was said; it is the API's.
-const RESUME_WAIT: Duration = Duration::from_secs(15);
 const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn run(args: Hold) -> Result<(), Failure> {
@@ -23,7 +20,9 @@ pub fn run(args: Hold) -> Result<(), Failure> {
     let body = json!({ "max": format_duration(args.max) });
     let patience = args.timeout.unwrap_or(args.max) + BESIDE_WAIT;
     let began = Instant::now();
-    let answer = client.call_with(Method::POST, &path, Some(&body), patience);
+    let answer = waiting::during(&args.remote, About::Held(args.service.clone()), || {
+        client.call_with(Method::POST, &path, Some(&body), patience)
+    });
     let answer = answer.map_err(|failure| match began.elapsed() < args.max {
         true => still_held(&client, &args.service, failure),
         false => over(args.max, failure),
@@ -34,8 +33,8 @@ pub fn run(args: Hold) -> Result<(), Failure> {
         args.remote.output,
         &answer,
     )?;
-    if answer.body["fleet"]["members"].as_u64() == Some(0) {
-        eprintln!("note: no proxy was asked: the fleet of this control plane has no members");
+    if let Some(note) = written::nobody_asked(&answer.body) {
+        eprintln!("{note}");
     }
     Ok(())
 }
@@ -43,14 +42,14 @@ pub fn run(args: Hold) -> Result<(), Failure> {
 pub fn resume(args: Resume) -> Result<(), Failure> {
     let client = Client::new(&args.remote)?;
     let path = path(&args.service, "resume", args.timeout);
-    let patience = args.timeout.unwrap_or(RESUME_WAIT) + BESIDE_WAIT;
-    let answer = client.call_with(Method::POST, &path, None, patience)?;
+    let patience = args.timeout.unwrap_or(WAIT) + BESIDE_WAIT;
+    let resume = || client.call_with(Method::POST, &path, None, patience);
+    let answer = waiting::during(&args.remote, About::All, resume)?;
     report(&args.service, "resumed", args.remote.output, &answer)
 }
 
 fn path(service: &str, verb: &str, timeout: Option<Duration>) -> String {
-    let query = timeout.map_or_else(String::new, |timeout| format!("?timeout={}ms", timeout.as_millis()));
-    format!("/v1/services/{}/{verb}{query}", encode(service))
+    with_timeout(&format!("/v1/services/{}/{verb}", encode(service)), timeout)
 }
 
 /// What was not reached in time stands nevertheless, and whoever reads the failure must know.

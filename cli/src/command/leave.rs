@@ -4,15 +4,12 @@ use http::Method;
 use serde_json::Value;
 use shared::model::Address;
 
-use super::print;
+use super::{BESIDE_WAIT, WAIT_MAX, print, written};
 use crate::args::{Leave, Output};
-use crate::client::{Client, encode, holdouts, items, plain};
+use crate::client::{Client, encode, items, plain};
 use crate::failure::Failure;
+use crate::waiting::{self, About};
 
-/// The longest that the API lets a write wait.
-const WAIT_MAX: Duration = Duration::from_secs(600);
-/// For the commit before the wait, and for the way.
-const BESIDE_WAIT: Duration = Duration::from_secs(15);
 /// Revisions in which a registration of the address is looked for.
 const HISTORY: u64 = 1000;
 const HISTORY_PATIENCE: Duration = Duration::from_secs(10);
@@ -23,10 +20,13 @@ pub fn run(args: Leave) -> Result<(), Failure> {
     if let Some(timeout) = args.timeout {
         path.push_str(&format!("&timeout={}ms", timeout.as_millis()));
     }
-    let answer = client.call(Method::DELETE, &path, args.timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT)?;
+    let patience = args.timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT;
+    let answer = waiting::during(&args.remote, About::All, || {
+        client.call(Method::DELETE, &path, patience)
+    })?;
     match args.remote.output {
         Output::Json => print(&answer.text),
-        Output::Table => print(&report(&args.address, &answer.body)),
+        Output::Table => print(&written::told(&args.address, &answer.body)),
     }
     // 202 is a success that waited for nothing; only what was reached is safe to kill.
     if answer.body["wait"]["reached"].as_bool() != Some(true) {
@@ -51,10 +51,7 @@ fn registered_anew(address: &str, upstreams: &[Value]) -> String {
 
 /// What a success may hide: it is the same for an address that nobody ever registered, and where nobody was asked.
 fn notes(client: &Client, address: &str, body: &Value) -> Vec<String> {
-    let mut notes = Vec::new();
-    if body["fleet"]["members"].as_u64() == Some(0) {
-        notes.push("note: no proxy was asked: the fleet of this control plane has no members".to_owned());
-    }
+    let mut notes: Vec<String> = written::nobody_asked(body).into_iter().collect();
     if let (Ok(canonical), Some(revision)) = (Address::try_from(address), body["revision"].as_u64()) {
         let look = |span: u64| {
             let path = format!("/v1/revisions?since={}&limit={span}", revision.saturating_sub(span));
@@ -101,35 +98,11 @@ fn taken_out(history: &Value, address: &Address, revision: u64) -> Option<u64> {
     taking.find_map(|commit| commit["revision"].as_u64().filter(|number| *number <= revision))
 }
 
-fn report(address: &str, body: &Value) -> String {
-    let (revision, wait, fleet) = (&body["revision"], &body["wait"], &body["fleet"]);
-    let (condition, took) = (plain(&wait["for"]), plain(&wait["took_ms"]));
-    let (reached, members) = (plain(&fleet["reached"]), plain(&fleet["members"]));
-    let mut lines = vec![format!(
-        "{address}: {condition} on {reached} of {members} proxies at revision {} in {took} ms",
-        plain(revision)
-    )];
-    lines.extend(holdouts(fleet));
-    lines.join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn the_report_says_what_was_waited_for() {
-        let body = json!({
-            "revision": 42, "committed": true, "wait": {"for": "drained", "reached": true, "took_ms": 38},
-            "fleet": {"members": 3, "reached": 3, "lagging": [], "detached": ["edge-9"]}, "also_in": []
-        });
-        assert_eq!(
-            report("10.0.0.5:3001", &body),
-            "10.0.0.5:3001: drained on 3 of 3 proxies at revision 42 in 38 ms\n  edge-9 is detached: beyond its lease, not waited for"
-        );
-    }
 
     #[test]
     fn a_success_says_what_it_was_about() {

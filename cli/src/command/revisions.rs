@@ -1,15 +1,13 @@
-use std::time::Duration;
-
 use http::Method;
 use serde_json::Value;
 
+use super::pages::PATIENCE;
 use super::print;
 use crate::args::{Output, Revisions};
 use crate::client::{Client, items, plain};
 use crate::columns;
 use crate::failure::Failure;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Operations of one revision that a row names.
 const NAMED: usize = 4;
 
@@ -42,7 +40,8 @@ fn report(body: &Value) -> String {
     columns::render(&["REVISION", "AT", "ACTOR", "CHANGES"], &rows)
 }
 
-fn changes(ops: &[Value]) -> String {
+/// What a revision did, on one line.
+pub fn changes(ops: &[Value]) -> String {
     let mut words: Vec<String> = ops
         .iter()
         .take(NAMED)
@@ -70,8 +69,8 @@ mod tests {
         ]});
         let expected = "\
 REVISION  AT                    ACTOR  CHANGES
-7         2026-01-02T03:04:05Z  anna   put upstream web/a
-8         2026-01-02T03:04:06Z  anna   put upstream web/b, put upstream web/c, put upstream web/d, put upstream web/e, and 2 more
+       7  2026-01-02T03:04:05Z  anna   put upstream web/a
+       8  2026-01-02T03:04:06Z  anna   put upstream web/b, put upstream web/c, put upstream web/d, put upstream web/e, and 2 more
 ";
         assert_eq!(report(&body), expected);
     }

@@ -98,16 +98,16 @@ impl Access {
         let Some(token) = bearer(request.headers()) else {
             return Err(refused("Authorization: Bearer and a token are expected"));
         };
+        let secret = Secret::of(token);
         let (caller, unknown) = match needs {
             Needs::Peer => {
-                let known = peer.as_ref().is_some_and(|peer| peer.is(token));
+                let known = peer.as_ref().is_some_and(|peer| peer.is(&secret));
                 let caller = known.then(|| Caller::of_house("peer"));
                 (caller, "the token of a control plane is expected")
             }
-            _ => (tokens.find(token), "the token is not known"),
+            _ => (tokens.find(&secret), "the token is not known"),
         };
-        let name = caller.as_ref().map(|caller| &caller.name);
-        match guesses.judge(from(request), name, Instant::now()) {
+        match guesses.judge(from(request), &secret, caller.is_some(), Instant::now()) {
             Ok(true) => caller.ok_or_else(|| refused(unknown)),
             Ok(false) => Err(refused(unknown)),
             Err(wait) => {

@@ -8,17 +8,24 @@ use axum::extract::{Request, State};
 use super::Api;
 use super::answer::Answer;
 use super::call::{Call, utf8};
+use super::linger::forget;
 use super::many;
 use crate::registry::apply::{Rest, Wanted};
 
-/// 100,000 services with ten upstreams each are a quarter of it as they are exported, and all of it with every field.
+/// 100,000 services with ten upstreams each are a quarter of it, as they are exported.
 const BODY_BYTES_MAX: usize = 128 << 20;
 
 const BODY_WITHIN: Duration = Duration::from_secs(120);
 
 pub async fn apply(State(api): State<Arc<Api>>, request: Request) -> Answer {
     // Before the body is read: they are what takes memory.
-    let place = many::place(&api).await?;
+    let place = match many::place(&api).await {
+        Ok(place) => place,
+        Err(problem) => {
+            forget(request);
+            return Err(problem.into());
+        }
+    };
     let mut call = Call::of(request, BODY_BYTES_MAX, BODY_WITHIN).await?;
     call.unconditional()?;
     let query = call.query(&["dry_run", "prune", "wait", "timeout"])?;

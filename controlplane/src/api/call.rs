@@ -179,10 +179,10 @@ pub fn utf8(body: &[u8]) -> Result<&str, Problem> {
 
 /// The body, and its place among those that are held.
 async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> Result<(Bytes, Option<Place>), Problem> {
-    let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {most} bytes at most"));
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));
     }
+    let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {most} bytes at most"));
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)
@@ -190,7 +190,8 @@ async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> R
     let expected = announced.unwrap_or(most);
     let place = match parts.extensions.get::<Arc<Room>>() {
         _ if expected > most => Err(too_large()),
-        Some(room) => room.take(expected).map(Some),
+        // Where longer ones are taken, they are few.
+        Some(room) => room.take(expected.min(BODY_BYTES_MAX)).map(Some),
         None => Ok(None),
     };
     let place = match place {
@@ -210,10 +211,6 @@ async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> R
         Ok(Err(error)) => Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}"))),
         Err(_) => Err(Problem::new(problem::MALFORMED, "the body did not arrive in time")),
     }
-}
-
-fn too_large() -> Problem {
-    Problem::new(problem::TOO_LARGE, format!("a body has {BODY_BYTES_MAX} bytes at most"))
 }
 
 /// A page in a browser can send a body unasked only as another type than JSON, so that is refused before anything else.

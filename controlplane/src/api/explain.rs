@@ -80,21 +80,15 @@ fn of_web(head: &Head, web: &Web) -> Value {
     match normal {
         Err(error) => told["answer"] = value!({"status": 400, "detail": error.to_string()}),
         Ok(normal) => {
-            let asked = |entry: &Entry| {
-                limits(
-                    head,
-                    entry,
-                    &Asked {
-                        service: entry.service.name.as_str(),
-                        auth_token: &web.auth_token,
-                        protocol: "HTTP",
-                        method,
-                        path: &normal,
-                        length: web.length,
-                    },
-                )
+            let asked = |service| Asked {
+                service,
+                auth_token: &web.auth_token,
+                protocol: "HTTP",
+                method,
+                path: &normal,
+                length: web.length,
             };
-            told["limits"] = winner(head, &explained).map_or_else(|| value!([]), |entry| asked(entry));
+            told["limits"] = limits(head, &explained, asked);
         }
     }
     told
@@ -105,21 +99,15 @@ fn of_mail(head: &Head, mail: &Mail) -> Value {
     let mut told = value!({"protocol": "SMTP", "recipient": mail.recipient});
     routed(head, &explained, &mut told);
     let canonical = Canonical::of(&mail.recipient);
-    let asked = |entry: &Entry| {
-        limits(
-            head,
-            entry,
-            &Asked {
-                service: entry.service.name.as_str(),
-                auth_token: &mail.auth_token,
-                protocol: "SMTP",
-                method: "MAIL",
-                path: canonical.domain(),
-                length: mail.length,
-            },
-        )
+    let asked = |service| Asked {
+        service,
+        auth_token: &mail.auth_token,
+        protocol: "SMTP",
+        method: "MAIL",
+        path: canonical.domain(),
+        length: mail.length,
     };
-    told["limits"] = winner(head, &explained).map_or_else(|| value!([]), |entry| asked(entry));
+    told["limits"] = limits(head, &explained, asked);
     told
 }
 
@@ -174,8 +162,11 @@ fn candidate(candidate: &Candidate) -> Value {
 }
 
 /// By the index that proxies look them up in.
-fn limits(head: &Head, _: &Entry, asked: &Asked<'_>) -> Value {
-    let found = head.table.limits(asked);
+fn limits<'a>(head: &'a Head, explained: &'a Explained, asked: impl FnOnce(&'a str) -> Asked<'a>) -> Value {
+    let Some(winner) = explained.winner() else {
+        return value!([]);
+    };
+    let found = head.table.limits(&asked(winner.service.as_str()));
     let shown = found.iter().take(TOLD_MAX);
     shown
         .map(|in_force| document::current(head, &ObjectKey::limit(in_force.limit.id)))

@@ -21,6 +21,7 @@ use super::answer::{Answer, json};
 use super::call::Call;
 use super::page::Page;
 use super::write::{Waited, Written, write};
+use crate::heartbeats::Lapsed;
 use crate::planes;
 use crate::push::{ForgetError, Forgotten};
 use crate::registry::plan::Subject;
@@ -32,6 +33,8 @@ struct Listed {
     page: Page<Proxy>,
     head: Revision,
     epoch: Epoch,
+    /// Services of which too many upstreams were not renewed at once.
+    lapsed: Vec<Lapsed>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +107,7 @@ pub async fn list(State(api): State<Arc<Api>>, call: Call) -> Answer {
             page: page.map(|view| Proxy::of(view, &api)),
             head,
             epoch,
+            lapsed: api.heartbeats.lapsed(),
         },
     ))
 }

@@ -7,9 +7,10 @@ use net::problem::{self, Problem};
 use serde::Serialize;
 use serde_json::json as value;
 use shared::change::{Kind, ObjectKey};
-use shared::model::{LimitId, Mode};
-use shared::quota::owner::{Span, Usage};
-use shared::quota::{AccountId, Label, Rule};
+use shared::model::LimitId;
+use shared::quota::owner::{InFlight, Span, Usage};
+use shared::quota::{AccountId, Label};
+use shared::table::InForce;
 
 use super::Api;
 use super::answer::{Answer, Failure, json};
@@ -71,6 +72,9 @@ struct Used<'a> {
     window: Window,
     /// `None`: it is not known any more.
     previous: Option<Window>,
+    /// Where the limit says how many there may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concurrent: Option<InFlight>,
 }
 
 #[derive(Serialize)]
@@ -111,14 +115,20 @@ struct Reset<'a> {
 pub async fn usage(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["key"])?;
     let (id, key) = (call.limit()?, query.required("key")?);
-    let (asking, rule, mode) = counted(&api, &call, id).await?;
-    let usage = asking.usage(AccountId::of(id.0, key.as_bytes()), &rule, mode).await;
+    let (asking, limit) = counted(&api, &call, id).await?;
+    let account = AccountId::of(id.0, key.as_bytes());
+    let usage = asking.usage(account, &limit.rule(), limit.limit.mode).await;
     let Usage { window, previous } = usage.map_err(unanswered)?;
+    let concurrent = match limit.limit.concurrent {
+        Some(_) => Some(asking.in_flight(account).await.map_err(unanswered)?),
+        None => None,
+    };
     let used = Used {
         limit: id.to_string(),
         key,
         window: Window::of(window),
         previous: previous.map(Window::of),
+        concurrent,
     };
     Ok(json(StatusCode::OK, &used))
 }
@@ -128,9 +138,12 @@ pub async fn reset(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let query = call.query(&["key"])?;
     call.unconditional()?;
     let (id, key) = (call.limit()?, query.required("key")?);
-    let (asking, rule, mode) = counted(&api, &call, id).await?;
+    let (asking, limit) = counted(&api, &call, id).await?;
     let account = AccountId::of(id.0, key.as_bytes());
-    let fleet = asking.reset(account, &rule, mode).await.map_err(unanswered)?;
+    let fleet = asking
+        .reset(account, &limit.rule(), limit.limit.mode)
+        .await
+        .map_err(unanswered)?;
     if fleet.reached < fleet.members {
         let Forgotten { reached, members } = fleet;
         let detail = format!("the count has begun anew, and {reached} of {members} proxies know");
@@ -146,8 +159,8 @@ pub async fn reset(State(api): State<Arc<Api>>, call: Call) -> Answer {
     Ok(json(StatusCode::OK, &reset))
 }
 
-/// The rule of a limit and how it is counted, and whom to ask.
-async fn counted<'a>(api: &'a Api, call: &Call, id: LimitId) -> Result<(&'a Asking, Rule, Mode), Failure> {
+/// A limit, and whom to ask about it.
+async fn counted<'a>(api: &'a Api, call: &Call, id: LimitId) -> Result<(&'a Asking, Arc<InForce>), Failure> {
     let mut head = api.changelog.head();
     if head.table.limit(id).is_none() {
         head = api.changelog.true_head(call.actor.clone()).await?;
@@ -158,7 +171,7 @@ async fn counted<'a>(api: &'a Api, call: &Call, id: LimitId) -> Result<(&'a Aski
     };
     match &api.limits {
         None => Err(Problem::new(problem::NOT_SUPPORTED, "this store counts for no limits").into()),
-        Some(asking) => Ok((asking, in_force.rule(), in_force.limit.mode)),
+        Some(asking) => Ok((asking, in_force.clone())),
     }
 }
 

@@ -137,7 +137,7 @@ pub async fn write(
     });
     let (beside, committed, plan): (Map<String, Value>, Committed, Plan) = planned.await?;
     drop(place);
-    Ok(write::settled(api, call, &committed, &plan, &beside).await)
+    Ok(write::settled(api, call.scope(), &committed, &plan, &beside).await)
 }
 
 fn beside(carried: &Carried) -> Map<String, Value> {

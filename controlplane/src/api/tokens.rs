@@ -42,7 +42,7 @@ impl Token {
 }
 
 /// The hash of what somebody presents.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Secret {
     sha256: [u8; 32],
 }
@@ -54,13 +54,8 @@ impl Secret {
     }
 
     /// In constant time.
-    pub fn is(&self, token: &str) -> bool {
-        let presented: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        self.has_hash(presented)
-    }
-
-    fn has_hash(&self, hash: [u8; 32]) -> bool {
-        let pairs = self.sha256.iter().zip(hash);
+    pub fn is(&self, other: &Secret) -> bool {
+        let pairs = self.sha256.iter().zip(other.sha256);
         let difference = pairs.fold(0, |sum, (one, other)| sum | (one ^ other));
         std::hint::black_box(difference) == 0
     }
@@ -99,11 +94,10 @@ impl Tokens {
     }
 
     /// Whoever may present this. Looks at every token, each in constant time: how long it takes tells nothing about them.
-    pub fn find(&self, presented: &str) -> Option<Caller> {
-        let presented: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
+    pub fn find(&self, presented: &Secret) -> Option<Caller> {
         let mut found = None;
         for token in self.list.load().iter() {
-            if token.secret.has_hash(presented) {
+            if token.secret.is(presented) {
                 found = Some(Caller {
                     name: token.name.clone(),
                     role: token.role.clone(),
@@ -212,7 +206,7 @@ fn parse(text: &str) -> Result<Vec<Token>, String> {
 fn token(entry: &Entry) -> Result<Token, String> {
     let sha256 = unhex(&entry.sha256).ok_or("sha256 is 64 hexadecimal digits")?;
     // What a script makes of a variable that is not set.
-    if (Secret { sha256 }).is("") {
+    if (Secret { sha256 }).is(&Secret::of("")) {
         return Err("this is the digest of nothing at all, which is no token".to_owned());
     }
     Ok(Token {

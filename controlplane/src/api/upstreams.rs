@@ -1,10 +1,11 @@
+mod renewal;
 mod status;
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use shared::change::ObjectKey;
-use shared::model::{Address, Invalid};
+use shared::model::{Address, Invalid, Upstream};
 use shared::stream::message::About;
 
 use super::Api;
@@ -54,6 +55,10 @@ pub async fn replace(State(api): State<Arc<Api>>, call: Call) -> Answer {
     let (service, id) = (call.service("service")?, call.upstream()?);
     let names = [("id", id.as_str()), ("service", service.as_str())];
     let document = Document::of(call.json_or_empty()?, &names)?;
+    let registered = Upstream::from_value(service.as_str(), id.as_str(), &document.value)?;
+    if let Some(renewed) = renewal::answer(&api, &call, &registered, &document).await? {
+        return Ok(renewed);
+    }
     let decide = upstream::replace(&service, &id, document, call.conditions()?)?;
     write(&api, &call, Subject::Upstream(service, id), decide).await
 }

@@ -50,7 +50,7 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
     let _place = place(api, goal)?;
     let committed = api.changelog.submit(call.actor.clone(), decide).await?;
     let plan = Plan::of(&subject, &committed, &*api.changelog, goal, timeout);
-    let mut response = settled(api, call, &committed, &plan, &Map::new()).await;
+    let mut response = settled(api, call.scope(), &committed, &plan, &Map::new()).await;
     let written = match &subject {
         Subject::Service(name) => Some(ObjectKey::service(name.as_str())),
         Subject::Upstream(service, id) => Some(ObjectKey::upstream(service.as_str(), id.as_str())),
@@ -63,46 +63,6 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
         response.headers_mut().extend([tag(object.revision)]);
     }
     Ok(response)
-}
-
-/// Among those that wait. Before the commit: a write that is refused for want of room has changed nothing.
-pub fn place(api: &Api, goal: Option<Goal>) -> Result<Option<SemaphorePermit<'_>>, Problem> {
-    let full =
-        |_| Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet").with("committed", false);
-    match goal {
-        Some(Goal::None) => Ok(None),
-        _ => api.waiters.try_acquire().map(Some).map_err(full),
-    }
-}
-
-/// The answer, once it is true or its time is over; `beside` is told with it.
-pub async fn settled(
-    api: &Api,
-    call: &Call,
-    committed: &Committed,
-    plan: &Plan,
-    beside: &Map<String, Value>,
-) -> Response {
-    let (waiting, at) = (api.counts.wait(plan.goal), Instant::now());
-    let mut report = match plan.goal {
-        Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
-        _ => wait(api, plan.spec.clone(), plan.timeout).await,
-    };
-    waiting.end(plan, &report, at);
-    let answered = api.changelog.head();
-    let mut also_in = plan.also_in(&answered);
-    if let Some(scope) = call.scope() {
-        veil(scope, &mut report, &mut also_in);
-    }
-    let settled = Settled {
-        committed,
-        plan,
-        report: &report,
-        answered: &answered,
-        also_in: &also_in,
-        beside,
-    };
-    settled.answer()
 }
 
 /// What stands for everything that is of services other than the caller's: that it is there has to be said.
@@ -121,6 +81,51 @@ fn veil(scope: &Scope, report: &mut Report, also_in: &mut Vec<String>) {
     if also_in.len() < before {
         also_in.push(OTHERS.to_owned());
     }
+}
+
+/// Among those that wait. Before the commit: a write that is refused for want of room has changed nothing.
+pub fn place(api: &Api, goal: Option<Goal>) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+    let full =
+        |_| Problem::new(problem::TOO_MANY_REQUESTS, "too many writes wait for the fleet").with("committed", false);
+    match goal {
+        Some(Goal::None) => Ok(None),
+        _ => api.waiters.try_acquire().map(Some).map_err(full),
+    }
+}
+
+/// The answer, once it is true or its time is over; `beside` is told with it. `scope`: what the caller may be told of.
+pub async fn settled(
+    api: &Api,
+    scope: Option<&Scope>,
+    committed: &Committed,
+    plan: &Plan,
+    beside: &Map<String, Value>,
+) -> Response {
+    let (waiting, at) = (api.counts.wait(plan.goal), Instant::now());
+    let mut report = match plan.goal {
+        Goal::None => api.fleet.wait(plan.spec.clone(), Duration::ZERO).await,
+        _ => wait(api, plan.spec.clone(), plan.timeout).await,
+    };
+    waiting.end(plan, &report, at);
+    let head = api.changelog.head();
+    let mut also_in = plan.also_in(&head);
+    if let Some(scope) = scope {
+        veil(scope, &mut report, &mut also_in);
+    }
+    let outcome = Outcome {
+        report,
+        also_in,
+        hold_has_ended: has_ended(&head, &plan.spec.condition),
+    };
+    answer(committed, plan, &outcome, beside)
+}
+
+/// How things stand when a write is answered.
+struct Outcome {
+    report: Report,
+    also_in: Vec<String>,
+    /// The one that was waited for.
+    hold_has_ended: bool,
 }
 
 /// Waits, but not beyond the end of this process, or of a hold that it is about: then it is said how far it came.
@@ -152,74 +157,61 @@ fn has_ended(head: &Head, condition: &Condition) -> bool {
     held.is_none_or(|held| held.revision < *since)
 }
 
-/// What is known of a write when it is answered.
-struct Settled<'a> {
-    committed: &'a Committed,
-    plan: &'a Plan,
-    report: &'a Report,
-    /// The head at which it is answered.
-    answered: &'a Head,
-    also_in: &'a [String],
-    beside: &'a Map<String, Value>,
+fn answer(committed: &Committed, plan: &Plan, outcome: &Outcome, beside: &Map<String, Value>) -> Response {
+    let report = &outcome.report;
+    let status = match plan.goal {
+        Goal::None => StatusCode::ACCEPTED,
+        _ => StatusCode::OK,
+    };
+    let wait = Waited {
+        r#for: plan.goal.as_str(),
+        reached: report.reached && status == StatusCode::OK,
+        took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+    };
+    if status == StatusCode::OK && !report.reached {
+        let mut problem = not_reached(committed, plan, wait, outcome);
+        problem.extra.extend(beside.clone());
+        return Failure::from(problem).into_response();
+    }
+    let written = Written {
+        revision: committed.revision,
+        committed: true,
+        wait,
+        fleet: report.fleet(),
+        also_in: &outcome.also_in,
+        beside,
+    };
+    json(status, &written)
 }
 
-impl Settled<'_> {
-    fn answer(&self) -> Response {
-        let Settled { plan, report, .. } = self;
-        let status = match plan.goal {
-            Goal::None => StatusCode::ACCEPTED,
-            _ => StatusCode::OK,
-        };
-        let wait = Waited {
-            r#for: plan.goal.as_str(),
-            reached: report.reached && status == StatusCode::OK,
-            took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-        };
-        if status == StatusCode::OK && !report.reached {
-            let mut problem = self.not_reached(wait);
-            problem.extra.extend(self.beside.clone());
-            return Failure::from(problem).into_response();
+fn not_reached(committed: &Committed, plan: &Plan, wait: Waited, outcome: &Outcome) -> Problem {
+    let (revision, report) = (committed.revision, &outcome.report);
+    let problem = match report.refused_now {
+        true => Problem::new(
+            problem::REFUSED_BY_PROXY,
+            format!("a proxy cannot apply revision {revision}"),
+        ),
+        false => {
+            let why = match outcome.hold_has_ended {
+                true => ", and the hold has ended",
+                false => "",
+            };
+            let detail = format!(
+                "revision {revision} is {} on {} of {} proxies after {} ms{why}",
+                plan.goal.as_str(),
+                report.reached_count,
+                report.members,
+                wait.took_ms
+            );
+            Problem::new(problem::WAIT_NOT_REACHED, detail)
         }
-        let written = Written {
-            revision: self.committed.revision,
-            committed: true,
-            wait,
-            fleet: report.fleet(),
-            also_in: self.also_in,
-            beside: self.beside,
-        };
-        json(status, &written)
-    }
-
-    fn not_reached(&self, wait: Waited) -> Problem {
-        let (report, revision) = (self.report, self.committed.revision);
-        let problem = match report.refused_now {
-            true => Problem::new(
-                problem::REFUSED_BY_PROXY,
-                format!("a proxy cannot apply revision {revision}"),
-            ),
-            false => {
-                let why = match has_ended(self.answered, &self.plan.spec.condition) {
-                    true => ", and the hold has ended",
-                    false => "",
-                };
-                let detail = format!(
-                    "revision {revision} is {} on {} of {} proxies after {} ms{why}",
-                    self.plan.goal.as_str(),
-                    report.reached_count,
-                    report.members,
-                    wait.took_ms
-                );
-                Problem::new(problem::WAIT_NOT_REACHED, detail)
-            }
-        };
-        problem
-            .with("revision", revision.0)
-            .with("committed", true)
-            .with("wait", json!(wait))
-            .with("fleet", json!(report.fleet()))
-            .with("also_in", self.also_in)
-    }
+    };
+    problem
+        .with("revision", revision.0)
+        .with("committed", true)
+        .with("wait", json!(wait))
+        .with("fleet", json!(report.fleet()))
+        .with("also_in", outcome.also_in.as_slice())
 }
 
 /// GET of one object. That there is none is only said by the true head.

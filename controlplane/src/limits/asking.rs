@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use net::duplex::{Address, Credentials, Requests};
 use serde::{Deserialize, Serialize};
 use shared::model::Mode;
-use shared::quota::owner::Usage;
+use shared::quota::owner::{InFlight, Usage};
 use shared::quota::{AccountId, CellKey, CellValue, Label, Outcome, Row, Rule, Settings};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -30,6 +30,7 @@ const TRIES: usize = 8;
 pub enum Question {
     Usage(AccountId, oneshot::Sender<Answer<Usage>>),
     Reset(AccountId, oneshot::Sender<Answer<Forgotten>>),
+    InFlight(AccountId, oneshot::Sender<Answer<InFlight>>),
 }
 
 pub enum Answer<T> {
@@ -74,7 +75,22 @@ impl Asking {
         match self.usage_here(account).await? {
             Answer::Here(usage) => Ok(usage),
             Answer::Elsewhere(urls) => {
-                let body = self.ask_all(&urls, Method::GET, account).await;
+                let body = self
+                    .ask_all(&urls, Method::GET, &super::peers::account_path(account))
+                    .await;
+                body.and_then(|body| serde_json::from_slice(&body).ok())
+                    .ok_or(Unanswered::NoOwner)
+            }
+        }
+    }
+
+    /// Of a limit that says how many there may be.
+    pub async fn in_flight(&self, account: AccountId) -> Result<InFlight, Unanswered> {
+        match self.in_flight_here(account).await? {
+            Answer::Here(in_flight) => Ok(in_flight),
+            Answer::Elsewhere(urls) => {
+                let path = super::peers::in_flight_path(account);
+                let body = self.ask_all(&urls, Method::GET, &path).await;
                 body.and_then(|body| serde_json::from_slice(&body).ok())
                     .ok_or(Unanswered::NoOwner)
             }
@@ -89,7 +105,9 @@ impl Asking {
         match self.reset_here(account).await? {
             Answer::Here(forgotten) => Ok(forgotten),
             Answer::Elsewhere(urls) => {
-                let body = self.ask_all(&urls, Method::POST, account).await;
+                let body = self
+                    .ask_all(&urls, Method::POST, &super::peers::account_path(account))
+                    .await;
                 body.and_then(|body| serde_json::from_slice(&body).ok())
                     .ok_or(Unanswered::NoOwner)
             }
@@ -104,6 +122,11 @@ impl Asking {
     pub(super) async fn usage_here(&self, account: AccountId) -> Result<Answer<Usage>, Unanswered> {
         let (answer, answered) = oneshot::channel();
         self.put(Question::Usage(account, answer), answered).await
+    }
+
+    pub(super) async fn in_flight_here(&self, account: AccountId) -> Result<Answer<InFlight>, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        self.put(Question::InFlight(account, answer), answered).await
     }
 
     pub(super) async fn reset_here(&self, account: AccountId) -> Result<Answer<Forgotten>, Unanswered> {
@@ -149,8 +172,8 @@ impl Asking {
     }
 
     /// All at once, so that one that does not answer keeps nobody waiting. What the one said that has the account.
-    async fn ask_all(&self, urls: &[Arc<str>], method: Method, account: AccountId) -> Option<bytes::Bytes> {
-        let mut asked: FuturesUnordered<_> = urls.iter().map(|url| self.ask(url, method.clone(), account)).collect();
+    async fn ask_all(&self, urls: &[Arc<str>], method: Method, path: &str) -> Option<bytes::Bytes> {
+        let mut asked: FuturesUnordered<_> = urls.iter().map(|url| self.ask(url, method.clone(), path)).collect();
         while let Some(answer) = asked.next().await {
             if answer.is_some() {
                 return answer;
@@ -160,11 +183,11 @@ impl Asking {
     }
 
     /// None: it is not there either.
-    async fn ask(&self, url: &str, method: Method, account: AccountId) -> Option<bytes::Bytes> {
+    async fn ask(&self, url: &str, method: Method, path: &str) -> Option<bytes::Bytes> {
         let asking = async {
             let address = Address::parse(url).ok()?;
             let mut requests = Requests::dial(address, self.credentials.clone()).await.ok()?;
-            let answer = requests.call(method, &super::peers::account_path(account)).await.ok()?;
+            let answer = requests.call(method, path).await.ok()?;
             if answer.status() != StatusCode::OK {
                 return None;
             }

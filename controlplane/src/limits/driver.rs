@@ -1,6 +1,7 @@
 //! The task that holds the owner.
 
 mod elsewhere;
+mod flights;
 mod log;
 mod resets;
 mod rosters;
@@ -30,6 +31,7 @@ use super::sweep::{Sweep, Swept};
 use super::{Inbox, Setup};
 use crate::changelog::{Changelog, Head};
 use crate::push::Fleet;
+use flights::Flights;
 use log::members;
 use resets::Reset;
 use rosters::{Rosters, read_head};
@@ -74,6 +76,7 @@ pub struct Driver {
     post: Post,
     rosters: Rosters,
     resets: Vec<Reset>,
+    flights: Flights,
     /// None: there can be no other control plane.
     relay: Option<Relay>,
     began: Instant,
@@ -124,6 +127,7 @@ impl Driver {
             post: Post::default(),
             rosters: Rosters::default(),
             resets: Vec::new(),
+            flights: Flights::default(),
             relay,
             began: Instant::now(),
             changelog,
@@ -193,6 +197,7 @@ impl Driver {
             self.sweep.look(&self.fleet);
         }
         self.finish_resets();
+        self.finish_flights();
         let changelog = &self.changelog;
         self.rosters.look(|| read_head(changelog.clone()));
         let elsewhere = self.post.deliver(&self.fleet);
@@ -221,6 +226,7 @@ impl Driver {
                 let _ = answer.send(usage.map_or_else(|| self.elsewhere(), Answer::Here));
             }
             Question::Reset(account, answer) => self.reset(account, answer),
+            Question::InFlight(account, answer) => self.ask_in_flight(account, answer),
         }
     }
 

@@ -88,12 +88,13 @@ struct Open {
 }
 
 /// `POST /v1/peers/limits`, and `GET` and `POST /v1/peers/limits/{limit}/{key}`: how much is spent of an account that is
-/// owned here, and to let it begin anew. Streams end with `stop`.
+/// owned here, and to let it begin anew; and with `/in-flight` behind it how many are in flight. Streams end with `stop`.
 pub fn router(incoming: mpsc::Sender<Incoming>, asking: Asking, stop: CancellationToken) -> Router {
     let state = Arc::new(Open { incoming, asking, stop });
     Router::new()
         .route(PATH, post(open))
         .route(&format!("{PATH}/{{limit}}/{{key}}"), get(usage).post(reset))
+        .route(&format!("{PATH}/{{limit}}/{{key}}/in-flight"), get(in_flight))
         .with_state(state)
 }
 
@@ -101,6 +102,17 @@ pub fn router(incoming: mpsc::Sender<Incoming>, asking: Asking, stop: Cancellati
 pub fn account_path(account: AccountId) -> String {
     let (high, low) = account.key.halves();
     format!("{PATH}/{}/{}", account.limit, Uuid::from_u64_pair(high, low))
+}
+
+pub fn in_flight_path(account: AccountId) -> String {
+    format!("{}/in-flight", account_path(account))
+}
+
+async fn in_flight(State(state): State<Arc<Open>>, Path((limit, key)): Path<(Uuid, KeyHash)>) -> Response {
+    match state.asking.in_flight_here(AccountId { limit, key }).await {
+        Ok(asking::Answer::Here(in_flight)) => Json(in_flight).into_response(),
+        _ => not_here(),
+    }
 }
 
 async fn usage(State(state): State<Arc<Open>>, Path((limit, key)): Path<(Uuid, KeyHash)>) -> Response {

@@ -1,30 +1,17 @@
-//! Which control plane owns which shard: the one with the highest hash of both, of those that are there. So one that comes
-//! or goes moves no shards between others.
+//! Which control plane owns which shard, of those that are there.
 
 use shared::quota::{SHARDS, Shard};
 use uuid::Uuid;
 
+use crate::planes::rank;
+
 /// A bit for each shard of `own`.
 pub fn share(own: Uuid, others: &[Uuid]) -> u64 {
     let is_own = |shard: &Shard| {
-        let rank = rank(own, *shard);
-        others.iter().all(|other| self::rank(*other, *shard) < rank)
+        let shard = u64::from(*shard);
+        others.iter().all(|other| rank(*other, shard) < rank(own, shard))
     };
     (0..SHARDS).filter(is_own).fold(0, |bits, shard| bits | 1 << shard)
-}
-
-fn rank(plane: Uuid, shard: Shard) -> (u64, Uuid) {
-    let (high, low) = plane.as_u64_pair();
-    let mixed = mix(high ^ mix(low ^ mix(u64::from(shard))));
-    (mixed, plane)
-}
-
-/// The finish of SplitMix64.
-fn mix(word: u64) -> u64 {
-    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }
 
 #[cfg(test)]

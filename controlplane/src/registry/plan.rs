@@ -129,23 +129,28 @@ impl Plan {
     /// `service/id` of what is active at the addresses that the write was about. Asked when it is answered: while it
     /// waited, somebody may have registered one of them anew.
     pub fn also_in(&self, head: &Head) -> Vec<String> {
-        let active = |key: &&ObjectKey| {
-            let registered = key
-                .upstream_parts()
-                .and_then(|(service, id)| head.table.entry(service).and_then(|entry| entry.upstreams.get(id)));
-            registered.is_some_and(|registered| registered.upstream.state == UpstreamState::Active)
-        };
-        let mut others = BTreeSet::new();
-        for address in &self.addresses {
-            let keys = address::registrations(head, address);
-            let keys = keys.iter().filter(|key| Some(*key) != self.own.as_ref()).filter(active);
-            others.extend(keys.map(|key| key.key.to_string()).take(ALSO_IN_MAX));
-            if others.len() >= ALSO_IN_MAX {
-                break;
-            }
-        }
-        others.into_iter().take(ALSO_IN_MAX).collect()
+        also_in(head, &self.addresses, self.own.as_ref())
     }
+}
+
+/// `service/id` of what is active at `addresses`, but for `own`.
+pub fn also_in(head: &Head, addresses: &BTreeSet<Address>, own: Option<&ObjectKey>) -> Vec<String> {
+    let active = |key: &&ObjectKey| {
+        let registered = key
+            .upstream_parts()
+            .and_then(|(service, id)| head.table.entry(service).and_then(|entry| entry.upstreams.get(id)));
+        registered.is_some_and(|registered| registered.upstream.state == UpstreamState::Active)
+    };
+    let mut others = BTreeSet::new();
+    for address in addresses {
+        let keys = address::registrations(head, address);
+        let keys = keys.iter().filter(|key| Some(*key) != own).filter(active);
+        others.extend(keys.map(|key| key.key.to_string()).take(ALSO_IN_MAX));
+        if others.len() >= ALSO_IN_MAX {
+            break;
+        }
+    }
+    others.into_iter().take(ALSO_IN_MAX).collect()
 }
 
 /// A write that stands, and what history tells about its subject.

@@ -5,6 +5,7 @@ use shared::state::Object;
 
 use super::{Conditions, Decided, Document, check, decision, delete_all, existing, put, refused, stored};
 use crate::changelog::{Decide, Head};
+use crate::heartbeats::Registration;
 
 /// Registers an upstream, or changes one.
 pub fn replace(
@@ -23,6 +24,23 @@ pub fn replace(
     }))
 }
 
+/// The registration that stands, if this PUT repeats it and asks for nothing else.
+pub fn repeated(
+    head: &Head,
+    upstream: &Upstream,
+    document: &Document,
+    conditions: &Conditions,
+) -> Option<Registration> {
+    let key = ObjectKey::upstream(upstream.service.as_str(), upstream.id.as_str());
+    let revision = head
+        .state
+        .get(&key)
+        .filter(|object| object.body == upstream.body())?
+        .revision;
+    let agrees = document.agrees(Some(revision)).is_ok() && conditions.hold(Some(revision));
+    agrees.then(|| Registration::new(&upstream.service.shared(), &upstream.id.shared(), revision))
+}
+
 /// `document` is a merge patch.
 pub fn patch(service: &ServiceName, id: &UpstreamId, document: Document, conditions: Conditions) -> Decide {
     let (service, id) = (service.clone(), id.clone());
@@ -31,6 +49,19 @@ pub fn patch(service: &ServiceName, id: &UpstreamId, document: Document, conditi
         let stored = stored(head, &key, &document, &conditions)?;
         let upstream = Upstream::patched(service.as_str(), id.as_str(), stored, &document.value).map_err(refused)?;
         register(head, &key, &upstream)
+    })
+}
+
+/// Unregisters those that stand as they stood when they fell silent.
+pub fn expire(silent: Vec<Registration>) -> Decide {
+    decision(move |head| {
+        let key = |silent: &Registration| ObjectKey::upstream(&silent.service, &silent.id);
+        let stands = |silent: &&Registration| {
+            let object = head.state.get(&key(silent));
+            object.is_some_and(|object| object.revision == silent.revision)
+        };
+        let keys: Vec<ObjectKey> = silent.iter().filter(stands).map(key).collect();
+        Ok(delete_all(head, keys.iter()))
     })
 }
 

@@ -22,6 +22,7 @@ mod numbers;
 mod objects;
 mod partitions;
 mod place;
+mod restoring;
 mod rows;
 mod scan;
 
@@ -37,7 +38,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{AppendError, Cells, Log, OpenError, ReadError, Rows};
+use super::{AppendError, Cells, Log, OpenError, ReadError, RestoreError, Rows};
 use cells::CassandraCells;
 use client::{Client, Obstacle};
 use meta::Meta;
@@ -334,6 +335,10 @@ impl Log for CassandraLog {
 
     fn trim(&self, below: Revision) -> BoxFuture<'_, Result<(), ReadError>> {
         self.inner.trim(below).boxed()
+    }
+
+    fn restore(&self, snapshot: Arc<State>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        async move { restoring::restore(&self.inner, &snapshot).await }.boxed()
     }
 
     fn tail_every(&self) -> Option<Duration> {

@@ -4,6 +4,7 @@
 //! Cases panic where an engine is wrong, as assertions do.
 
 mod cells;
+mod restoring;
 
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use super::{AppendError, Log, ReadError};
 
 pub use cells::CELL_CASES;
 
+use restoring::{an_empty_log_is_restored_as_a_whole, only_an_empty_log_is_restored};
+
 /// An empty log at first; every further opening finds what was acknowledged before.
 pub trait Medium: Send + Sync {
     /// The handle before has been dropped, or stays in use beside this one where the engine can share.
@@ -25,7 +28,7 @@ pub trait Medium: Send + Sync {
 pub type Case = for<'a> fn(&'a dyn Medium) -> BoxFuture<'a, ()>;
 
 /// Every case with its name; each needs a medium of its own.
-pub const CASES: [(&str, Case); 11] = [
+pub const CASES: [(&str, Case); 13] = [
     ("an_empty_log", |medium| Box::pin(an_empty_log(medium))),
     ("appends_stand_in_order", |medium| {
         Box::pin(appends_stand_in_order(medium))
@@ -53,6 +56,12 @@ pub const CASES: [(&str, Case); 11] = [
     }),
     ("trimmed_history_is_gone_and_the_fold_is_not", |medium| {
         Box::pin(trimmed_history_is_gone_and_the_fold_is_not(medium))
+    }),
+    ("an_empty_log_is_restored_as_a_whole", |medium| {
+        Box::pin(an_empty_log_is_restored_as_a_whole(medium))
+    }),
+    ("only_an_empty_log_is_restored", |medium| {
+        Box::pin(only_an_empty_log_is_restored(medium))
     }),
     ("everything_outlives_a_reopening", |medium| {
         Box::pin(everything_outlives_a_reopening(medium))

@@ -15,7 +15,7 @@ use shared::state::{Object, State};
 use uuid::Uuid;
 
 use super::tables::{self, CHANGES, META, Meta, OBJECTS};
-use super::{AppendError, OpenError, ReadError};
+use super::{AppendError, OpenError, ReadError, RestoreError};
 
 pub use cells::Swap;
 
@@ -147,6 +147,31 @@ impl Core {
         trimmed().map_err(|error| self.failed(error))
     }
 
+    /// As `Log::restore`, in one transaction.
+    pub fn restore(&self, snapshot: &State) -> Result<(), RestoreError> {
+        let database = self.database()?;
+        let restored = || -> Result<Result<(), RestoreError>, ::redb::Error> {
+            let transaction = database.begin_write()?;
+            {
+                let mut meta_table = transaction.open_table(META)?;
+                let mut meta = Meta::read(&meta_table)?;
+                if meta.head != Revision::ZERO {
+                    return Ok(Err(RestoreError::not_empty(meta.head)));
+                }
+                let mut objects = transaction.open_table(OBJECTS)?;
+                for (key, object) in &snapshot.objects {
+                    insert(&mut objects, key, object)?;
+                }
+                (meta.head, meta.trimmed) = (snapshot.revision, snapshot.revision);
+                (meta.configured, meta.digest) = (snapshot.configured, snapshot.digest);
+                meta.write(&mut meta_table)?;
+            }
+            transaction.commit()?;
+            Ok(Ok(()))
+        };
+        restored().map_err(|error| self.failed(error))?
+    }
+
     fn reading<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, ::redb::Error>) -> Result<T, ReadError> {
         let database = self.database()?;
         let result = database
@@ -270,6 +295,17 @@ fn stage(
     Ok(ControlFlow::Continue(transaction))
 }
 
+fn insert(objects: &mut tables::Objects<'_>, key: &ObjectKey, object: &Object) -> Result<(), ::redb::Error> {
+    let Object {
+        revision,
+        registration,
+        body,
+    } = object;
+    let id = (key.kind.as_str(), &*key.key);
+    objects.insert(id, (revision.0, registration.map(|r| r.0), body.as_str()))?;
+    Ok(())
+}
+
 /// One operation on the stored objects, as `State::apply_op` does it in memory: the state lends its rules to the one
 /// object that the operation is about.
 fn fold(objects: &mut tables::Objects<'_>, meta: &mut Meta, op: &Op, revision: Revision) -> Result<(), ::redb::Error> {
@@ -284,14 +320,7 @@ fn fold(objects: &mut tables::Objects<'_>, meta: &mut Meta, op: &Op, revision: R
     state.digest = meta.digest;
     state.apply_op(op, revision);
     match state.get(&key) {
-        Some(object) => {
-            let Object {
-                revision,
-                registration,
-                body,
-            } = &**object;
-            objects.insert(id, (revision.0, registration.map(|r| r.0), body.as_str()))?;
-        }
+        Some(object) => insert(objects, &key, object)?,
         None => drop(objects.remove(id)?),
     }
     meta.digest = state.digest;

@@ -15,7 +15,7 @@ use shared::state::State;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Swap};
-use super::{AppendError, Cells, Log, OpenError, ReadError};
+use super::{AppendError, Cells, Log, OpenError, ReadError, RestoreError};
 
 /// Writes that may wait for the thread. The changelog has two in flight at most, an owner of limits one a shard and one
 /// an account.
@@ -163,6 +163,18 @@ impl Log for RedbLog {
                 .map(|answer| answer.unwrap_or_else(|| Err(ReadError::Unavailable("the store's thread died".into()))))
                 .boxed(),
             Err(error) => async move { Err(error) }.boxed(),
+        }
+    }
+
+    fn restore(&self, snapshot: Arc<State>) -> BoxFuture<'_, Result<(), RestoreError>> {
+        match self.0.on_thread(move |core| core.restore(&snapshot)) {
+            Ok(answer) => answer
+                .map(|answer| {
+                    let died = || Err(RestoreError::Failed("the store's thread died".into()));
+                    answer.unwrap_or_else(died)
+                })
+                .boxed(),
+            Err(error) => async move { Err(error.into()) }.boxed(),
         }
     }
 

@@ -140,8 +140,11 @@ pub fn verify(database: &Database) -> Result<(), OpenError> {
         let transaction = database.begin_read()?;
         let meta = Meta::read(&transaction.open_table(META)?)?;
         let changes = transaction.open_table(CHANGES)?;
-        let last = changes.last()?.map_or(0, |(revision, _)| revision.value());
-        let first = changes.first()?.map_or(1, |(revision, _)| revision.value());
+        // A log that was restored has none until something is appended.
+        let last = changes.last()?.map_or(meta.trimmed.0, |(revision, _)| revision.value());
+        let first = changes
+            .first()?
+            .map_or(meta.trimmed.0 + 1, |(revision, _)| revision.value());
         transaction.open_table(OBJECTS)?;
         match last == meta.head.0 && first == meta.trimmed.0 + 1 {
             true => Ok(meta.format),

@@ -130,7 +130,7 @@ fn documents() -> Vec<Bad> {
         upstream(r#"{"weight": -1}"#, 422, "invalid", Some("weight")),
         upstream(r#"{"state": "gone"}"#, 422, "invalid", Some("state")),
         upstream(r#"{"address": "127.0.0.1"}"#, 422, "invalid", Some("address")),
-        upstream(r#"{"ttl": "15s"}"#, 422, "not-supported", Some("ttl")),
+        upstream(r#"{"ttl": "0s"}"#, 422, "invalid", Some("ttl")),
         upstream(r#"{"service": "api"}"#, 422, "invalid", Some("service")),
         upstream(r#"{"id": "x"}"#, 422, "invalid", Some("id")),
         bad(

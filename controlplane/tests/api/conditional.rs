@@ -127,6 +127,6 @@ async fn what_get_shows_can_be_put_back() {
     }
     let upstream = plane.get("/v1/services/web/upstreams/[::1]:3000").await.json;
     let expected = json!({"id": "[::1]:3000", "service": "web", "revision": 2, "address": "[::1]:3000", "weight": 1,
-        "state": "active"});
+        "state": "active", "ttl": null});
     assert_eq!(upstream, expected);
 }

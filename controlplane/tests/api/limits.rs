@@ -120,9 +120,9 @@ async fn what_is_no_limit_is_refused_with_its_field() {
         ),
         (
             &one,
-            r#"{"threshold": 1, "concurrent": 5}"#,
+            r#"{"threshold": 1, "concurrent": 0}"#,
             422,
-            "not-supported",
+            "invalid",
             Some("concurrent"),
         ),
         (&one, r#"{"threshold": 1, "id": "x"}"#, 422, "invalid", Some("id")),

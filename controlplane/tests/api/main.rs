@@ -17,6 +17,7 @@ mod holds;
 mod limits;
 mod mail;
 mod pages;
+mod peers;
 mod plane;
 mod registration;
 mod writes;

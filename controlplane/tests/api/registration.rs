@@ -80,7 +80,7 @@ async fn a_patch_changes_what_it_names() {
         "nothing was changed"
     );
 
-    // Null takes away what is known, whether it is there, and also what only a later version can set.
+    // Null takes away what is known, whether it is there or not.
     for nulls in [r#"{"weight": null, "ttl": null}"#, r#"{"state": null}"#] {
         plane.patch(A, nulls).await.expect(200);
     }

@@ -99,7 +99,7 @@ impl Entry<'_> {
             }
         }
         put(&mut line, format_args!("\" {} {}", self.status, self.bytes_out));
-        let referer = self.referer.map(|referer| without_query(referer));
+        let referer = self.referer.map(without_query);
         for quoted in [referer, self.agent] {
             line.extend_from_slice(b" \"");
             match quoted {

@@ -1,6 +1,5 @@
 //! Times as logs tell them: UTC, by the calendar of Gregory.
 
-use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const MONTHS: [&str; 12] = [
@@ -40,7 +39,7 @@ impl From<SystemTime> for Moment {
 
 impl Moment {
     /// `2026-11-26T06:28:08.123Z` (RFC 3339)
-    pub fn internet(&self) -> impl fmt::Display {
+    pub fn internet(&self) -> String {
         let Moment {
             year,
             month,
@@ -49,20 +48,15 @@ impl Moment {
             ..
         } = self;
         let (hour, minute, second) = self.time();
-        std::fmt::from_fn(move |f| {
-            write!(
-                f,
-                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
-            )
-        })
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
 
     /// `26/Nov/2026:06:28:08 +0000`
-    pub fn common(&self) -> impl fmt::Display {
+    pub fn common(&self) -> String {
         let Moment { year, month, day, .. } = self;
         let month = MONTHS.get(*month as usize - 1).copied().unwrap_or_default();
         let (hour, minute, second) = self.time();
-        std::fmt::from_fn(move |f| write!(f, "{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000"))
+        format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
     }
 
     fn time(&self) -> (u64, u64, u64) {
@@ -85,8 +79,8 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.007Z", "01/Mar/2100:00:00:00 +0000"),
         ] {
             let moment = Moment::from(UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 7));
-            assert_eq!(moment.internet().to_string(), internet);
-            assert_eq!(moment.common().to_string(), common);
+            assert_eq!(moment.internet(), internet);
+            assert_eq!(moment.common(), common);
         }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::upstream::inflight::here;
 
 /// Workers beyond that share one.
-const WORKERS_MAX: usize = 63;
+pub(super) const WORKERS_MAX: usize = 63;
 
 /// Two lines of 64 bytes, and more where they are needed: no two workers write to the same.
 #[repr(align(128))]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use net::metrics::{Distribution, Histogram};
 
-use super::Cells;
+use super::cells::{Cells, WORKERS_MAX};
 use crate::upstream::inflight::here;
 
 /// Status codes that are counted by themselves: those that are registered with IANA, and 499, which nobody gets: the client
@@ -14,7 +14,6 @@ const CODES: [u16; 60] = [
     431, 451, 499, 500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511,
 ];
 const OTHER: usize = CODES.len();
-const WORKERS_MAX: usize = 63;
 
 /// Where each status from 100 to 599 is counted.
 const PLACES: [u8; 500] = {

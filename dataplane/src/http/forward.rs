@@ -132,7 +132,7 @@ async fn attempt(
 ) -> Result<Response<Answer>, Failure> {
     let service = admitted.service();
     let (in_flight, _trial) = picked.into_parts();
-    let in_flight = Rc::new(in_flight);
+    let in_flight = Rc::new(in_flight.holding(admitted.counted().permits.clone()));
     let endpoint = in_flight.endpoint();
     let mut given_back = None;
     let mut has_waited = false;

@@ -222,17 +222,23 @@ fn is_request_id(id: &[u8]) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
 
-/// `00-<32 hexadecimal digits>-<16>-<2>`, neither number zero, in lower case (W3C Trace Context, 3.2).
+/// `00-<32 hexadecimal digits>-<16>-<2>`, neither number zero, in lower case (W3C Trace Context, 3.2); versions to come
+/// begin so, too, and may go on behind another dash.
 fn is_traceparent(value: &[u8]) -> bool {
     let is_digit = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
     let is_number = |part: &[u8]| part.iter().all(is_digit) && part.iter().any(|b| *b != b'0');
-    value.len() == 55
-        && value.starts_with(b"00-")
+    let (Some(version), Some(more)) = (value.get(..2), value.get(55..)) else {
+        return false;
+    };
+    version.iter().all(is_digit)
+        && version != b"ff"
+        && (more.is_empty() || (version != b"00" && more[0] == b'-'))
+        && value[2] == b'-'
         && is_number(&value[3..35])
         && value[35] == b'-'
         && is_number(&value[36..52])
         && value[52] == b'-'
-        && value[53..].iter().all(is_digit)
+        && value[53..55].iter().all(is_digit)
 }
 
 /// A request id, and a trace of the same number that nobody is asked to sample; one allocation for both.
@@ -382,6 +388,36 @@ mod tests {
         says(&headers, "forwarded", "for=\"[2001:db8::1]\";host=\"a\";proto=http");
         let mapped = forwarding("[::ffff:10.1.1.1]:5", &trusted());
         assert!(mapped.is_trusted);
+    }
+
+    #[test]
+    fn a_trace_is_one_of_its_version_or_of_one_to_come() {
+        const NOW: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let with = |from: &str, to: &str| NOW.replacen(from, to, 1);
+        for valid in [
+            NOW.to_owned(),
+            with("00", "cc"),
+            with("00", "cc") + "-more",
+            with("-01", "-ff"),
+        ] {
+            assert!(is_traceparent(valid.as_bytes()), "{valid}");
+        }
+        for invalid in [
+            String::new(),
+            NOW[..54].to_owned(),
+            NOW.to_owned() + "-more",
+            with("00", "cc") + "more",
+            with("00", "ff"),
+            with("00", "0x"),
+            with("-01", "-0A"),
+            with("0af", "0AF"),
+            with("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            with("b7ad6b7169203331", &"0".repeat(16)),
+            with("c-b", "c_b"),
+            "ä".repeat(30),
+        ] {
+            assert!(!is_traceparent(invalid.as_bytes()), "{invalid}");
+        }
     }
 
     #[test]

@@ -179,6 +179,18 @@ impl From<Verdict> for Refusal {
                     ..quota_exceeded(quota, of, detail, is_spent)
                 }
             }
+            Verdict::TooManyInFlight {
+                quota,
+                most,
+                retry_after,
+                is_all,
+            } => {
+                let (of, detail) = too_many_in_flight(most, is_all);
+                Refusal {
+                    retry_after: Some(retry_after),
+                    ..quota_exceeded(quota, of, detail, false)
+                }
+            }
             Verdict::CostsTooMuch { quota } => {
                 let detail = format!("it counts for more than {} requests", quota.threshold);
                 quota_exceeded(quota, problem::QUOTA_EXCEEDED, detail, false)
@@ -228,6 +240,21 @@ fn exceeded(quota: &Quota, is_spent: bool) -> (Type, String) {
         ..problem::QUOTA_EXCEEDED
     };
     (of, format!("no control plane has said in time what is left; {most}"))
+}
+
+fn too_many_in_flight(most: u32, is_all: bool) -> (Type, String) {
+    let most = format!("{most} requests in flight at a time are the most");
+    if is_all {
+        return (problem::QUOTA_EXCEEDED, most);
+    }
+    let of = Type {
+        title: "How many requests a limit lets be in flight is not known",
+        ..problem::QUOTA_EXCEEDED
+    };
+    (
+        of,
+        format!("no control plane has said in time whether another may be in flight; {most}"),
+    )
 }
 
 fn quota_exceeded(quota: Quota, of: Type, detail: String, is_spent: bool) -> Refusal {

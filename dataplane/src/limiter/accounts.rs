@@ -163,6 +163,7 @@ fn is_plain(limit: &Limit) -> bool {
         && limit.key != CountedUnder::ClientIp
         && limit.cost == Cost::default()
         && limit.delay_max.is_zero()
+        && limit.concurrent.is_none()
 }
 
 /// Of a request that nobody authorized the empty one.

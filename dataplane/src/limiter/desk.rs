@@ -1,5 +1,6 @@
 //! A worker's way to what it may admit.
 
+mod in_flight;
 mod outlast;
 
 use std::borrow::Cow;
@@ -177,10 +178,18 @@ impl Inner {
         if !has_turn && let Some(awaited) = due.iter().find_map(|of| self.ahead(of)) {
             return Outcome::Pending(Pending::Turn(awaited));
         }
+        let permits = match self.enter(&mut due, before) {
+            Ok(permits) => permits,
+            Err(outcome) => return outcome,
+        };
         let mut needs: SmallVec<[Need; 4]> = due.iter().map(Due::need).collect();
         for _ in 0..ATTEMPTS {
             if needs.is_empty() {
-                return Outcome::Counted(self.observe(&observed, before.clone()));
+                let counted = Counted {
+                    permits,
+                    ..before.clone()
+                };
+                return Outcome::Counted(self.observe(&observed, counted));
             }
             let mut reserved = Vec::new();
             let note = |attempt: &Attempt<'_>| reserved = reservations(&due, attempt);
@@ -190,6 +199,7 @@ impl Inner {
                     let all = due.iter().map(|of| (of.key, of.quota));
                     let mut counted = self.admitted(all, low, least, before);
                     counted.reserved.extend(reserved);
+                    counted.permits = permits;
                     return Outcome::Counted(self.observe(&observed, counted));
                 }
                 Decision::Exhausted { need, retry } => return self.refused(&due[need], until(retry), true),
@@ -245,11 +255,14 @@ impl Inner {
     /// A request that is refused counts under no limit, so this comes last.
     fn observe(&self, observed: &[Due<'_>], mut counted: Counted) -> Counted {
         for of in observed {
+            counted.accounts.push(of.key);
+            if !self.enter_observed(of, &mut counted.permits) {
+                continue;
+            }
             match of.reserve(|| Some(ReservedOf::Nothing(of.account()))) {
                 Some(reserved) => counted.reserved.push(reserved),
                 None => self.limiter.observe(of.account(), of.cost.into()),
             }
-            counted.accounts.push(of.key);
         }
         counted
     }

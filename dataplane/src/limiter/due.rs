@@ -13,7 +13,7 @@ use shared::table::{Asked, InForce};
 use smallvec::SmallVec;
 
 use super::accounts::Digests;
-use super::cost;
+use super::{RETRY_AFTER, cost};
 use crate::pipeline::{Counted, Quota, Reserved, ReservedOf, Verdict};
 use crate::view::View;
 
@@ -104,6 +104,29 @@ impl Due<'_> {
         exceeded(self.quota, retry_after, is_spent)
     }
 
+    /// As many may be in flight at a time.
+    pub fn concurrent(&self) -> Option<u32> {
+        self.in_force.limit.concurrent
+    }
+
+    pub fn too_many_in_flight(&self, most: u32, is_all: bool) -> Verdict {
+        Verdict::TooManyInFlight {
+            quota: self.quota,
+            most,
+            retry_after: RETRY_AFTER,
+            is_all,
+        }
+    }
+
+    /// For another permit, if the limit lets wait.
+    pub fn awaited_in_flight(&self, is_all: bool) -> Option<Awaited> {
+        let awaited = self.awaited(Duration::ZERO, is_all)?;
+        Some(Awaited {
+            concurrent: self.concurrent(),
+            ..awaited
+        })
+    }
+
     /// If the limit lets wait.
     pub fn awaited(&self, retry: Duration, is_spent: bool) -> Option<Awaited> {
         let limit = &self.in_force.limit;
@@ -114,6 +137,7 @@ impl Due<'_> {
             delay_max: limit.delay_max,
             retry,
             is_spent,
+            concurrent: None,
             tokens_max: tokens_within(limit, limit.delay_max),
         })
     }
@@ -140,13 +164,23 @@ pub(super) struct Awaited {
     /// There is nothing before.
     pub retry: Duration,
     is_spent: bool,
+    /// It waits for one of so many to end, not for tokens.
+    concurrent: Option<u32>,
     /// So much the whole fleet can admit while it waits, at most.
     pub tokens_max: u64,
 }
 
 impl Awaited {
     pub fn exceeded(&self, retry_after: Duration) -> Verdict {
-        exceeded(self.quota, retry_after, self.is_spent)
+        match self.concurrent {
+            None => exceeded(self.quota, retry_after, self.is_spent),
+            Some(most) => Verdict::TooManyInFlight {
+                quota: self.quota,
+                most,
+                retry_after,
+                is_all: self.is_spent,
+            },
+        }
     }
 }
 
@@ -170,7 +204,7 @@ pub(super) fn exceeded(quota: Quota, retry_after: Duration, is_spent: bool) -> V
 
 /// Of what was taken for all of them, what will be settled.
 pub(super) fn reservations(due: &[Due<'_>], attempt: &Attempt<'_>) -> Vec<Reserved> {
-    let reserve = |(at, of): (usize, &Due<'_>)| of.reserve(|| attempt.taken(at).map(ReservedOf::Allowance));
+    let reserve = |(at, of): (usize, &Due<'_>)| of.reserve(|| attempt.reserve(at).map(ReservedOf::Allowance));
     due.iter().enumerate().filter_map(reserve).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The step against an owner in the same process, by the clocks of this machine.
 
+mod in_flight;
 mod kept;
 mod kinds;
 pub(crate) mod owner;

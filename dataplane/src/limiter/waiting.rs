@@ -64,16 +64,22 @@ impl Waiters {
 pub struct Waiting {
     limiter: Arc<Limiter>,
     key: Option<KeyHash>,
-    /// What the owner is asked for, for it.
-    queued: Option<(AccountId, u32)>,
+    queued: Option<Queued>,
     woken: Pin<Box<OwnedNotified>>,
     is_woken: bool,
 }
 
+/// What the owner is asked for, for one request.
+#[derive(Clone, Copy)]
+pub(super) enum Queued {
+    Tokens(AccountId, u32),
+    Permit(AccountId),
+}
+
 impl Waiting {
-    pub(super) fn of(limiter: &Arc<Limiter>, waiters: &mut Waiters, account: AccountId, cost: u32) -> Waiting {
+    pub(super) fn of(limiter: &Arc<Limiter>, waiters: &mut Waiters, account: AccountId, queued: Queued) -> Waiting {
         let mut waiting = Waiting::new(limiter, waiters, Some(account.key));
-        waiting.queued = Some((account, cost));
+        waiting.queued = Some(queued);
         waiting
     }
 

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::{Authorized, Protocol, RequestMeta, Verdict, affinity};
 use crate::authorizer::Grant;
+use crate::limiter::Permits;
 use crate::view::View;
 
 /// By whom requests are counted.
@@ -39,6 +40,8 @@ pub struct Counted {
     pub least: Option<Quota>,
     /// What goes back in part once the answer says how much was used.
     pub reserved: Vec<Reserved>,
+    /// Under limits of how many are in flight. Whoever goes on for the request has a clone, until it is over.
+    pub permits: Permits,
 }
 
 /// Tokens that were taken for the most that a request may come to.

@@ -29,6 +29,14 @@ pub enum Verdict {
         /// The fleet has nothing left until then. Else it is not known here what it has.
         is_spent: bool,
     },
+    /// By the limit that refused it: as many requests are in flight as it lets.
+    TooManyInFlight {
+        quota: Quota,
+        most: u32,
+        retry_after: Duration,
+        /// As far as its owner knows. Else it is not known here whether the fleet has another permit.
+        is_all: bool,
+    },
     /// It takes more of the limit than a whole period has: it never passes.
     CostsTooMuch {
         quota: Quota,

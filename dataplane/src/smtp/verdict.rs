@@ -30,6 +30,10 @@ impl Reply {
                 limit: Some(quota.id),
                 ..Reply::new(451, "4.7.1", "too much mail, try again later")
             },
+            Verdict::TooManyInFlight { quota, .. } => Reply {
+                limit: Some(quota.id),
+                ..Reply::new(451, "4.7.1", "too much mail in flight, try again later")
+            },
             Verdict::CostsTooMuch { quota } => Reply {
                 limit: Some(quota.id),
                 ..Reply::new(550, "5.7.1", "it counts for more than a limit ever permits")
@@ -141,6 +145,16 @@ mod tests {
             (Verdict::TooLarge { bytes_max: 7 }, 552, "5.3.4"),
             (exceeded(true), 451, "4.7.1"),
             (exceeded(false), 451, "4.7.1"),
+            (
+                Verdict::TooManyInFlight {
+                    quota,
+                    most: 1,
+                    retry_after,
+                    is_all: true,
+                },
+                451,
+                "4.7.1",
+            ),
             (Verdict::TooManyLimits, 451, "4.3.5"),
             (Verdict::RequestTimeout, 451, "4.4.2"),
             (Verdict::HeadTooLarge, 554, "5.6.0"),

@@ -17,6 +17,7 @@ use super::health::{Checked, Health};
 use super::inflight::Lanes;
 use super::resolve::Targets;
 use crate::counts::{Counts, UpstreamCounts};
+use crate::limiter::Permits;
 
 /// What drains: a new address or a new registration of the same id is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +185,7 @@ impl Endpoint {
             endpoint: self,
             lane,
             has_place: false,
+            permits: Permits::default(),
         })
     }
 
@@ -224,6 +226,8 @@ pub struct InFlight {
     endpoint: Arc<Endpoint>,
     lane: usize,
     has_place: bool,
+    /// For as long, those of limits.
+    permits: Permits,
 }
 
 /// As many are in flight at the endpoint as may.
@@ -238,6 +242,12 @@ impl InFlight {
     /// Whether a hold is in force for it.
     fn is_held(&self) -> bool {
         self.endpoint.care.is_held() && self.lane != self.endpoint.lanes.checks()
+    }
+
+    /// What the request holds is held until its end, however long its answer takes.
+    pub fn holding(mut self, permits: Permits) -> InFlight {
+        self.permits = permits;
+        self
     }
 
     /// Takes one of `most` places, over all workers. They are counted together, and never beyond.

@@ -40,7 +40,9 @@ pub fn process(page: &mut Page) {
 /// Bytes, by proc_pid_status(5).
 fn resident() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))?;
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))?;
     Some(kilobytes.trim().parse::<u64>().ok()? * 1024)
 }
 

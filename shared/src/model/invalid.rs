@@ -20,13 +20,11 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// The worst that was found: `Malformed` is no JSON at all or repeats a key, `Invalid` breaks a rule of the model,
-/// `NotSupported` would be right if a later capability were here.
+/// The worst that was found: `Malformed` is no JSON at all or repeats a key, `Invalid` breaks a rule of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidKind {
     Malformed,
     Invalid,
-    NotSupported,
 }
 
 /// A refused document with every error that was found, at most `Errors::MAX`.
@@ -73,15 +71,12 @@ pub(super) struct Errors {
     list: Vec<FieldError>,
     /// Those of them that are about a name which nothing has.
     unknown: Vec<FieldError>,
-    /// Whether one of them would be an error with every capability present, too.
-    invalid: bool,
 }
 
 impl Errors {
     const MAX: usize = 32;
 
     pub fn invalid(&mut self, path: &Path<'_>, detail: impl fmt::Display) {
-        self.invalid = true;
         self.push(path, detail);
     }
 
@@ -103,25 +98,14 @@ impl Errors {
         }
     }
 
-    pub fn not_supported(&mut self, path: &Path<'_>) {
-        self.push(path, "not supported by this version; only its default is accepted");
-    }
-
     /// `value`, unless anything was wrong. Readers answer `None` only after they recorded an error.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Invalid> {
         match value {
             Some(value) if self.list.is_empty() => Ok(value),
-            _ => {
-                let kind = if self.invalid {
-                    InvalidKind::Invalid
-                } else {
-                    InvalidKind::NotSupported
-                };
-                Err(Invalid {
-                    errors: self.list,
-                    kind,
-                })
-            }
+            _ => Err(Invalid {
+                errors: self.list,
+                kind: InvalidKind::Invalid,
+            }),
         }
     }
 

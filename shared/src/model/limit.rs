@@ -96,9 +96,6 @@ impl CountedUnder {
 
 const PERIOD: i64 = 60;
 
-/// Read, and refused unless they stand at their defaults: nothing keeps what they promise yet.
-const LATER: [&str; 1] = ["concurrent"];
-
 impl Limit {
     pub fn parse(id: &str, json: &str) -> Result<Limit, Invalid> {
         Limit::from_value(id, &json::parse(json)?)
@@ -132,9 +129,8 @@ impl Limit {
 
     fn to_json(&self, all: bool) -> Value {
         let mut members = Map::from_iter([("threshold".to_owned(), self.threshold.into())]);
-        let shown = |name: &str, is_default: bool| !is_default || all && !LATER.contains(&name);
         for (name, is_default, value) in self.matching().into_iter().chain(self.counting()) {
-            if shown(name, is_default) {
+            if all || !is_default {
                 members.insert(name.to_owned(), value);
             }
         }

@@ -1,12 +1,14 @@
 //! One server of a service: what a deployment registers and unregisters.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::address::Address;
+use super::duration::{format_duration, parse_duration};
 use super::fields::{Fields, Path, integer, string};
 use super::invalid::{Errors, Invalid};
 use super::json;
-use super::later;
 use super::name::{ServiceName, UpstreamId};
 use crate::change::Body;
 
@@ -18,6 +20,9 @@ pub struct Upstream {
     /// 0..=1000; 0 takes no new requests.
     pub weight: u16,
     pub state: UpstreamState,
+    /// 1 s to 24 h: it is unregistered unless its registration is repeated within this. None: it stands until it is
+    /// deleted.
+    pub ttl: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +44,9 @@ impl UpstreamState {
 
 const WEIGHT: i64 = 1;
 const WEIGHT_MAX: i64 = 1000;
+/// The least is what control planes need to tell one that is late from one that is silent.
+const TTL_LEAST: Duration = Duration::from_secs(1);
+const TTL_MOST: Duration = Duration::from_secs(24 * 3600);
 
 impl Upstream {
     /// `json` is `{}` where a request had no body.
@@ -76,6 +84,9 @@ impl Upstream {
         if self.state != UpstreamState::default() {
             members.insert("state".to_owned(), self.state.as_str().into());
         }
+        if let Some(ttl) = self.ttl {
+            members.insert("ttl".to_owned(), format_duration(ttl).into());
+        }
         Body::of_value(&Value::Object(members))
     }
 
@@ -85,6 +96,7 @@ impl Upstream {
             "address": self.address.as_str(),
             "weight": self.weight,
             "state": self.state.as_str(),
+            "ttl": self.ttl.map(format_duration),
         })
     }
 }
@@ -103,7 +115,7 @@ fn read(service: ServiceName, id: UpstreamId, value: &Value, errors: &mut Errors
         integer(value, path, errors, 0, WEIGHT_MAX)
     });
     let state = fields.read("state", errors, UpstreamState::default(), read_state);
-    later::field(&mut fields, "ttl", &Value::Null, path, errors);
+    let ttl = fields.read("ttl", errors, None, read_ttl);
     fields.finish(errors);
     Some(Upstream {
         service,
@@ -111,6 +123,7 @@ fn read(service: ServiceName, id: UpstreamId, value: &Value, errors: &mut Errors
         address: address?,
         weight: u16::try_from(weight?).ok()?,
         state: state?,
+        ttl: ttl?,
     })
 }
 
@@ -139,4 +152,16 @@ fn read_state(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Ups
             None
         }
     }
+}
+
+fn read_ttl(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Option<Duration>> {
+    if value.is_null() {
+        return Some(None);
+    }
+    match parse_duration(string(value, path, errors)?) {
+        Ok(ttl) if (TTL_LEAST..=TTL_MOST).contains(&ttl) => return Some(Some(ttl)),
+        Ok(_) => errors.invalid(path, "a duration from 1s to 24h is expected"),
+        Err(rule) => errors.invalid(path, rule),
+    }
+    None
 }

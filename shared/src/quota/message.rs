@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::permits::{Level, Report};
 use super::{Digest, Label};
 use crate::change::Revision;
 
@@ -104,7 +105,12 @@ pub enum Said {
         age: Duration,
         /// Of the used: so many were spent so long ago or before, oldest first.
         earlier: Vec<(u64, Duration)>,
+        /// Some of the used may turn out not to have been.
+        #[serde(default)]
+        unsettled: bool,
     },
+    /// Of what was returned as used of an allowance so many tokens were not, all in all: a level, which only grows.
+    Refund { id: GrantId, tokens: u64 },
     Beat {
         /// No standby will be used for [`super::Settings::promise`] from the send of this, and the validity of an
         /// allowance and a period beyond it.
@@ -130,11 +136,16 @@ pub enum Said {
         oldest: Option<Label>,
         uses: Vec<Use>,
         weight: u64,
+        /// All permits that are held in the shard.
+        #[serde(default)]
+        permits: Vec<Report>,
     },
     /// Label time has reached this already.
     Behind { label: Label },
     /// What came under a limit that only observes.
     Seen(Seen),
+    /// Of the permits of one account.
+    Permits(Report),
 }
 
 /// Requests of one account that passed, whatever is left of it.
@@ -243,6 +254,7 @@ pub enum Told {
         id: u64,
         refused: u64,
     },
+    Permits(Level),
 }
 
 /// All that an owner charged in a shard; it grants nothing there any more.

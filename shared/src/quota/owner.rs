@@ -23,6 +23,8 @@ mod claim;
 mod history;
 mod observe;
 mod peer;
+mod permits;
+mod refund;
 mod serve;
 mod silence;
 mod skip;
@@ -34,7 +36,7 @@ use history::History;
 use peer::{Numbers, Peer};
 use standby::Restless;
 
-pub use usage::{Span, Usage};
+pub use usage::{InFlight, Span, Usage};
 
 /// What happens to an owner.
 #[derive(Clone, Debug)]
@@ -127,6 +129,8 @@ pub struct Owner {
     /// Of predecessors of claims that are not made yet.
     handovers: BTreeMap<Shard, Handover>,
     operations: u64,
+    /// Of the last level of permits, to whichever proxy.
+    levels: u64,
     outputs: Vec<Output>,
 }
 
@@ -155,6 +159,7 @@ impl Owner {
             resigned: false,
             handovers: BTreeMap::new(),
             operations: 0,
+            levels: 0,
             outputs: Vec::new(),
         }
     }
@@ -216,6 +221,7 @@ impl Owner {
         self.tick_standbys();
         self.beat();
         self.tick_accounts();
+        self.tick_permits();
     }
 
     fn resign(&mut self, floor: Label) {
@@ -288,12 +294,14 @@ impl Owner {
                     unspent,
                     age,
                     earlier,
+                    unsettled,
                 } => {
                     let until = |age| now.before(shrink(age));
                     let earlier = earlier.into_iter().map(|(tokens, age)| (tokens, until(age)));
                     let spent = earlier.chain([(used, until(age))]);
-                    self.returned(up.from.instance, id, unspent, spent);
+                    self.returned(up.from.instance, id, (unspent, unsettled), spent);
                 }
+                Said::Refund { id, tokens } => self.refunded(up.from.instance, id, tokens),
                 Said::Beat {
                     promised,
                     idle,
@@ -319,6 +327,7 @@ impl Owner {
                     oldest,
                     uses,
                     weight,
+                    permits,
                 } => {
                     let answer = census::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
@@ -327,6 +336,7 @@ impl Owner {
                         oldest,
                         uses,
                         weight,
+                        permits,
                     };
                     self.counted(up.from, shard, epoch, answer);
                 }
@@ -337,6 +347,7 @@ impl Owner {
                 Said::Behind { .. } => {}
                 Said::Seen(seen) if newest => self.seen(up.from.instance, &seen),
                 Said::Seen(_) => {}
+                Said::Permits(report) => self.permits_reported(up.from.instance, &report),
             }
         }
     }
@@ -356,6 +367,7 @@ impl Owner {
                 if former.is_some() {
                     self.bury(id.instance, true);
                     self.forget(id.instance);
+                    self.permits_begin_anew(&id.instance);
                 }
                 self.end_ghosts(id);
                 self.peers.insert(id.instance, Peer::new(id, self.numbers));
@@ -376,6 +388,7 @@ impl Owner {
         for instance in gone {
             self.bury(instance, false);
             self.forget(instance);
+            self.permits_ended(&instance);
         }
         for instance in &self.members {
             let unmet = ProxyId {
@@ -392,6 +405,7 @@ impl Owner {
         self.bury(instance, true);
         self.members.remove(&instance);
         self.forget(instance);
+        self.permits_ended(&instance);
     }
 
     fn forget(&mut self, instance: Uuid) {

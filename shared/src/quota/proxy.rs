@@ -14,18 +14,22 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, UNMET, Up};
+use super::permits::proxy::Holder;
 use super::{DELTA, Label, Rules, Settings, Slots, shrink};
 use crate::change::Revision;
 use crate::time::Time;
 
 mod census;
 mod holding;
+mod late;
 mod link;
 mod observing;
+mod permits;
 mod standby;
 mod want;
 
 use holding::{Allowance, Holding, Source};
+use late::Late;
 use link::Link;
 use observing::Observing;
 
@@ -111,6 +115,19 @@ impl View {
             ..View::default()
         }
     }
+
+    /// The owner has read what was sent then. If it had heard nothing for so long that it gave this proxy's standby to others,
+    /// that is over, though it is heard again: there is none until it assigns one.
+    fn reach(&mut self, sent: Time, forget_after: Duration, now: Time) {
+        if !self.is_remembered(forget_after, now) {
+            self.standby.weight = 0;
+        }
+        self.reached = self.reached.max(Some(sent));
+    }
+
+    fn is_remembered(&self, forget_after: Duration, now: Time) -> bool {
+        self.reached.is_some_and(|reached| now.since(reached) < forget_after)
+    }
 }
 
 #[derive(Debug)]
@@ -139,7 +156,10 @@ pub struct Proxy {
     standby_used: Option<(Time, Revision)>,
     /// Where the search for a holding to forget goes on.
     cursor: Option<KeyHash>,
+    /// Allowances that are over, and of which some was reserved.
+    late: Late,
     observing: Observing,
+    permits: Holder,
     leaving: bool,
     outputs: Vec<Output>,
 }
@@ -163,7 +183,9 @@ impl Proxy {
             standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,
+            late: Late::default(),
             observing: Observing::default(),
+            permits: Holder::new(Arc::default(), settings.accounts_max),
             leaving: false,
             outputs: Vec::new(),
         }
@@ -176,6 +198,7 @@ impl Proxy {
             Input::Anew(rules) => self.begin_anew(rules, now),
             Input::Message(down) => self.message(down, now),
             Input::Welcome(epochs) => {
+                self.void_permits_of_absence(now);
                 self.welcomed = true;
                 epochs
                     .into_iter()
@@ -185,6 +208,7 @@ impl Proxy {
             Input::Leave => {
                 self.leaving = true;
                 self.void_all(now);
+                self.permits.void(|_| true, now);
             }
             Input::Passed(passed) => self.observe(passed, now),
         }
@@ -194,7 +218,7 @@ impl Proxy {
 
     /// Whether nothing is counted here, nor was a while ago: nothing becomes due.
     pub fn is_idle(&self) -> bool {
-        self.rules.is_empty() && self.holdings.is_empty() && self.observing.is_idle()
+        self.rules.is_empty() && self.holdings.is_empty() && self.observing.is_idle() && self.permits.is_idle()
     }
 
     /// What the calls between two inputs brought about.
@@ -209,6 +233,7 @@ impl Proxy {
             self.look_after(key, now);
         }
         self.tick_observing(now);
+        self.tick_permits(now);
         self.beat(now);
         let owners: BTreeSet<Uuid> = self.views.iter().filter_map(|view| view.owner).collect();
         let keep = self.settings.promise * 4;
@@ -230,6 +255,7 @@ impl Proxy {
                 holding.follow(rule, now);
             }
         }
+        self.void_permits_of_others(&rules, now);
         self.rules = rules;
     }
 
@@ -244,6 +270,8 @@ impl Proxy {
     fn begin_anew(&mut self, rules: Rules, now: Time) {
         self.void_all(now);
         self.views.fill(View::unmet(&self.settings, now));
+        self.permits.void(|_| true, now);
+        (0..SHARDS).for_each(|shard| self.permits.adopt(shard, 0, now));
         self.welcomed = false;
         self.rules = rules;
         for holding in self.holdings.values_mut() {
@@ -287,8 +315,9 @@ impl Proxy {
         };
         link.prove(down.now, now);
         if let Some(sent) = sent {
+            let forget_after = self.settings.forget_after;
             for view in self.views.iter_mut().filter(|view| view.owner == Some(down.from)) {
-                view.reached = view.reached.max(Some(sent));
+                view.reach(sent, forget_after, now);
             }
         }
         let earliest = self.earliest_at(now);
@@ -359,6 +388,7 @@ impl Proxy {
                 }
             }
             Told::Observed { id, refused } => self.observed(id, refused),
+            Told::Permits(level) => self.permits_told(owner, &level, now),
             _ if behind => {}
             Told::Beat { shards } => {
                 for (shard, epoch) in shards {
@@ -399,6 +429,9 @@ impl Proxy {
             .or(view.before);
         view.epoch = epoch;
         view.owner = owner;
+        // Of an owner that is met now nothing was taken up yet.
+        self.permits.adopt(shard, epoch, now);
+        let view = &mut self.views[usize::from(shard)];
         if is_new {
             view.standby.number = 0;
             view.standby.epoch = epoch;
@@ -428,6 +461,7 @@ impl Proxy {
                     unspent: tokens,
                     age: Duration::ZERO,
                     earlier: Vec::new(),
+                    unsettled: false,
                 },
             );
             return;
@@ -458,6 +492,7 @@ impl Proxy {
     }
 
     fn flush(&mut self, now: Time) {
+        self.say_of_permits();
         for (owner, link) in &mut self.links {
             while let Some(items) = link.take_batch() {
                 self.number += 1;

@@ -42,14 +42,15 @@ pub struct Rule {
     pub on_unreachable: OnUnreachable,
 }
 
-/// Buckets of a sliding window.
-const BUCKETS: u32 = 60;
+/// Buckets of a sliding window. A token counts for a period and up to one of them: fewer of them waste more, and more of them take more room.
+const BUCKETS: u32 = 120;
+
 impl Rule {
     /// However long the period, an allowance that is lost is not lost for longer.
     pub const VALIDITY_MAX: Duration = Duration::from_secs(60);
-    const RESERVED_BUCKETS: u32 = 2;
+    const RESERVED_BUCKETS: u32 = 4;
     /// In how many buckets an allowance is valid.
-    pub const VALID_BUCKETS: u32 = 6;
+    pub const VALID_BUCKETS: u32 = 12;
 
     pub fn bucket(&self) -> Duration {
         match self.algorithm {
@@ -125,6 +126,15 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
+/// How many requests of one account may be in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concurrent {
+    pub most: u32,
+    /// Of the limit's last change.
+    pub revision: Revision,
+    pub on_unreachable: OnUnreachable,
+}
+
 /// The limits of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -133,6 +143,8 @@ pub struct Rules {
     pub rules: BTreeMap<Uuid, Rule>,
     /// Of limits that are counted and not enforced: nothing is granted by them.
     pub observed: BTreeMap<Uuid, Rule>,
+    /// Of those that say how many requests may be in flight, enforced or not.
+    pub concurrent: BTreeMap<Uuid, Concurrent>,
 }
 
 impl Rules {
@@ -142,6 +154,6 @@ impl Rules {
 
     /// Whether there is nothing to count.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.observed.is_empty()
+        self.rules.is_empty() && self.observed.is_empty() && self.concurrent.is_empty()
     }
 }

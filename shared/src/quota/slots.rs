@@ -14,7 +14,7 @@
 //! Memory is bounded by construction. Eight neighbouring slots are all that an account may live in; when all are in use,
 //! the allowance that would end first is closed, and its rest goes back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -62,7 +62,9 @@ struct Slot {
     /// Requests refused for `retry`, since it was asked.
     refused: AtomicU64,
     /// At how many tokens more should be asked for; and at none.
-    low: AtomicU64,
+    low: AtomicU32,
+    /// Some of the allowance was reserved, and may come back.
+    is_reserved: AtomicBool,
     /// Tokens of the allowance that were taken, and put back.
     put_back: AtomicU64,
 }
@@ -85,8 +87,8 @@ impl Slot {
         self.key.1.load(Ordering::Acquire) == low && self.key.0.load(Ordering::Acquire) == high
     }
 
-    /// Puts back what was taken, unless the allowance was closed meanwhile: then it counts as spent.
-    fn put_back(&self, epoch: u64, tokens: u32) {
+    /// Puts back what was taken, unless the allowance was closed meanwhile: then it counts as spent. Whether it was put back.
+    fn put_back(&self, epoch: u64, tokens: u32) -> bool {
         // Before the word, so that who finds the token there finds this, too.
         self.put_back.fetch_add(u64::from(tokens), Ordering::AcqRel);
         let mut now = self.word.load(Ordering::Acquire);
@@ -96,10 +98,11 @@ impl Slot {
                 .word
                 .compare_exchange_weak(now, more, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return,
+                Ok(_) => return true,
                 Err(other) => now = other,
             }
         }
+        false
     }
 
     /// Ends the allowance; nobody takes from it after this. Its rest.
@@ -123,18 +126,27 @@ pub struct Slots {
     slots: Box<[Slot]>,
 }
 
+/// Where an allowance is, or was: it has its epoch for itself in that slot, whosever the slot becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    slot: usize,
+    epoch: u64,
+}
+
 /// Tokens that were taken from one allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Of the slot. An allowance has its epoch for itself there, whosever the slot becomes.
-    place: usize,
-    epoch: u64,
+    place: Place,
     tokens: u32,
 }
 
 impl Taken {
     pub fn tokens(&self) -> u32 {
         self.tokens
+    }
+
+    pub fn place(&self) -> Place {
+        self.place
     }
 }
 
@@ -162,7 +174,7 @@ impl Slots {
         (own..own + NEAR).map(move |at| &group[at & (NEAR - 1)])
     }
 
-    fn place_of(&self, slot: &Slot, key: KeyHash) -> Option<usize> {
+    fn index_of(&self, slot: &Slot, key: KeyHash) -> Option<usize> {
         let first = key.halves().1 as usize & (self.slots.len() - 1) & !(NEAR - 1);
         (first..first + NEAR).find(|place| std::ptr::eq(&self.slots[*place], slot))
     }
@@ -232,11 +244,24 @@ impl Slots {
     }
 
     /// Puts back what of a reservation was not used, for others to take: but only into the allowance that it was taken from.
-    pub fn settle(&self, taken: Taken, used: u64) {
+    /// How much could not be put back because that is over: [`super::Proxy::settle_late`] takes it.
+    pub fn settle(&self, taken: Taken, used: u64) -> u32 {
         let used = u32::try_from(used).map_or(taken.tokens, |used| used.min(taken.tokens));
-        if let Some(slot) = self.slots.get(taken.place).filter(|_| used < taken.tokens) {
-            slot.put_back(taken.epoch, taken.tokens - used);
+        let rest = taken.tokens - used;
+        let slot = self.slots.get(taken.place.slot).filter(|_| rest > 0);
+        match slot.is_none_or(|slot| slot.put_back(taken.place.epoch, rest)) {
+            true => 0,
+            false => rest,
         }
+    }
+
+    /// Where the allowance was that was closed last, if some of it was reserved.
+    pub fn reserved(&self, key: KeyHash) -> Option<Place> {
+        let slot = self.find(key).filter(|slot| slot.is_reserved.load(Ordering::Acquire))?;
+        Some(Place {
+            slot: self.index_of(slot, key)?,
+            epoch: epoch_of(slot.word.load(Ordering::Acquire)).saturating_sub(1),
+        })
     }
 
     /// How many tokens of the allowance that was closed last had been taken and put back: that many may have seemed to be
@@ -252,7 +277,8 @@ impl Slots {
         let closed = epoch_of(slot.word.load(Ordering::Acquire)) + 1;
         slot.word.store(word(closed, 0), Ordering::Release);
         slot.expiry.store(expiry.as_nanos(), Ordering::Release);
-        slot.low.store(u64::from(low), Ordering::Release);
+        slot.low.store(low, Ordering::Release);
+        slot.is_reserved.store(false, Ordering::Release);
         slot.retry.store(0, Ordering::Release);
         slot.put_back.store(0, Ordering::Release);
         slot.word.store(word(closed, tokens), Ordering::Release);
@@ -371,7 +397,7 @@ impl<'a> Attempt<'a> {
             return false;
         }
         let (before, after) = (u64::from(tokens_of(seen.word)), u64::from(tokens_of(left)));
-        let low = slot.low.load(Ordering::Relaxed);
+        let low = u64::from(slot.low.load(Ordering::Relaxed));
         if before > low && after <= low || after == 0 {
             self.low |= 1 << self.taken;
         }
@@ -383,13 +409,17 @@ impl<'a> Attempt<'a> {
         self.taken == self.needs.len()
     }
 
-    /// What was taken for one of the needs.
-    pub fn taken(&self, need: usize) -> Option<Taken> {
+    /// What was taken for one of the needs, and is to be settled.
+    pub fn reserve(&self, need: usize) -> Option<Taken> {
         let seen = self.seen.get(need).filter(|_| need < self.taken)?;
         let (slot, of) = (seen.slot?, self.needs.get(need)?);
+        // If the allowance is over by now, it marks another one, which does no harm.
+        slot.is_reserved.store(true, Ordering::Release);
         Some(Taken {
-            place: self.slots.place_of(slot, of.key)?,
-            epoch: epoch_of(seen.word),
+            place: Place {
+                slot: self.slots.index_of(slot, of.key)?,
+                epoch: epoch_of(seen.word),
+            },
             tokens: of.cost,
         })
     }

@@ -155,6 +155,14 @@ impl Planes {
         others.map(|(id, other)| (*id, other.url.clone())).collect()
     }
 
+    /// Those that are alive, as long as this one is and knows it of the others. None: that is not known now.
+    pub fn present(&self, now: Time) -> Option<Vec<(PlaneId, Arc<str>)>> {
+        let Some(own) = &self.own else { return Some(Vec::new()) };
+        let is_fresh = own.fresh_until.is_some_and(|until| now <= until);
+        let is_known = own.rows_read.is_some_and(|began| now.since(began) <= KNOWN_FOR);
+        (is_fresh && is_known).then(|| self.alive(now))
+    }
+
     /// Forgets those that can hold nobody any more, whatever lease up to `lease` they echoed.
     pub(super) fn tick(&mut self, lease: Duration, resumed: Time, now: Time) {
         self.others

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::dice::{Dice, MILLI};
 use crate::focus::Focus;
+use crate::permits::any_concurrent;
 use crate::world::World;
 
 pub struct Limits {
@@ -66,6 +67,10 @@ impl Limits {
         };
         limits.rules.revision = Revision(1);
         for id in limits.ids.clone() {
+            if focus == Focus::Permits {
+                limits.rules.concurrent.insert(id, any_concurrent(Revision(1), dice));
+                continue;
+            }
             let rule = limits.any(id, dice);
             limits.rules.rules.insert(id, rule);
         }
@@ -132,22 +137,27 @@ impl World {
         let fresh = self.limits.any(id, &mut self.dice);
         let thresholds = self.limits.kinds.thresholds;
         let dice = &mut self.dice;
-        match self.limits.rules.rules.get_mut(&id) {
-            None => drop(self.limits.rules.rules.insert(id, fresh)),
-            Some(rule) => match dice.below(10) {
-                0..2 => {
-                    self.limits.rules.rules.remove(&id);
-                    self.count.add("limits deleted");
-                }
-                2..6 => (rule.threshold, rule.revision) = (dice.one(thresholds), revision),
-                6..8 => (rule.period, rule.revision) = (fresh.period, revision),
-                _ => *rule = fresh,
-            },
+        if self.focus == Focus::Permits {
+            self.edit_concurrent(id);
+        } else {
+            match self.limits.rules.rules.get_mut(&id) {
+                None => drop(self.limits.rules.rules.insert(id, fresh)),
+                Some(rule) => match dice.below(10) {
+                    0..2 => {
+                        self.limits.rules.rules.remove(&id);
+                        self.count.add("limits deleted");
+                    }
+                    2..6 => (rule.threshold, rule.revision) = (dice.one(thresholds), revision),
+                    6..8 => (rule.period, rule.revision) = (fresh.period, revision),
+                    _ => *rule = fresh,
+                },
+            }
         }
         self.count.add("edits");
         let rules = self.limits.rules.clone();
         self.note(|| format!("edit: {:?}", rules.rules.get(&id)));
         self.oracle.replaced(&rules, self.now);
+        self.flights.replaced(&rules);
         for plane in 0..self.planes.len() {
             let later = self.dice.between(MILLI, 80 * MILLI);
             self.after(later, move |world| world.rules_to_plane(plane));
@@ -195,6 +205,7 @@ impl World {
             .all(|proxy| proxy.machine.is_none() || proxy.rules.revision == revision);
         if planes && proxies {
             self.oracle.settled(self.now);
+            self.flights.settled();
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Focus {
     Succession,
     /// What is asked for moves from proxy to proxy, and what is said overtakes what was said before.
     Crossing,
+    /// Limits on what is in flight at a time, and on nothing else: everything happens.
+    Permits,
     /// Nothing happens.
     Peace,
 }

@@ -13,6 +13,7 @@ mod faults;
 mod focus;
 mod network;
 mod oracle;
+mod permits;
 mod plane;
 mod proxy;
 mod requests;
@@ -47,19 +48,24 @@ pub struct Failure {
 
 /// One run. The same seed gives the same.
 pub fn run(seed: u64) -> Result<Coverage, Box<Failure>> {
-    match attempt(seed, false).0 {
+    run_with(seed, Focus::of(seed))
+}
+
+/// One with this focus, also if seeds do not come to it by themselves.
+pub fn run_with(seed: u64, focus: Focus) -> Result<Coverage, Box<Failure>> {
+    match attempt(seed, focus, false).0 {
         Ok(coverage) => Ok(coverage),
         Err(violated) => Err(Box::new(Failure {
             seed,
-            focus: Focus::of(seed),
+            focus,
             violated,
-            trace: attempt(seed, true).1,
+            trace: attempt(seed, focus, true).1,
         })),
     }
 }
 
-fn attempt(seed: u64, traced: bool) -> (Result<Coverage, String>, Vec<String>) {
-    let mut world = World::new(seed, Focus::of(seed), traced);
+fn attempt(seed: u64, focus: Focus, traced: bool) -> (Result<Coverage, String>, Vec<String>) {
+    let mut world = World::new(seed, focus, traced);
     let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, seed.is_multiple_of(RESTING))));
     let violated = match ended {
         Ok(()) => world.violation.take(),
@@ -84,10 +90,14 @@ fn live(world: &mut World, rests: bool) {
         return;
     }
     world.mend();
-    world.at(CHAOS + REST - SERVED, |world| world.oracle.begin_service());
+    world.at(CHAOS + REST - SERVED, |world| {
+        world.oracle.begin_service();
+        world.flights.begin_service();
+    });
     world.run(CHAOS + REST);
     if world.violation.is_none() {
         world.check_served();
+        world.check_all_in_use();
     }
 }
 

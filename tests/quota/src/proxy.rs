@@ -23,6 +23,8 @@ pub struct Proxy {
     /// The table that it goes by.
     pub rules: Rules,
     pub waiting: BTreeMap<u64, Waiting>,
+    /// When it found something to spend last while it had nobody to ask.
+    pub alone_at: Option<u64>,
 }
 
 const TICK: u64 = 15 * MILLI;
@@ -41,6 +43,7 @@ impl Proxy {
             paused_until: 0,
             rules: Rules::default(),
             waiting: BTreeMap::new(),
+            alone_at: None,
         }
     }
 }
@@ -83,6 +86,7 @@ impl World {
             world.after(later, move |world| {
                 if world.proxies[proxy].life == life {
                     world.hand_proxy(proxy, Input::Welcome(epochs));
+                    world.flights.welcome(proxy);
                 }
             });
         });
@@ -95,6 +99,7 @@ impl World {
         of.life += 1;
         of.paused_until = 0;
         of.waiting.clear();
+        self.flights.killed(proxy);
     }
 
     /// It said goodbye, or an operator removed it.
@@ -108,6 +113,7 @@ impl World {
             return;
         }
         self.note(|| format!("p{proxy} left the roster"));
+        self.flights.removed(proxy);
         let at = Label::from_nanos(crate::clock::label(self.now));
         self.left.push(Departure { instance, at, goodbye });
         if goodbye {

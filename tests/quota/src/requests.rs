@@ -1,7 +1,8 @@
 //! Requests, which need a token of every limit.
 
+use shared::quota::permits::Report;
 use shared::quota::proxy::Verdict;
-use shared::quota::slots::{Attempt, Decision, Need};
+use shared::quota::slots::{Attempt, Decision, Need, Taken};
 use shared::quota::{AccountId, Down, Said, Told, Up};
 
 use uuid::Uuid;
@@ -32,8 +33,13 @@ pub struct Waiting {
 /// As long as a request may wait.
 const WAIT: u64 = 60 * MILLI;
 
+/// At least as long as a standby is open before someone looks.
+const ALONE: u64 = 300 * MILLI;
+/// What a request costs of which it turns out later how much it used.
+const RESERVED: u32 = 3;
+
 /// Enough of its name to tell it apart in a trace.
-fn short(account: &AccountId) -> String {
+pub fn short(account: &AccountId) -> String {
     format!("{:04x}", account.key.halves().0 >> 48)
 }
 
@@ -98,10 +104,14 @@ impl World {
         }
         self.oracle.tally.asked += 1;
         let token = self.limits.tokens[self.dice.index(self.limits.tokens.len())];
-        let cost = if self.load.uniform.is_none() && self.dice.percent(5) {
-            2
-        } else {
-            1
+        if self.focus == Focus::Permits {
+            self.fly(proxy, token);
+            return;
+        }
+        let cost = match self.load.uniform {
+            None if self.dice.percent(5) => 2,
+            None if self.dice.percent(8) => RESERVED,
+            _ => 1,
         };
         self.decide(proxy, token, cost, false);
     }
@@ -115,6 +125,11 @@ impl World {
             .collect();
         let needs: Vec<Need> = accounts.iter().map(|account| Need { key: account.key, cost }).collect();
         for _ in 0..8 {
+            let mut taken = Vec::new();
+            let note = |attempt: &Attempt<'_>| match cost {
+                RESERVED => taken.extend((0..needs.len()).filter_map(|need| attempt.reserve(need))),
+                _ => {}
+            };
             if self.proxies[proxy].machine.is_none() {
                 return;
             }
@@ -122,7 +137,8 @@ impl World {
                 true => self.decide_interrupted(proxy, &needs),
                 false => {
                     let mono = self.proxies[proxy].clock.mono(self.now);
-                    (self.proxies[proxy].slots.decide(&needs, || mono), self.now)
+                    let slots = &self.proxies[proxy].slots;
+                    (slots.decide_noting(&needs, || mono, note), self.now)
                 }
             };
             let mono = self.proxies[proxy].clock.mono(self.now);
@@ -136,6 +152,7 @@ impl World {
                     let outputs = machine.take_outputs(mono);
                     self.admitted(proxy, &accounts, at, u64::from(cost), waited);
                     self.proxy_outputs(proxy, outputs);
+                    self.settle_later(proxy, accounts.into_iter().zip(taken).collect(), at);
                     return;
                 }
                 Decision::Exhausted { .. } => {
@@ -144,7 +161,11 @@ impl World {
                 }
                 Decision::Short { need } => {
                     let verdict = machine.block(accounts[need], cost, mono);
+                    let is_alone = verdict == Verdict::Again && machine.is_cut_off(accounts[need].shard(), mono);
                     let outputs = machine.take_outputs(mono);
+                    if is_alone {
+                        self.proxies[proxy].alone_at = Some(self.now);
+                    }
                     self.proxy_outputs(proxy, outputs);
                     (verdict, accounts[need])
                 }
@@ -157,6 +178,42 @@ impl World {
                     return;
                 }
             }
+        }
+    }
+
+    /// Once its answer comes it is known what a request used.
+    fn settle_later(&mut self, proxy: usize, taken: Vec<(AccountId, Taken)>, at: u64) {
+        if taken.is_empty() {
+            return;
+        }
+        let (life, used) = (self.proxies[proxy].life, self.dice.below(u64::from(RESERVED)));
+        let later = self.dice.between(MILLI, 2 * SECOND);
+        self.after(later, move |world| world.settle(proxy, life, taken, at, used));
+    }
+
+    fn settle(&mut self, proxy: usize, life: u64, taken: Vec<(AccountId, Taken)>, at: u64, used: u64) {
+        let paused_until = self.proxies[proxy].paused_until;
+        if paused_until > self.now {
+            self.at(paused_until, move |world| world.settle(proxy, life, taken, at, used));
+            return;
+        }
+        if self.proxies[proxy].life != life {
+            return;
+        }
+        let mono = self.proxies[proxy].clock.mono(self.now);
+        for (account, taken) in taken {
+            let key = short(&account);
+            self.note(|| format!("p{proxy} used {used} of {RESERVED} of {key}"));
+            self.oracle.settle(account, at, u64::from(RESERVED), used);
+            let of = &mut self.proxies[proxy];
+            let late = of.slots.settle(taken, used);
+            let Some(machine) = of.machine.as_mut().filter(|_| late > 0) else {
+                continue;
+            };
+            machine.settle_late(taken, late);
+            let outputs = machine.take_outputs(mono);
+            self.count.add("settled late");
+            self.proxy_outputs(proxy, outputs);
         }
     }
 
@@ -204,10 +261,12 @@ impl World {
         }
         self.oracle.tally.admitted += 1;
         self.oracle.tally.waited += u64::from(waited);
+        let alone_at = self.proxies[proxy].alone_at;
+        let is_alone = alone_at.is_some_and(|alone_at| at.saturating_sub(alone_at) < ALONE);
         for account in accounts {
             let key = short(account);
             self.note(|| format!("p{proxy} admits {cost} of {key}"));
-            if let Some(violated) = self.oracle.admit(*account, at, cost) {
+            if let Some(violated) = self.oracle.admit(*account, at, cost, is_alone) {
                 self.violate(violated);
             }
         }
@@ -239,6 +298,7 @@ impl World {
         if self.proxies[proxy].paused_until > self.now {
             return;
         }
+        self.wake_flights(proxy);
         for (_, waiting) in std::mem::take(&mut self.proxies[proxy].waiting) {
             if let Some(machine) = &mut self.proxies[proxy].machine {
                 machine.unqueue(waiting.account, waiting.cost, true);
@@ -256,6 +316,14 @@ impl World {
         let is_about = |said: &Said| matches!(said, Said::Want(_) | Said::Return { .. });
         self.oracle.tally.messages += u64::from(up.items.iter().any(is_about));
         for said in &up.items {
+            if let Said::Permits(report) = said {
+                let from = self.name(up.from.instance);
+                self.note(|| {
+                    let Report { number, ceiling, in_flight, wanted, epoch, .. } = *report;
+                    let key = short(&report.account);
+                    format!("{from} says of {key}: {number}, at most {ceiling}, {in_flight} in flight, wants {wanted}, epoch {epoch}")
+                });
+            }
             if let Said::Census { epoch, uses, knows, .. } = said {
                 let from = self.name(up.from.instance);
                 let uses: Vec<String> = uses
@@ -299,6 +367,17 @@ impl World {
                             "{:.4} assigns {parts} % of {} to {to}",
                             down.from.to_string(),
                             standby.shard
+                        )
+                    });
+                }
+                Told::Permits(level) => {
+                    self.count.add("levels");
+                    let (to, key) = (self.name(down.to.instance), short(&level.account));
+                    self.note(|| {
+                        let (number, level, is_all) = (level.number, level.level, level.is_all);
+                        format!(
+                            "{:.4} sets {key} of {to} to {level} by {number}, all: {is_all}",
+                            down.from.to_string()
                         )
                     });
                 }

@@ -14,6 +14,7 @@ use crate::edits::Limits;
 use crate::focus::Focus;
 use crate::network::Network;
 use crate::oracle::Oracle;
+use crate::permits::Flights;
 use crate::plane::Plane;
 use crate::proxy::Proxy;
 use crate::requests::Load;
@@ -66,6 +67,7 @@ pub struct World {
     pub limits: Limits,
     pub load: Load,
     pub oracle: Oracle,
+    pub flights: Flights,
     /// Faults are over.
     pub mended: bool,
     pub count: Coverage,
@@ -96,7 +98,7 @@ impl World {
         let planes = match focus {
             Focus::Peace | Focus::Share | Focus::Edits | Focus::Crossing => 1,
             Focus::Clocks | Focus::Members | Focus::Delays => dice.one(&[1, 2]),
-            Focus::Chaos => dice.one(&[1, 2, 3]),
+            Focus::Chaos | Focus::Permits => dice.one(&[1, 2, 3]),
             _ => 2,
         };
         let proxies = 2 + dice.index(3);
@@ -115,6 +117,7 @@ impl World {
             limits: Limits::new(focus, &mut dice),
             load: Load::new(focus, &mut dice),
             oracle: Oracle::default(),
+            flights: Flights::default(),
             mended: false,
             count: Coverage::default(),
             violation: None,
@@ -157,11 +160,13 @@ impl World {
     pub fn begin(&mut self) {
         let rules = self.limits.rules.clone();
         self.oracle.replaced(&rules, self.now);
+        self.flights.replaced(&rules);
         (0..self.planes.len()).for_each(|plane| self.start_plane(plane));
         (0..self.planes.len()).for_each(|plane| self.tell_others(plane));
         self.share_out();
         (0..self.proxies.len()).for_each(|proxy| self.join(proxy));
         self.oracle.settled(self.now);
+        self.flights.settled();
         self.begin_requests();
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use vulcan_tests::api::{Api, Reply};
+use vulcan_tests::beating::{Beating, expired, registration};
 use vulcan_tests::cassandra::link::{Link, Mode};
 use vulcan_tests::eventually;
 use vulcan_tests::node::Node;
@@ -118,6 +119,37 @@ async fn a_cassandra_that_is_gone_stops_writes_only() {
     assert_eq!(second.body["committed"], false);
     scene.goes_on().await;
     scene.recovers(&["second"]).await;
+}
+
+#[tokio::test]
+async fn heartbeats_are_answered_without_a_store() {
+    let scene = Scene::new().await;
+    let api = scene.control.api();
+    let body = registration("127.0.0.1:9", "3s");
+    let path = |id: &str| format!("/v1/services/web/upstreams/{id}");
+    let mut beating = Vec::new();
+    for id in ["a", "b"] {
+        api.put(&path(id), body.clone()).await.live();
+        beating.push(Beating::start(&[api.clone()], &path(id), &body));
+    }
+    let silent = beating.pop();
+    scene.link.set(Mode::Freeze);
+    // Longer than a ttl, and than the row of a control plane is believed in.
+    let before = beating[0].answers().len();
+    beating[0].more(30).await;
+    let answers = &beating[0].answers()[before..];
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    // What falls silent meanwhile stands until it can be unregistered.
+    drop(silent);
+    beating[0].more(10).await;
+    api.get(&path("b")).await.expect(200);
+    scene.link.set(Mode::Pass);
+    eventually("the silent one is unregistered", async || {
+        api.get(&path("b")).await.status == 404
+    })
+    .await;
+    beating[0].more(8).await;
+    assert_eq!(expired(&api).await, ["web/b"]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod contended;
 mod migrating;
 mod outcomes;
 mod pair;
+mod restoring;
 mod secured;
 mod tables;
 mod tail;

@@ -4,6 +4,7 @@
 
 mod deployments;
 mod full;
+mod heartbeats;
 mod holds;
 mod leases;
 mod limits;

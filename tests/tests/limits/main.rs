@@ -1,6 +1,7 @@
 //! Limits as resources, from outside: stored, shown, refused, and live on every proxy when the write answers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod concurrent;
 mod costs;
 mod delays;
 mod observing;
@@ -49,7 +50,9 @@ const REFUSED: &[Refused] = &[
     ("PUT", LIMIT, r#"{"threshold": 9, "cost": {"reserve": 1, "settle_header": "x", "default": 1}}"#, 422, "invalid", Some("cost.default")),
     ("PUT", LIMIT, r#"{"threshold": 1, "delay_max": "61m"}"#, 422, "invalid", Some("delay_max")),
     ("PUT", LIMIT, r#"{"threshold": 1, "delay_max": 5}"#, 422, "invalid", Some("delay_max")),
-    ("PUT", LIMIT, r#"{"threshold": 1, "concurrent": 1}"#, 422, "not-supported", Some("concurrent")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "concurrent": 0}"#, 422, "invalid", Some("concurrent")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "concurrent": 1000001}"#, 422, "invalid", Some("concurrent")),
+    ("PUT", LIMIT, r#"{"threshold": 1, "concurrent": "5"}"#, 422, "invalid", Some("concurrent")),
     ("PUT", "/v1/limits/mine", r#"{"threshold": 1}"#, 422, "invalid", Some("id")),
     ("PATCH", LIMIT, r#"{"threshold": 1}"#, 404, "not-found", None),
     ("GET", LIMIT, "", 404, "not-found", None),

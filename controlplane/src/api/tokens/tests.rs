@@ -7,7 +7,7 @@ const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf5
 const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 fn name_of(tokens: &Tokens, presented: &str) -> Option<Arc<str>> {
-    tokens.find(presented).map(|caller| caller.name)
+    tokens.find(&Secret::of(presented)).map(|caller| caller.name)
 }
 
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -54,7 +54,7 @@ fn a_token_has_its_role() {
     );
     let (_directory, path) = file(&text);
     let tokens = Tokens::open(&path).unwrap();
-    let role = |token| tokens.find(token).map(|caller| caller.role);
+    let role = |token| tokens.find(&Secret::of(token)).map(|caller| caller.role);
     assert_eq!(
         [role("one"), role("two"), role("three")],
         [Role::Admin, Role::Proxy, Role::Reader].map(Some)
@@ -116,12 +116,27 @@ fn what_is_open_by_a_token_ends_with_it_and_with_no_other() {
     let [kept, gone, changed] = ["kept", "gone", "changed"].map(|name| entry(name, &digest(name), "reader"));
     let (_directory, path) = file(&[kept.clone(), gone, changed].concat());
     let tokens = Tokens::open(&path).unwrap();
-    let withdrawn = ["kept", "gone", "changed"].map(|token| tokens.find(token).unwrap().withdrawn.unwrap());
+    let withdrawn =
+        ["kept", "gone", "changed"].map(|token| tokens.find(&Secret::of(token)).unwrap().withdrawn.unwrap());
     assert!(!tokens.take_over(parse(&load(&path).unwrap()).unwrap()));
     let changed = entry("changed", &digest("changed"), "admin");
     assert!(tokens.take_over(parse(&[changed, kept].concat()).unwrap()));
     assert_eq!(withdrawn.map(|token| token.is_cancelled()), [false, true, true]);
-    assert!(!tokens.find("kept").unwrap().withdrawn.unwrap().is_cancelled());
-    assert!(!tokens.find("changed").unwrap().withdrawn.unwrap().is_cancelled());
-    assert!(tokens.find("gone").is_none());
+    assert!(
+        !tokens
+            .find(&Secret::of("kept"))
+            .unwrap()
+            .withdrawn
+            .unwrap()
+            .is_cancelled()
+    );
+    assert!(
+        !tokens
+            .find(&Secret::of("changed"))
+            .unwrap()
+            .withdrawn
+            .unwrap()
+            .is_cancelled()
+    );
+    assert!(tokens.find(&Secret::of("gone")).is_none());
 }

@@ -2,7 +2,7 @@
 
 use net::problem::{self, FieldError, Problem};
 use shared::change::{Kind, ObjectKey};
-use shared::model::{Invalid, InvalidKind};
+use shared::model::Invalid;
 
 /// Errors that are named; what is beyond is only counted.
 const NAMED_MAX: usize = 100;
@@ -17,16 +17,12 @@ pub struct Faults {
     is_invalid: bool,
     /// Another object that stands in the way of one.
     with: Option<String>,
-    not_supported: bool,
 }
 
 impl Faults {
     /// `invalid`: of the object at `place`.
     pub fn invalid(&mut self, place: &str, invalid: Invalid) {
-        match invalid.kind {
-            InvalidKind::Malformed | InvalidKind::Invalid => self.is_invalid = true,
-            InvalidKind::NotSupported => self.not_supported = true,
-        }
+        self.is_invalid = true;
         for error in invalid.errors {
             self.push(joined(place, &error.field), error.detail);
         }
@@ -49,11 +45,9 @@ impl Faults {
         if self.errors.is_empty() {
             return Ok(());
         }
-        let of = match (self.is_invalid, &self.with) {
-            (true, _) => problem::INVALID,
-            (false, Some(_)) => problem::CONFLICT,
-            (false, None) if self.not_supported => problem::NOT_SUPPORTED,
-            (false, None) => problem::INVALID,
+        let of = match &self.with {
+            Some(_) if !self.is_invalid => problem::CONFLICT,
+            _ => problem::INVALID,
         };
         let told: Vec<String> = self.errors.iter().take(TOLD_MAX).map(ToString::to_string).collect();
         let mut detail = told.join("; ");

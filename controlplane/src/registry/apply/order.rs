@@ -11,6 +11,9 @@ use shared::model::Service;
 use super::reference;
 use crate::changelog::{Head, REVISION_BYTES_MAX, size};
 
+/// Of one of several: no other writer has to wait long behind it.
+const PART_BYTES_MAX: usize = 64 << 10;
+
 /// What others do meanwhile may make an operation a little longer.
 const MARGIN: usize = 16 << 10;
 
@@ -22,11 +25,11 @@ pub fn cut(head: &Head, ops: &[Op]) -> Result<Vec<Arc<[ObjectKey]>>, Box<Problem
     if size(ops) <= REVISION_BYTES_MAX {
         return Ok(vec![ops.iter().map(Op::object).collect()]);
     }
-    cut_at(head, ops, REVISION_BYTES_MAX - MARGIN)
+    cut_at(head, ops, PART_BYTES_MAX, REVISION_BYTES_MAX - MARGIN)
 }
 
-/// `most`: bytes of one.
-pub(super) fn cut_at(head: &Head, ops: &[Op], most: usize) -> Result<Vec<Arc<[ObjectKey]>>, Box<Problem>> {
+/// `part`: bytes of one, but for what can only stand together, which may have `most`.
+pub(super) fn cut_at(head: &Head, ops: &[Op], part: usize, most: usize) -> Result<Vec<Arc<[ObjectKey]>>, Box<Problem>> {
     let sizes: Vec<usize> = ops.iter().map(|op| size(std::slice::from_ref(op))).collect();
     let weight = |knots: &[Vec<usize>]| knots.iter().flatten().map(|at| sizes[*at]).sum::<usize>();
     let knots = Graph::of(head, ops).knots(ops);
@@ -34,7 +37,7 @@ pub(super) fn cut_at(head: &Head, ops: &[Op], most: usize) -> Result<Vec<Arc<[Ob
     // A service without its upstreams would be live, and could answer nothing.
     for together in knots.chunk_by(|one, other| service(ops, one).is_some() && service(ops, one) == service(ops, other))
     {
-        let pieces: Vec<&[Vec<usize>]> = match weight(together) <= most {
+        let pieces: Vec<&[Vec<usize>]> = match weight(together) <= part {
             true => vec![together],
             false => together.chunks(1).collect(),
         };
@@ -44,7 +47,7 @@ pub(super) fn cut_at(head: &Head, ops: &[Op], most: usize) -> Result<Vec<Arc<[Ob
                 let detail = format!("{weighs} bytes of it can only stand together, and one revision holds {most}");
                 return Err(Box::new(Problem::new(problem::TOO_LARGE, detail)));
             }
-            if packing.bytes + weighs > most {
+            if packing.bytes + weighs > part {
                 packing.close();
             }
             packing.bytes += weighs;

@@ -11,7 +11,7 @@ use crate::store::ReadError;
 const BATCH: usize = 100;
 
 /// Writes that are under way at once.
-const WRITES: usize = 32;
+pub const WRITES: usize = 32;
 
 /// Until the tables hold all that the log held at some moment of this call.
 pub async fn follow(store: &Inner) -> Result<Applied, ReadError> {

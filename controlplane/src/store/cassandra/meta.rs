@@ -8,13 +8,17 @@ use uuid::Uuid;
 use super::client::{Client, Levels, Obstacle};
 use super::failure::malformed;
 use super::numbers::stored;
-use crate::store::ReadError;
+use crate::store::{ReadError, RestoreError};
 
 /// Raised with every change of the tables or of their encodings that older versions would misunderstand.
 const FORMAT: &str = "1";
 
 /// The `home` of a store that the nodes of all data centres decide on.
 const EVERYWHERE: &str = "*";
+
+/// There while the store is being filled from a snapshot.
+const RESTORING: &str = "restoring";
+const HALF_RESTORED: &str = "the store is half restored: a restore is under way or broke off. Restore into another keyspace, or drop this one first";
 
 /// How far the tables of what stands have followed the log, and what is not in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +74,9 @@ impl Meta {
                 "the store has format {format}, which this version cannot read"
             )));
         }
+        if once.there(RESTORING).await?.is_some() {
+            return Err(Obstacle::Refused(HALF_RESTORED.into()));
+        }
         let epoch = once.settle("epoch", &Uuid::new_v4().to_string(), client.levels).await?;
         let epoch = epoch
             .parse()
@@ -79,6 +86,23 @@ impl Meta {
             set,
             first_epoch: Epoch(epoch),
         })
+    }
+
+    /// From now on nobody opens the store. `by` tells this one from others.
+    pub async fn begin_restoring(&self, client: &Client, by: Uuid) -> Result<(), RestoreError> {
+        let once = Once { client, get: &self.get };
+        let by = by.to_string();
+        match once.settle(RESTORING, &by, client.levels).await {
+            Ok(there) if there == by => Ok(()),
+            Ok(_) => Err(RestoreError::InUse(HALF_RESTORED.into())),
+            Err(Obstacle::Refused(detail) | Obstacle::Away(detail)) => Err(RestoreError::Failed(detail)),
+        }
+    }
+
+    pub async fn end_restoring(&self, client: &Client, by: Uuid) -> Result<(), RestoreError> {
+        let delete = "DELETE FROM {keyspace}.meta WHERE key = ? IF value = ?";
+        let said = client.say(delete, (RESTORING, by.to_string()), client.levels).await;
+        said.map(drop).map_err(|error| ReadError::from(error).into())
     }
 
     pub async fn applied(&self, client: &Client) -> Result<Applied, ReadError> {

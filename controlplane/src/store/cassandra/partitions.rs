@@ -21,6 +21,7 @@ const APPEND: &str = "UPDATE {keyspace}.changes SET head = ?, op_id = ?, writer 
 const HEAD: &str = "SELECT head FROM {keyspace}.changes WHERE bucket = ? LIMIT 1";
 const PAGE: &str =
     "SELECT revision, op_id, actor, ops, at FROM {keyspace}.changes WHERE bucket = ? AND revision >= ? LIMIT ?";
+const SEAL: &str = "UPDATE {keyspace}.changes SET head = ? WHERE bucket = ? IF head = null";
 const DROP: &str = "DELETE FROM {keyspace}.changes WHERE bucket = ? AND revision < ?";
 
 pub struct Partitions {
@@ -29,6 +30,7 @@ pub struct Partitions {
     head: PreparedStatement,
     page: PreparedStatement,
     serial_page: PreparedStatement,
+    seal: PreparedStatement,
     drop: PreparedStatement,
     /// Tells this process's rows from others'.
     writer: Uuid,
@@ -41,6 +43,7 @@ impl Partitions {
             head: client.prepare_serial_read(HEAD).await?,
             page: client.prepare(PAGE).await?,
             serial_page: client.prepare_serial_read(PAGE).await?,
+            seal: client.prepare(SEAL).await?,
             drop: client.prepare(DROP).await?,
             writer: Uuid::new_v4(),
             client,
@@ -71,6 +74,13 @@ impl Partitions {
             Outcome::Refused { op_id } if op_id == Some(commit.op_id) => Ok(()),
             Outcome::Refused { .. } => Err(AppendError::Conflict),
         }
+    }
+
+    /// Gives an empty partition a head without a commit: nothing is appended at or before it any more. False: it has one.
+    pub async fn seal(&self, head: Revision) -> Result<bool, ReadError> {
+        let values = (stored(head), partition(bucket(head)));
+        let result = self.client.run(&self.seal, values).await?;
+        Ok(matches!(Outcome::read(result)?, Outcome::Applied))
     }
 
     /// The last revision in a partition, by a read that completes what is under way; none when there is none.

@@ -116,6 +116,39 @@ fn what_was_reserved_and_not_used_is_for_others() {
     }
 }
 
+/// The answers come when the allowance that was reserved of is over: an edit ends it.
+#[test]
+fn what_was_reserved_and_not_used_comes_back_late() {
+    let limit = |threshold: u32, fields: &str| {
+        let cost = r#"{"reserve":50,"settle_header":"x-used"}"#;
+        format!(r#"{{"threshold":{threshold},"cost":{cost},{fields}}}"#)
+    };
+    for fields in [
+        r#""period":60"#,
+        r#""algorithm":"fixed","period":3600"#,
+        r#""period":120"#,
+    ] {
+        story(async || {
+            let stage = Stage::new(&[&limit(100, fields)]).await;
+            let mut reserved = Vec::new();
+            while let Ok(counted) = stage.ask("/").await {
+                reserved.push(counted);
+            }
+            stage.put(0, &limit(101, fields));
+            assert!(is_refused(&stage.ask("/").await));
+            // Of 50 each.
+            [30, 20]
+                .iter()
+                .zip(&reserved)
+                .for_each(|(used, of)| stage.settle(of, Some(&used.to_string())));
+            while stage.ask("/").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(is_refused(&stage.ask("/").await), "there is one left");
+        });
+    }
+}
+
 #[test]
 fn what_observes_reservations_counts_what_was_used() {
     story(async || {

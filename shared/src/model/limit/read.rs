@@ -49,7 +49,7 @@ pub(super) fn read(id: LimitId, value: &Value, errors: &mut Errors) -> Option<Li
         errors.invalid(&path.field("cost"), "more than the threshold: nothing would ever pass");
     }
     let delay_max = fields.read("delay_max", errors, Duration::ZERO, read_delay);
-    let concurrent = fields.read("concurrent", errors, None, later(None, read_concurrent));
+    let concurrent = fields.read("concurrent", errors, None, read_concurrent);
     fields.finish(errors);
     Some(Limit {
         id,
@@ -124,20 +124,6 @@ fn read_flag(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<bool
         errors.invalid(path, format_args!("a boolean is expected, not {}", kind(value)));
     }
     said
-}
-
-/// Of a field among `LATER`: valid, and its default.
-fn later<T: PartialEq>(
-    default: T,
-    read: impl FnOnce(&Value, &Path<'_>, &mut Errors) -> Option<T>,
-) -> impl FnOnce(&Value, &Path<'_>, &mut Errors) -> Option<T> {
-    move |value, path, errors| {
-        let read = read(value, path, errors)?;
-        if read != default {
-            errors.not_supported(path);
-        }
-        Some(read)
-    }
 }
 
 fn read_service(value: &Value, path: &Path<'_>, errors: &mut Errors) -> Option<Option<ServiceName>> {

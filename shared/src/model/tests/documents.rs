@@ -33,7 +33,7 @@ fn an_upstream_shows_its_defaults_and_stores_none() {
     let upstream = upstream("{}");
     assert_eq!(
         upstream.document(),
-        json(r#"{"address": "127.0.0.1:3000", "weight": 1, "state": "active"}"#)
+        json(r#"{"address": "127.0.0.1:3000", "weight": 1, "state": "active", "ttl": null}"#)
     );
     assert_eq!(upstream.body().as_str(), "{}");
 }
@@ -84,6 +84,12 @@ fn everything_that_can_be_said_of_an_upstream_is_kept() {
         r#"{"address":"backend.internal:80","state":"draining","weight":0}"#
     );
     assert_eq!(upstream(parsed.body().as_str()), parsed);
+    assert_eq!(parsed.document()["ttl"], serde_json::Value::Null);
+    let beating = upstream(r#"{"address": "a:1", "ttl": "60000ms"}"#);
+    assert_eq!(beating.ttl, Some(std::time::Duration::from_secs(60)));
+    assert_eq!(beating.body().as_str(), r#"{"address":"a:1","ttl":"60s"}"#);
+    assert_eq!(upstream(beating.body().as_str()), beating);
+    assert_eq!(beating.document()["ttl"], "60s");
     let named = Upstream::parse("web", "[0:0::1]:80", "{}").unwrap();
     assert_eq!((named.address.as_str(), named.body().as_str()), ("[::1]:80", "{}"));
 }

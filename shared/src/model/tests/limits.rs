@@ -1,7 +1,7 @@
 //! Limits: defaults, the canonical body, refusals.
 
 use super::{fields, json};
-use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed, NotSupported};
+use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed};
 use crate::model::{Algorithm, CountedUnder, Limit, Mode, OnUnreachable};
 
 const ID: &str = "5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b";
@@ -18,14 +18,14 @@ fn it_shows_its_defaults_and_stores_none() {
         json(
             r#"{"auth_token": ".*", "protocol": ".*", "method": ".*", "path": ".*", "data_size": 0,
                 "period": 60, "threshold": 100, "service": null, "algorithm": "sliding", "on_unreachable": "share",
-                "mode": "enforce", "override": false, "key": "auth_token", "cost": 1, "delay_max": "0s"}"#
-        ),
-        "and no field that comes later"
+                "mode": "enforce", "override": false, "key": "auth_token", "cost": 1, "delay_max": "0s",
+                "concurrent": null}"#
+        )
     );
     assert_eq!(parsed.body().as_str(), r#"{"threshold":100}"#);
     assert_eq!(limit(&parsed.document().to_string()), parsed);
     let said = r#"{"threshold":100,"cost":1,"delay_max":"0ms","concurrent":null}"#;
-    assert_eq!(limit(said), parsed, "later fields may stand at their defaults");
+    assert_eq!(limit(said), parsed, "fields may stand at their defaults");
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn everything_that_can_be_said_is_kept() {
     let parsed = limit(
         r#"{"auth_token": "alice@example\\.com$", "protocol": "http", "method": "POST|PUT", "path": "/v1/(send|mail)",
             "data_size": "10MB", "period": 2678400, "threshold": 1000000000000, "service": "web", "algorithm": "fixed",
-            "on_unreachable": "closed", "mode": "observe", "override": true, "key": "client_ip", "delay_max": "1h"}"#,
+            "on_unreachable": "closed", "mode": "observe", "override": true, "key": "client_ip", "delay_max": "1h", "concurrent": 1000000}"#,
     );
     assert_eq!((parsed.data_size, parsed.period), (10_000_000, 2_678_400));
     assert_eq!(
@@ -94,7 +94,7 @@ fn a_patch_may_take_back_what_was_said() {
 #[test]
 fn refusals_name_the_field() {
     let large = format!(r#"{{"threshold":1,"auth_token":"{}"}}"#, "a".repeat(4_097));
-    let cases: [(&str, InvalidKind, &str); 44] = [
+    let cases: [(&str, InvalidKind, &str); 46] = [
         ("{", Malformed, ""),
         ("{}", Wrong, "threshold"),
         (r#"{"threshold":1,"threshold":2}"#, Malformed, "threshold"),
@@ -150,7 +150,9 @@ fn refusals_name_the_field() {
         ),
         (r#"{"threshold":1,"delay_max":"-1s"}"#, Wrong, "delay_max"),
         (r#"{"threshold":1,"delay_max":"2h"}"#, Wrong, "delay_max"),
-        (r#"{"threshold":1,"concurrent":10}"#, NotSupported, "concurrent"),
+        (r#"{"threshold":1,"concurrent":0}"#, Wrong, "concurrent"),
+        (r#"{"threshold":1,"concurrent":1000001}"#, Wrong, "concurrent"),
+        (r#"{"threshold":1,"concurrent":"all"}"#, Wrong, "concurrent"),
     ];
     for (text, kind, field) in cases {
         let invalid = Limit::parse(ID, text).expect_err(text);

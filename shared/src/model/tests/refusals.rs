@@ -1,7 +1,7 @@
 //! Every refusal names its field and says which kind it is.
 
 use super::fields;
-use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed, NotSupported};
+use crate::model::InvalidKind::{self, Invalid as Wrong, Malformed};
 use crate::model::{Invalid, Service, Upstream};
 
 fn assert_refused<T>(result: Result<T, Invalid>, what: &str, kind: InvalidKind, expected: &[&str]) {
@@ -329,7 +329,10 @@ fn upstreams() {
         (r#"{"weight":"1"}"#, Wrong, "weight"),
         (r#"{"state":"gone"}"#, Wrong, "state"),
         (r#"{"state":true}"#, Wrong, "state"),
-        (r#"{"ttl":"15s"}"#, NotSupported, "ttl"),
+        (r#"{"ttl":15}"#, Wrong, "ttl"),
+        (r#"{"ttl":"15"}"#, Wrong, "ttl"),
+        (r#"{"ttl":"999ms"}"#, Wrong, "ttl"),
+        (r#"{"ttl":"25h"}"#, Wrong, "ttl"),
     ] {
         assert_refused(Upstream::parse("web", "127.0.0.1:3000", json), json, kind, &[field]);
     }
@@ -359,7 +362,7 @@ fn all_errors_are_told_and_the_worst_decides() {
     let both = r#"{"match":[{"path_regex":"(","priority":"x"}],"open":7,"what":1}"#;
     let expected = ["match[0].path_regex", "match[0].priority", "open", "what"];
     assert_refused(Service::parse("web", both), both, Wrong, &expected);
-    let both = r#"{"ttl":"15s","weight":-1}"#;
+    let both = r#"{"ttl":"0s","weight":-1}"#;
     assert_refused(Upstream::parse("web", "a:1", both), both, Wrong, &["weight", "ttl"]);
     let flood = format!(r#"{{"match":[{}]}}"#, vec!["7"; 200].join(","));
     assert_eq!(Service::parse("web", &flood).unwrap_err().errors.len(), 32);

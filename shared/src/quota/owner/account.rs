@@ -126,12 +126,13 @@ impl Owner {
 
     /// What a grant was not used for goes back, once; what it was used for is charged where that was.
     ///
-    /// `spent`: of those that were spent, how many until when at the latest; the last may be all of them.
+    /// `unsettled`: whether some of the others may come back later. `spent`: of those that were spent, how many until when at the
+    /// latest; the last may be all of them.
     pub(super) fn returned(
         &mut self,
         instance: Uuid,
         id: GrantId,
-        unspent: u64,
+        (unspent, unsettled): (u64, bool),
         spent: impl Iterator<Item = (u64, Label)>,
     ) {
         let Some(grant) = self.peers.get_mut(&instance).and_then(|peer| peer.grants.remove(&id)) else {
@@ -149,6 +150,7 @@ impl Owner {
         let unspent = unspent.min(grant.tokens);
         let mut used = grant.tokens - unspent;
         let spent = spent.filter(|_| account.rule.algorithm == Algorithm::Sliding);
+        let mut charged = Vec::new();
         match &mut account.ledger {
             Some(ledger) => {
                 ledger.refund(grant.bucket, unspent, grant.revision == account.rule.revision);
@@ -158,6 +160,7 @@ impl Owner {
                     let bucket = counted.map_or(grant.bucket, |counted| account.rule.bucket_of(counted));
                     let tokens = tokens.min(used);
                     ledger.spent(grant.bucket, bucket, tokens);
+                    charged.push((bucket.min(grant.bucket), tokens));
                     used -= tokens;
                 }
             }
@@ -167,11 +170,17 @@ impl Owner {
                     let bucket = account.rule.bucket_of(until).min(grant.bucket);
                     let moved = account.window.discharge(grant.bucket, tokens.min(used));
                     account.window.charge(bucket, moved);
+                    charged.push((bucket, moved));
                     used -= moved;
                 }
             }
         }
-        if !account.wants.is_empty() {
+        let is_wanted = !account.wants.is_empty();
+        if unsettled {
+            charged.push((grant.bucket, used));
+            self.await_refund(instance, id, &grant, charged);
+        }
+        if is_wanted {
             self.serve(shard, grant.account);
         }
         self.tell_earlier(shard, grant.account);
@@ -186,9 +195,13 @@ impl Owner {
         let current = self.history.current();
         let recounted = |rule: &&Rule| current.of(&rule.limit).is_some_and(|now| !now.counts_like(rule));
         let recounted = self.history.former(&former).filter(recounted);
-        for rule in recounted.filter(|rule| rule.period > ledger_above) {
+        for rule in recounted {
             for held in self.held.values_mut() {
-                held.blind_limits.insert(rule.limit, now.after(rule.validity()));
+                if rule.period > ledger_above {
+                    held.blind_limits.insert(rule.limit, now.after(rule.validity()));
+                } else if held.blind > now.before(rule.span()) {
+                    held.unrecorded.insert(rule.limit, now.after(rule.validity()));
+                }
             }
         }
         for (id, account) in self.held.values_mut().flat_map(|held| &mut held.accounts) {
@@ -210,11 +223,12 @@ impl Owner {
             }
             account.follow(*rule, ledger_above, now);
             for peer in self.peers.values_mut() {
-                peer.grants.retain(|_, grant| grant.account != *id);
+                peer.forget_grants(id);
             }
         }
         self.look_for_restless();
         self.import_strays();
+        self.look_at_permits(&former);
         if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);
         }
@@ -231,6 +245,7 @@ impl Owner {
         }
         for peer in self.peers.values_mut() {
             peer.grants.retain(|_, grant| now < grant.expires.after(LATE));
+            peer.unsettled.retain(|_, of| now < of.until);
         }
         // A shard at a time: what is forgotten later does no harm.
         let turn = (now.as_nanos() / 20_000_000) % u64::from(crate::quota::SHARDS);
@@ -243,6 +258,11 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let latest = now.before(self.settings.ledger_above * 2);
         held.blind_limits.retain(|_, until| *until > latest);
+        let rules = self.history.current();
+        held.unrecorded.retain(|limit, until| {
+            let counts = rules.of(limit).map_or(Duration::ZERO, Rule::span);
+            *until > latest.min(now.before(counts))
+        });
         held.tidy_strays(now);
         let moment = held.moment(now);
         let mut leftovers = Vec::new();

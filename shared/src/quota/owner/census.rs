@@ -11,6 +11,7 @@ use super::silence::Silence;
 use super::standby::Holder;
 use super::{Departure, Owner, Roster};
 use crate::quota::message::{AccountId, Handover, ProxyId, Shard, Told, Use};
+use crate::quota::permits::Report;
 use crate::quota::{Algorithm, DELTA, Label, shrink, stretch};
 
 /// The longest period of a limit.
@@ -47,6 +48,7 @@ pub struct Answer {
     pub oldest: Option<Label>,
     pub uses: Vec<Use>,
     pub weight: u64,
+    pub permits: Vec<Report>,
 }
 
 impl Held {
@@ -104,6 +106,7 @@ impl Owner {
             held.silent.insert(*member, Silence::going_on(now.after(forget)));
         }
         census.waiting = Some(roster.members.clone());
+        held.permits.roster(roster.members.clone());
         self.replace_members(&roster.members | &self.members);
         self.settle(shard);
         self.ask_census(shard);
@@ -129,6 +132,7 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard).filter(|held| held.epoch() == Some(epoch)) else {
             return;
         };
+        held.permits.counted(from.instance, &answer.permits, now);
         if held.break_silence(&from.instance, answer.began) {
             held.holders.insert(from.instance, Holder::found(answer.weight));
         }

@@ -14,6 +14,7 @@ use super::standby::{Ghost, Holder};
 use super::{Output, Owner};
 use crate::quota::cell::{CellKey, CellValue, Claim, Outcome};
 use crate::quota::message::{AccountId, Charge, Handover, SHARDS, Shard};
+use crate::quota::permits::owner::Ledger;
 use crate::quota::{DELTA, Label, stretch};
 
 /// Between two tries for a claim that was lost or not to be had.
@@ -31,6 +32,9 @@ pub struct Held {
     pub skip: Skip,
     /// Of single limits, which were counted otherwise before.
     pub blind_limits: BTreeMap<Uuid, Label>,
+    /// Limits that the store counts now, and did not when it was not known yet what was spent of them. Until when they may have
+    /// been spent as they were.
+    pub unrecorded: BTreeMap<Uuid, Label>,
     pub census: Option<Census>,
     pub handed: bool,
     /// What was spent of limits that are deleted, as far as they may be made again before it counts no more.
@@ -45,6 +49,7 @@ pub struct Held {
     pub silent: BTreeMap<Uuid, Silence>,
     /// Nothing that was used of a standby before this counts.
     pub vouched: Label,
+    pub permits: Ledger,
 }
 
 #[derive(Debug)]
@@ -203,7 +208,10 @@ impl Owner {
             peer.beat_at = Label::ZERO;
         }
         held.skip = Skip::since(flight.expected.as_ref(), now, self.settings.claim);
-        let Some(predecessor) = flight.expected else { return };
+        let Some(predecessor) = flight.expected else {
+            held.permits.begin();
+            return;
+        };
         held.predecessor = Some(predecessor);
         // The clocks of proxies and of both owners may each have been a little off since they were last compared.
         let margin = 2 * DELTA + (stretch(self.settings.claim) - self.settings.claim) * 2;
@@ -231,7 +239,7 @@ impl Owner {
         self.put_back_rows(&mut held);
         let vouched = self.vouched(&held);
         let blind = held.blind.after(stretch(self.settings.ledger_above)) > now;
-        if blind || !held.blind_limits.is_empty() {
+        if blind || !held.blind_limits.is_empty() || !held.unrecorded.is_empty() {
             return;
         }
         let charges = held.accounts.iter().flat_map(|(account, of)| {

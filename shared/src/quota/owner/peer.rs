@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::refund::Unsettled;
 use crate::change::Revision;
 use crate::quota::message::{AccountId, GrantId, ProxyId, Told};
 use crate::quota::{Label, Settings, shrink};
@@ -29,6 +30,8 @@ pub struct Peer {
     /// The table that it may have gone by then.
     pub used_revision: Revision,
     pub grants: BTreeMap<GrantId, Grant>,
+    /// Those of the returned of which something may come back.
+    pub unsettled: BTreeMap<GrantId, Unsettled>,
     last_grant: GrantId,
     pub beat_at: Label,
 }
@@ -80,6 +83,7 @@ impl Peer {
             used_until: Label::ZERO,
             used_revision: Revision::ZERO,
             grants: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
             last_grant: after.grant,
             beat_at: Label::ZERO,
         }
@@ -105,6 +109,12 @@ impl Peer {
         self.last_grant += 1;
         self.grants.insert(self.last_grant, grant);
         self.last_grant
+    }
+
+    /// What comes back of an account counts no more.
+    pub fn forget_grants(&mut self, account: &AccountId) {
+        self.grants.retain(|_, grant| grant.account != *account);
+        self.unsettled.retain(|_, of| of.account != *account);
     }
 
     /// It promised, having read our message `heard`, to use no standby for a while. The while is counted from our send of

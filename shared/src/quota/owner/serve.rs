@@ -115,7 +115,10 @@ impl Owner {
             }
         };
         let expires = end.min(claim.to);
-        let is_unknown = account.ledger.is_none() && is_blind(held, rule, now);
+        let is_unknown = match account.ledger {
+            None => is_blind(held, rule, now),
+            Some(_) => is_unrecorded(held, rule, now),
+        };
         if is_unknown || held.closed_until(rule, now).is_some() {
             let none = Offer {
                 tokens: 0,
@@ -330,7 +333,7 @@ impl Owner {
             _ => now,
         };
         for (instance, retry) in &mut account.told {
-            if chance.after(rule.patience() / 2) > *retry {
+            if chance.after(retry_least(&rule)) > *retry {
                 continue;
             }
             *retry = chance;
@@ -352,16 +355,31 @@ fn recalled_after(rule: &Rule) -> Duration {
 /// Before it is known what was spent, everything is.
 fn is_blind(held: &Held, rule: &Rule, now: Label) -> bool {
     let limit = held.blind_limits.get(&rule.limit).copied().unwrap_or(Label::ZERO);
-    let blind = held.blind.max(limit);
+    counts_yet(held.blind.max(limit), rule, now)
+}
+
+/// What an owner before granted out of its memory is in no row.
+fn is_unrecorded(held: &Held, rule: &Rule, now: Label) -> bool {
+    let until = held.unrecorded.get(&rule.limit);
+    until.is_some_and(|until| counts_yet(held.blind.min(*until), rule, now))
+}
+
+/// What was spent until then at the latest.
+fn counts_yet(until: Label, rule: &Rule, now: Label) -> bool {
     match rule.algorithm {
-        Algorithm::Sliding => blind > now.before(rule.span()),
-        Algorithm::Fixed => blind > rule.begin(rule.bucket_of(now)),
+        Algorithm::Sliding => until > now.before(rule.span()),
+        Algorithm::Fixed => until > rule.begin(rule.bucket_of(now)),
     }
+}
+
+/// Nobody is told to come again sooner, nor told that it may be so much sooner than it was told.
+fn retry_least(rule: &Rule) -> Duration {
+    rule.patience() / 2
 }
 
 /// When there may be so many tokens again: once charges of as many count no more.
 fn next_chance(account: &Account, rule: &Rule, now: Moment, tokens: u64) -> Label {
-    let least = (rule.patience() / 2).min(Duration::from_secs(1));
+    let least = retry_least(rule).min(Duration::from_secs(1));
     frees_at(account, rule, now, tokens).max(now.label.after(least))
 }
 

@@ -155,14 +155,18 @@ impl Owner {
                 let former = ghosts.extract_if(.., |ghost| ghost.id == from);
                 let used = former.map(|ghost| ghost.weight).max();
                 let mut found = Holder::found(told.weight);
+                // What it is told next has to be newer than what it was told before it was forgotten.
+                found.number = told.number;
                 found.used = found.used.max(used.unwrap_or(0));
                 found
             });
             // Only of a shard that it names: of others it may have lost the owner before.
             holder.idle_from = holder.idle_from.max(promised.unwrap_or_default());
-            if holder.sent.is_some_and(|(number, ..)| number == told.number) {
-                holder.acknowledged = told.weight;
-                holder.sent = None;
+            match holder.sent {
+                Some((number, ..)) if number == told.number => (holder.acknowledged, holder.sent) = (told.weight, None),
+                // It was away for so long that it gave its own up.
+                None if holder.number == told.number => holder.acknowledged = holder.acknowledged.min(told.weight),
+                _ => {}
             }
         }
     }
@@ -290,9 +294,14 @@ impl Owner {
             let Some(held) = self.held.get_mut(&shard) else {
                 continue;
             };
-            held.ghosts.retain(|ghost| ghost.until > now);
-            held.tidy_silence(now, self.history.standby_counts());
             let peers = &self.peers;
+            // Back on the roster it is heard again, and goes on for so long from then.
+            let is_heard = |ghost: &Ghost| {
+                let peer = peers.get(&ghost.id.instance).filter(|peer| peer.id == ghost.id);
+                ghost.quiet_until < Label::MAX && peer.is_some_and(|peer| now < peer.heard_at.after(forget))
+            };
+            held.ghosts.retain(|ghost| ghost.until > now || is_heard(ghost));
+            held.tidy_silence(now, self.history.standby_counts());
             let is_remembered = |instance: &Uuid| {
                 let heard = peers.get(instance).map(|peer| peer.heard_at);
                 heard.is_some_and(|heard| now < heard.after(forget))

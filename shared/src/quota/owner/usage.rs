@@ -14,6 +14,13 @@ pub struct Usage {
     pub previous: Option<Span>,
 }
 
+/// Requests in flight, as far as proxies have said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    pub in_flight: u64,
+    pub of: u32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub from: Label,
@@ -108,7 +115,7 @@ impl Owner {
         held.observed.remove(id);
         for peer in self.peers.values_mut() {
             // What comes back of them is of the count that was.
-            peer.grants.retain(|_, grant| grant.account != *id);
+            peer.forget_grants(id);
         }
         // Those who know that there is nothing know it no longer.
         let members: Vec<_> = self.members.iter().copied().collect();

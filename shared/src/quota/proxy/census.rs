@@ -44,6 +44,7 @@ impl Proxy {
                 .map(|oldest| oldest.label.after(stretch(now.since(oldest.at)))),
             uses,
             weight: view.standby.weight,
+            permits: self.permits.count(shard, now),
         };
         self.say(owner, said);
         if let Some(link) = self.links.get_mut(&owner) {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::standby::own;
 use super::{Output, Proxy};
 use crate::quota::message::{AccountId, GrantId, KeyHash, Said, Shard};
-use crate::quota::slots::Evicted;
+use crate::quota::slots::{Evicted, Place};
 use crate::quota::window::Window;
 use crate::quota::{Label, Rule};
 use crate::time::Time;
@@ -17,6 +17,8 @@ use crate::time::Time;
 const NEXT_MAX: usize = 4;
 /// Times at which an open allowance is looked at, and what was spent until then told from the rest.
 const EARLIER_MAX: usize = 8;
+/// How often what is left of an open allowance is looked at.
+const LOOKS: u32 = 3;
 /// Below this part of an allowance more is asked for, if it had enough tokens for that.
 const LOW: u32 = 4;
 
@@ -250,11 +252,13 @@ impl Proxy {
             _ => return,
         };
         let put_back = self.slots.put_back(key);
-        self.closed(key, rest, Some(put_back), now);
+        let reserved = self.slots.reserved(key);
+        self.closed(key, rest, Some(put_back), reserved, now);
     }
 
-    /// `put_back`: tokens that may have seemed to be spent before they were; none: nobody knows how many.
-    fn closed(&mut self, key: KeyHash, rest: u32, put_back: Option<u64>, now: Time) {
+    /// `put_back`: tokens that may have seemed to be spent before they were; none: nobody knows how many. `reserved`: where it
+    /// was, if what is not used of it may turn out later.
+    fn closed(&mut self, key: KeyHash, rest: u32, put_back: Option<u64>, reserved: Option<Place>, now: Time) {
         let Some(holding) = self.holdings.get_mut(&key) else {
             return;
         };
@@ -268,7 +272,7 @@ impl Proxy {
         };
         let used = allowance.tokens.saturating_sub(rest);
         match allowance.source {
-            Source::Grant { .. } => {
+            Source::Grant { owner, id } => {
                 let tokens = u64::from(used);
                 if used > 0 {
                     let bucket = allowance.bucket;
@@ -278,7 +282,11 @@ impl Proxy {
                         at: last,
                     });
                 }
-                self.give_back_used(&allowance, used, last, &earlier, now);
+                let reserved = reserved.filter(|_| used > 0);
+                self.give_back_used(&allowance, used, (last, &earlier), reserved.is_some(), now);
+                if let Some(place) = reserved {
+                    self.late.closed(place, (owner, id), tokens, now);
+                }
             }
             Source::Standby { bucket } => self.standby_closed(key, bucket, u64::from(used), u64::from(rest), last, now),
         }
@@ -286,11 +294,18 @@ impl Proxy {
 
     /// Nothing of it was used.
     pub(super) fn give_back(&mut self, allowance: &Allowance, now: Time) {
-        self.give_back_used(allowance, 0, now, &[], now);
+        self.give_back_used(allowance, 0, (now, &[]), false, now);
     }
 
     /// `last`: when it was used last.
-    fn give_back_used(&mut self, allowance: &Allowance, used: u32, last: Time, earlier: &[(u64, Time)], now: Time) {
+    fn give_back_used(
+        &mut self,
+        allowance: &Allowance,
+        used: u32,
+        (last, earlier): (Time, &[(u64, Time)]),
+        unsettled: bool,
+        now: Time,
+    ) {
         let unspent = allowance.tokens.saturating_sub(used);
         if let Source::Grant { owner, id } = allowance.source {
             self.say(
@@ -301,6 +316,7 @@ impl Proxy {
                     unspent: u64::from(unspent),
                     age: now.since(last),
                     earlier: earlier.iter().map(|(tokens, at)| (*tokens, now.since(*at))).collect(),
+                    unsettled,
                 },
             );
         }
@@ -309,7 +325,7 @@ impl Proxy {
     /// Another account took the slot.
     pub(super) fn make_room(&mut self, evicted: Option<Evicted>, now: Time) {
         if let Some(evicted) = evicted {
-            self.closed(evicted.key, evicted.rest, None, now);
+            self.closed(evicted.key, evicted.rest, None, None, now);
         }
     }
 
@@ -346,7 +362,7 @@ impl Proxy {
         let Some(holding) = self.holdings.get(&key) else { return };
         let next = match &holding.open {
             _ if holding.queued > 0 => now + super::want::AGAIN,
-            Some(open) => (now + holding.rule.validity() / 6).min(open.allowance.expiry),
+            Some(open) => (now + holding.rule.validity() / LOOKS).min(open.allowance.expiry),
             None => now + holding.rule.validity(),
         };
         self.schedule(key, now, next);

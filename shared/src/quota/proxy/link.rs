@@ -70,7 +70,7 @@ impl Link {
         let mut weight = 0;
         let fits = |said: &&Said| {
             weight += match said {
-                Said::Census { uses, .. } => 1 + uses.len(),
+                Said::Census { uses, permits, .. } => 1 + uses.len() + permits.len(),
                 _ => 1,
             };
             weight <= BATCH_MAX
@@ -132,6 +132,7 @@ mod tests {
             oldest: None,
             uses: vec![USE; uses],
             weight: 0,
+            permits: Vec::new(),
         };
         link.outbox = vec![
             census(9_000),

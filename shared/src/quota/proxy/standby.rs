@@ -148,8 +148,8 @@ impl Proxy {
 
 fn may_use(view: &View, rule: &Rule, forget_after: Duration, now: Time) -> bool {
     let from = view.quiet_until + stretch(rule.validity() + rule.period);
-    let is_remembered = view.reached.is_some_and(|reached| now.since(reached) < forget_after);
-    rule.has_standby(forget_after) && view.standby.weight > 0 && now >= from && is_remembered
+    let has_any = view.standby.weight > 0 && view.is_remembered(forget_after, now);
+    rule.has_standby(forget_after) && has_any && now >= from
 }
 
 /// Whatever the algorithm, no period by this proxy's clock has more than its standby.

@@ -155,7 +155,7 @@ fn what_a_reservation_did_not_use_goes_back_once_and_only_where_it_came_from() {
     let reserve = |cost: u32| {
         let mut taken = None;
         let needs = [Need { key: key(1), cost }];
-        let decision = slots.decide_noting(&needs, at(1), |attempt| taken = attempt.taken(0));
+        let decision = slots.decide_noting(&needs, at(1), |attempt| taken = attempt.reserve(0));
         assert!(is_admitted(decision));
         taken.unwrap()
     };

@@ -1,11 +1,15 @@
 //! What the owners of limits and the proxies that spend their tokens count by.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use super::InForce;
 use crate::change::Revision;
 use crate::model::Mode;
-use crate::quota::{Rule, Rules};
+use crate::quota::{Concurrent, Rule, Rules};
 use crate::table::Table;
 
 impl Table {
@@ -20,7 +24,21 @@ impl Table {
             revision,
             rules: of_mode(Mode::Enforce),
             observed: of_mode(Mode::Observe),
+            concurrent: self.concurrent(),
         }
+    }
+
+    fn concurrent(&self) -> BTreeMap<Uuid, Concurrent> {
+        let concurrent = |of: &Arc<InForce>| {
+            let limit = &of.limit;
+            let concurrent = Concurrent {
+                most: limit.concurrent?,
+                revision: of.revision,
+                on_unreachable: limit.on_unreachable,
+            };
+            Some((limit.id.0, concurrent))
+        };
+        self.limits.by_id.values().filter_map(concurrent).collect()
     }
 
     /// Whether both came from one table and no limit was changed on the way to either: then they have the same rules. Tables

@@ -60,6 +60,7 @@ impl World {
         };
         let rules = Rules {
             observed: Default::default(),
+            concurrent: Default::default(),
             revision: Revision(1),
             rules: [(rule.limit, rule)].into(),
         };
@@ -296,6 +297,32 @@ fn the_rules_of_standbys_hold_when_accounts_make_room_for_each_other() {
     );
 }
 
+/// Its owner is heard after so long, for a moment; then it is alone for longer than a period.
+fn alone_after(silence: Duration) -> Verdict {
+    let settings = Settings {
+        forget_after: Duration::from_secs(40),
+        ..Settings::default()
+    };
+    let (mut world, account, rule) = with_a_standby_and(settings);
+    world.hand(Input::Tick);
+    world.tell(Told::Beat { shards: Vec::new() });
+    world.now = world.now + silence;
+    world.hand(Input::Tick);
+    world.tell(Told::Beat { shards: Vec::new() });
+    world.now = world.now + settings.promise * 2 + (rule.period + rule.validity()) * 2;
+    world.proxy.block(account, 1, world.now)
+}
+
+#[test]
+fn the_rules_of_standbys_hold_for_one_that_was_given_to_others() {
+    assert_eq!(alone_after(Duration::from_secs(30)), Verdict::Again);
+    let verdict = alone_after(Duration::from_secs(41));
+    assert!(
+        verdict != Verdict::Again,
+        "VULCAN_SIM_ORDER=silence until it is forgotten, an answer, silence: {verdict:?}"
+    );
+}
+
 #[test]
 fn who_was_let_in_again_is_not_kept_out_by_what_was_said_before() {
     let (mut world, account) = waiting();
@@ -327,6 +354,7 @@ fn the_rules_of_edits_hold_for_what_is_granted_by_the_form_before() {
     };
     world.hand(Input::Rules(Rules {
         observed: Default::default(),
+        concurrent: Default::default(),
         revision: Revision(2),
         rules: [(edited.limit, edited)].into(),
     }));

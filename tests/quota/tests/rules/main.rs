@@ -6,4 +6,5 @@
 mod crossings;
 mod interleavings;
 mod owners;
+mod permits;
 mod simulation;

@@ -2,6 +2,7 @@
 
 mod edits;
 mod ledgers;
+mod refunds;
 mod restarts;
 mod standbys;
 
@@ -99,6 +100,7 @@ impl World {
         let revision = self.revision;
         self.hand(Input::Rules(Rules {
             observed: Default::default(),
+            concurrent: Default::default(),
             revision,
             rules: rule
                 .map(|rule| (rule.limit, Rule { revision, ..rule }))
@@ -300,6 +302,10 @@ impl World {
     }
 
     fn give_back(&mut self, used: u64) {
+        self.give_back_with(used, Vec::new(), false);
+    }
+
+    fn give_back_with(&mut self, used: u64, earlier: Vec<(u64, Duration)>, unsettled: bool) {
         self.say(
             1,
             Said::Return {
@@ -307,7 +313,8 @@ impl World {
                 used,
                 unspent: TOKENS - used,
                 age: Duration::ZERO,
-                earlier: Vec::new(),
+                earlier,
+                unsettled,
             },
         );
     }

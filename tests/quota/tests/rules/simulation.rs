@@ -11,7 +11,7 @@ const SEEDS: u64 = 90;
 const SHOWN: usize = 3_000;
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 39] = [
+const EXERCISED: [&str; 40] = [
     "admitted",
     "censuses",
     "chunks",
@@ -41,6 +41,7 @@ const EXERCISED: [&str; 39] = [
     "recalls",
     "refused",
     "refused without asking",
+    "settled late",
     "standbys",
     "standbys spent",
     "stores away",
@@ -53,7 +54,7 @@ const EXERCISED: [&str; 39] = [
     "wall clocks stepped",
 ];
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
@@ -91,7 +92,7 @@ fn all(first: u64, seeds: u64, fails: impl Fn(&Failure) -> bool + Sync) -> Resul
     }
 }
 
-fn tell(failure: &Failure) -> ! {
+pub fn tell(failure: &Failure) -> ! {
     let skipped = failure.trace.len().saturating_sub(SHOWN);
     for line in &failure.trace[skipped..] {
         eprintln!("{line}");

@@ -57,7 +57,7 @@ fn each_revision_is_valid_by_itself() {
         let (head, _) = apply(&empty(), &random(&mut dice), Rest::Goes);
         let wanted = wanted(&random(&mut dice), Rest::Goes);
         let change = wanted.change(&head).unwrap();
-        let Ok(revisions) = cut_at(&head, &change.ops, 700) else {
+        let Ok(revisions) = cut_at(&head, &change.ops, 700, 700) else {
             knots += 1;
             continue;
         };
@@ -107,7 +107,7 @@ fn what_is_taken_away_comes_last_unless_its_place_is_needed() {
     let (head, _) = apply(&empty(), &before, Rest::Stays);
     let change = wanted(&after, Rest::Goes).change(&head).unwrap();
     assert_eq!(change.revisions.len(), 1);
-    let revisions = cut_at(&head, &change.ops, 260).unwrap();
+    let revisions = cut_at(&head, &change.ops, 260, 260).unwrap();
     let order: Vec<String> = revisions
         .iter()
         .flat_map(|keys| keys.iter().map(ToString::to_string))
@@ -145,6 +145,6 @@ fn what_can_only_stand_together_and_is_too_much_is_told() {
     };
     let (head, _) = apply(&empty(), &ring(0), Rest::Stays);
     let change = wanted(&ring(1), Rest::Stays).change(&head).unwrap();
-    assert_eq!(cut_at(&head, &change.ops, 500).unwrap_err().kind, "too-large");
-    assert_eq!(cut_at(&head, &change.ops, 100_000).unwrap().len(), 1);
+    assert_eq!(cut_at(&head, &change.ops, 500, 500).unwrap_err().kind, "too-large");
+    assert_eq!(cut_at(&head, &change.ops, 500, 100_000).unwrap().len(), 1);
 }

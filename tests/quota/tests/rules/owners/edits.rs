@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use shared::quota::Rule;
+use shared::quota::{Claim, Label, OnUnreachable, Rule};
+use uuid::Uuid;
 
-use super::{TOKENS, World, rule};
+use super::{TOKENS, WALL, World, rule, settings};
 
 /// All was spent; then the limit took these forms, the last of which has a period of at most ten seconds.
 fn granted_after(forms: &[Option<Rule>]) -> (u64, u64) {
@@ -43,4 +44,38 @@ fn the_rules_of_edits_hold_for_a_limit_that_is_made_again() {
         "VULCAN_SIM_ORDER=all spent, the limit deleted, made again, a want: {soon} granted"
     );
     assert_eq!(later, TOKENS);
+}
+
+/// An owner whose proxies have not said what they spent by its predecessor's grants; then the store is to count the limit.
+#[test]
+fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
+    let short = Rule {
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    };
+    let long = Rule {
+        period: Duration::from_secs(100),
+        ..short
+    };
+    let to = Label::from_nanos(WALL).after(Duration::from_secs(3));
+    let predecessor = Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    };
+    let granted = |found: Option<Claim>, seconds: u64| {
+        let mut world = World::with(found, short);
+        world.go_on(5, &[1, 2]);
+        world.edit(Some(long));
+        world.go_on(seconds, &[1, 2]);
+        world.want(2)
+    };
+    assert!(granted(None, 1) > 0, "the first owner of all knows all");
+    let soon = granted(Some(predecessor), 1);
+    assert!(
+        soon == 0,
+        "VULCAN_SIM_ORDER=an owner followed, no census, a period that the store counts: {soon} granted"
+    );
+    assert!(granted(Some(predecessor), 105) > 0);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shared::quota::owner::Input;
-use shared::quota::{Claim, Handover, Label, ProxyId, Rule, Said, WHOLE};
+use shared::quota::{Claim, Handover, Label, ProxyId, Rule, Said, Standby, WHOLE};
 use uuid::Uuid;
 
 use super::{TOKENS, WALL, World, account, proxy, rule, settings};
@@ -51,6 +51,7 @@ fn answer(began: Option<Duration>, weight: u64) -> Said {
         oldest: None,
         uses: Vec::new(),
         weight,
+        permits: Vec::new(),
     }
 }
 
@@ -111,6 +112,44 @@ fn who_hands_over_vouches_for_lives_that_ended_before() {
     world.go_on(1, &[1]);
     world.beat(second());
     assert_eq!(world.want(1), TOKENS);
+}
+
+/// One that was removed from the roster while it was away is back: it has its standby, and says nothing of it yet.
+#[test]
+fn the_rules_of_standbys_hold_when_one_that_was_removed_is_heard_again() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    world.hand(Input::Members([proxy(1).instance].into()));
+    world.go_on(11, &[1]);
+    let members = [1, 2].map(|instance| proxy(instance).instance);
+    world.hand(Input::Members(members.into()));
+    world.say(2, Said::Behind { label: Label::ZERO });
+    // By what it was told last it would have been forgotten long ago.
+    world.go_on(16, &[1]);
+    let granted = world.want(1);
+    assert!(
+        granted <= TOKENS / 2,
+        "VULCAN_SIM_ORDER=a proxy removed, back, silence: {granted} of {TOKENS} granted"
+    );
+    world.go_on(12, &[1]);
+    assert_eq!(world.want(1), TOKENS);
+}
+
+/// What it had was given up, since it was away for so long: it is to be given as much again.
+#[test]
+fn who_gave_its_standby_up_gets_another() {
+    for silence in [2, 23] {
+        let mut world = World::new(None);
+        world.go_on(4, &[1, 2]);
+        let (_, standby) = world.heard(proxy(2).instance);
+        world.go_on(silence, &[1]);
+        world.told.clear();
+        let given_up = Standby { weight: 0, ..standby };
+        world.beat_with(proxy(2), given_up);
+        world.go_on(4, &[1]);
+        let (_, again) = world.heard(proxy(2).instance);
+        assert!(again.number > standby.number, "{again:?}");
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub mod hold;
 pub mod leave;
 pub mod object;
 mod pages;
+mod place;
 pub mod restore;
 pub mod revert;
 pub mod revisions;

@@ -6,6 +6,7 @@ use serde_json::json;
 use shared::snapshot::{self, Limits};
 use shared::state::State;
 
+use super::place::place;
 use super::print;
 use crate::args::{Backup, Output};
 use crate::client::Client;
@@ -14,7 +15,8 @@ use crate::failure::Failure;
 
 pub fn run(args: Backup) -> Result<(), Failure> {
     let client = Client::new(&args.remote)?;
-    let partial = Partial::beside(args.file.as_deref())?;
+    let place = args.file.as_deref().map(|file| place("--file", file)).transpose()?;
+    let partial = Partial::beside(place.as_deref())?;
     let mut writer = BufWriter::new(&partial.file);
     let bytes = client.download("/v1/snapshot", &mut writer)?;
     writer
@@ -24,7 +26,7 @@ pub fn run(args: Backup) -> Result<(), Failure> {
         .map_err(|error| partial.failed(&error))?;
     let state = read(&partial.path)?;
     let default = || PathBuf::from(format!("vulcan-{}.snapshot", state.revision));
-    let file = args.file.clone().unwrap_or_else(default);
+    let file = place.unwrap_or_else(default);
     partial.put(&file)?;
     let shown = file.display().to_string();
     match args.remote.output {

@@ -48,7 +48,7 @@ fn everything_that_can_be_said_is_kept() {
     assert_eq!(
         parsed.body().as_str(),
         concat!(
-            r#"{"algorithm":"fixed","auth_token":"alice@example\\.com$","data_size":"10MB","delay_max":"1h","key":"client_ip","#,
+            r#"{"algorithm":"fixed","auth_token":"alice@example\\.com$","concurrent":1000000,"data_size":"10MB","delay_max":"1h","key":"client_ip","#,
             r#""method":"POST|PUT","mode":"observe","on_unreachable":"closed","override":true,"#,
             r#""path":"/v1/(send|mail)","period":2678400,"protocol":"http","service":"web","threshold":1000000000000}"#
         )

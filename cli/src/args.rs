@@ -17,7 +17,7 @@ pub use applying::{Apply, Explain, Export, Format, Revert};
 pub use backup::{Backup, Restore};
 pub use control::{Cassandra, Control};
 pub use object::{
-    AccountKey, Authorizer, Creation, Document, Limit, Service, ServiceFields, Upstream, UpstreamFields, Write,
+    AccountKey, Authorizer, Creation, Document, Goal, Limit, Service, ServiceFields, Upstream, UpstreamFields, Write,
 };
 pub use people::{Completions, Fleet, Forget, Hold, Leave, Output, Remote, Resume, Revisions, Revoke, Succeed, Watch};
 pub use process::{LogFormat, Process};

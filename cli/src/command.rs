@@ -1,6 +1,6 @@
 //! One file per command: each puts its parts together. What two of them share is here.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -235,8 +235,13 @@ fn with_timeout(path: &str, timeout: Option<Duration>) -> String {
     }
 }
 
-/// A reader that closed the pipe has seen enough.
-fn print(text: &str) {
+/// A reader that closed the pipe has seen enough; what could not be written otherwise is missed by somebody.
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", text.trim_end());
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::refused(format!("the output could not be written: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::object::Goal;
 use super::people::Remote;
 use super::value;
 
@@ -26,17 +27,20 @@ pub enum Format {
 )]
 pub struct Apply {
     /// JSON, YAML or TOML, as its extension says; `-` is the standard input, JSON or YAML
-    #[arg(short, long, value_name = "FILE", env = "VULCAN_FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
     /// In which form the file is, whatever it is called
-    #[arg(long, value_name = "FORMAT", env = "VULCAN_FORMAT")]
+    #[arg(long, value_name = "FORMAT")]
     pub format: Option<Format>,
     /// Print what would change, and change nothing
-    #[arg(long, env = "VULCAN_DRY_RUN")]
+    #[arg(long)]
     pub dry_run: bool,
     /// Delete every service, upstream, limit and authorizer that the file does not hold
-    #[arg(long, env = "VULCAN_PRUNE")]
+    #[arg(long)]
     pub prune: bool,
+    /// What to wait for [default: what fits each change]
+    #[arg(long, value_name = "STATE", env = "VULCAN_WAIT")]
+    pub wait: Option<Goal>,
     /// How long to wait [default: the longest drain of the services concerned and 5 s]
     #[arg(long, value_name = "DURATION", env = "VULCAN_TIMEOUT", value_parser = value::wait)]
     pub timeout: Option<Duration>,
@@ -52,10 +56,10 @@ pub struct Apply {
 #[command(after_help = "Example:  vulcan export --format yaml -o fleet.yaml")]
 pub struct Export {
     /// Write it there instead of on the standard output; a file that is there is replaced once all of it has come
-    #[arg(short = 'o', long, value_name = "FILE", env = "VULCAN_INTO")]
+    #[arg(short = 'o', long, value_name = "FILE")]
     pub into: Option<PathBuf>,
     /// [default: what the extension of the file says, else json]
-    #[arg(long, value_name = "FORMAT", env = "VULCAN_FORMAT")]
+    #[arg(long, value_name = "FORMAT")]
     pub format: Option<Format>,
     #[command(flatten)]
     pub remote: Remote,
@@ -75,8 +79,11 @@ pub struct Revert {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub revision: u64,
     /// Print what would change, and change nothing
-    #[arg(long, env = "VULCAN_DRY_RUN")]
+    #[arg(long)]
     pub dry_run: bool,
+    /// What to wait for [default: what fits each change]
+    #[arg(long, value_name = "STATE", env = "VULCAN_WAIT")]
+    pub wait: Option<Goal>,
     /// How long to wait [default: the longest drain of the services concerned and 5 s]
     #[arg(long, value_name = "DURATION", env = "VULCAN_TIMEOUT", value_parser = value::wait)]
     pub timeout: Option<Duration>,
@@ -100,25 +107,19 @@ pub struct Explain {
         conflicts_with = "recipient"
     )]
     pub target: Option<String>,
-    #[arg(
-        short = 'X',
-        long,
-        value_name = "METHOD",
-        env = "VULCAN_METHOD",
-        help = "[default: GET]"
-    )]
+    #[arg(short = 'X', long, value_name = "METHOD", help = "[default: GET]")]
     pub method: Option<String>,
     /// A header of the request; may be repeated
-    #[arg(short = 'H', long, value_name = "NAME: VALUE", env = "VULCAN_HEADER")]
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     pub header: Vec<String>,
     /// Of mail: to whom
-    #[arg(long, value_name = "ADDRESS", env = "VULCAN_RECIPIENT", conflicts_with_all = ["method", "header"])]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["method", "header"])]
     pub recipient: Option<String>,
     /// How this proxy sees the upstreams
-    #[arg(long, value_name = "NAME", env = "VULCAN_PROXY")]
+    #[arg(long, value_name = "NAME")]
     pub proxy: Option<String>,
     /// What the authorizer would say, for the limits that count under it
-    #[arg(long, value_name = "TOKEN", env = "VULCAN_AUTH_TOKEN")]
+    #[arg(long, value_name = "TOKEN")]
     pub auth_token: Option<String>,
     #[command(flatten)]
     pub remote: Remote,

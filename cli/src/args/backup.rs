@@ -14,7 +14,7 @@ use super::people::Remote;
 #[command(after_help = "Example:  vulcan backup -o /var/backups/vulcan.snapshot")]
 pub struct Backup {
     /// Where to; a file that is there is replaced [default: vulcan-REVISION.snapshot]
-    #[arg(short = 'o', long = "file", value_name = "FILE", env = "VULCAN_FILE")]
+    #[arg(short = 'o', long = "file", value_name = "FILE")]
     pub file: Option<PathBuf>,
     #[command(flatten)]
     pub remote: Remote,
@@ -36,7 +36,7 @@ pub struct Restore {
     #[arg(long, value_name = "URL", env = "VULCAN_STORE")]
     pub store: StoreUrl,
     /// Take over the proxies of this epoch: the one that `vulcan backup` printed. Nobody else may serve them any more
-    #[arg(long, value_name = "EPOCH", env = "VULCAN_SUCCEED")]
+    #[arg(long, value_name = "EPOCH")]
     pub succeed: Option<Uuid>,
     #[command(flatten)]
     pub cassandra: Cassandra,

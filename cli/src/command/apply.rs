@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::print;
-use crate::args::{Apply, Output, Remote};
+use crate::args::{Apply, Goal, Output, Remote};
 use crate::changes;
 use crate::client::{Answer, Ask, Client, holdouts, plain};
 use crate::document::{self, BYTES_MAX};
@@ -28,7 +28,19 @@ pub fn run(args: Apply) -> Result<(), Failure> {
     if args.prune {
         query.push("prune=true".to_owned());
     }
-    submit(&args.remote, "/v1/apply", query, Some(json), args.dry_run, args.timeout)
+    let wish = Wish {
+        dry_run: args.dry_run,
+        wait: args.wait,
+        timeout: args.timeout,
+    };
+    submit(&args.remote, "/v1/apply", query, Some(json), &wish)
+}
+
+/// What a write of many objects is to come to.
+pub struct Wish {
+    pub dry_run: bool,
+    pub wait: Option<Goal>,
+    pub timeout: Option<Duration>,
 }
 
 /// Sends a write of many objects, and tells what became of it, or what would.
@@ -37,14 +49,14 @@ pub fn submit(
     path: &str,
     mut query: Vec<String>,
     body: Option<String>,
-    dry_run: bool,
-    timeout: Option<Duration>,
+    wish: &Wish,
 ) -> Result<(), Failure> {
     let client = Client::new(remote)?;
-    if dry_run {
+    if wish.dry_run {
         query.push("dry_run=true".to_owned());
-    } else if let Some(timeout) = timeout {
-        query.push(format!("timeout={}ms", timeout.as_millis()));
+    } else {
+        query.extend(wish.wait.map(|goal| format!("wait={}", goal.as_str())));
+        query.extend(wish.timeout.map(|timeout| format!("timeout={}ms", timeout.as_millis())));
     }
     let separator = if query.is_empty() { "" } else { "?" };
     let path = format!("{path}{separator}{}", query.join("&"));
@@ -55,32 +67,32 @@ pub fn submit(
         headers: &[],
         patience,
     };
-    if dry_run {
+    if wish.dry_run {
         let answer = client.ask(&ask(BESIDE_WAIT))?;
         match remote.output {
-            Output::Json => print(&answer.text),
-            Output::Table => print(&changes::render(&answer.body, changes::is_coloured())),
+            Output::Json => print(&answer.text)?,
+            Output::Table => print(&changes::render(&answer.body, changes::is_coloured()))?,
         }
         return Ok(());
     }
-    let patience = timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT;
+    let patience = wish.timeout.unwrap_or(WAIT_MAX) + BESIDE_WAIT;
     let answer = waiting::during(remote, About::All, || client.ask(&ask(patience)))?;
     told(remote.output, &answer)
 }
 
 fn told(output: Output, answer: &Answer) -> Result<(), Failure> {
     match output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&report(&answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&report(&answer.body))?,
     }
     if answer.body["fleet"]["members"].as_u64() == Some(0) {
         eprintln!("note: no proxy was asked: the fleet of this control plane has no members");
     }
-    // 202 is a success that waited for nothing.
-    match answer.body["wait"]["reached"].as_bool() {
-        Some(true) => Ok(()),
-        _ => Err(Failure::refused("the control plane does not say that it was reached")),
+    let wait = &answer.body["wait"];
+    if wait["for"] != "none" && wait["reached"].as_bool() != Some(true) {
+        return Err(Failure::refused("the control plane does not say that it was reached"));
     }
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -108,6 +120,9 @@ fn report(body: &Value) -> String {
         Some([from, to]) => format!("revisions {} to {}", plain(from), plain(to)),
         _ => format!("revision {}", plain(&body["revision"])),
     };
+    if wait["for"] == "none" {
+        return format!("{done}: committed at {at}, and nothing was waited for");
+    }
     let (reached, members) = (plain(&fleet["reached"]), plain(&fleet["members"]));
     let (condition, took) = (plain(&wait["for"]), plain(&wait["took_ms"]));
     let mut lines = vec![format!(
@@ -137,5 +152,9 @@ mod tests {
         );
         assert!(report(&body(json!({"revisions": [40, 42]}))).contains(" at revisions 40 to 42 "));
         assert!(report(&body(json!({"put": 0, "deleted": 0}))).starts_with("nothing to change: "));
+        assert_eq!(
+            report(&body(json!({"wait": {"for": "none", "reached": false, "took_ms": 0}}))),
+            "2 put, 1 deleted: committed at revision 42, and nothing was waited for"
+        );
     }
 }

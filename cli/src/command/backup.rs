@@ -35,9 +35,9 @@ pub fn run(args: Backup) -> Result<(), Failure> {
                 "file": shown, "bytes": bytes, "objects": state.objects.len(),
                 "revision": state.revision, "epoch": state.epoch, "digest": state.digest,
             });
-            print(&body.to_string());
+            print(&body.to_string())?;
         }
-        Output::Table => print(&row(&shown, &state)),
+        Output::Table => print(&row(&shown, &state))?,
     }
     Ok(())
 }

@@ -30,8 +30,8 @@ pub fn run(args: Explain) -> Result<(), Failure> {
         .collect();
     let answer = client.call(Method::GET, &format!("/v1/explain?{}", query.join("&")), PATIENCE)?;
     match args.remote.output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&report(&answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&report(&answer.body))?,
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub fn run(args: Fleet) -> Result<(), Failure> {
     if args.watch {
         return live::run(&client, &args);
     }
-    print(&look(&client, &args, pages::PATIENCE)?);
+    print(&look(&client, &args, pages::PATIENCE)?)?;
     Ok(())
 }
 
@@ -30,9 +30,12 @@ fn look(client: &Client, args: &Fleet, patience: Duration) -> Result<String, Fai
         });
     }
     let (mut proxies, mut bodies) = (Vec::new(), String::new());
-    let last = pages::each(client, "/v1/fleet", patience, |page| match args.remote.output {
-        Output::Json => bodies.push_str(&page.text),
-        Output::Table => proxies.extend(items(&page.body["items"]).iter().cloned()),
+    let last = pages::each(client, "/v1/fleet", patience, |page| {
+        match args.remote.output {
+            Output::Json => bodies.push_str(&page.text),
+            Output::Table => proxies.extend(items(&page.body["items"]).iter().cloned()),
+        }
+        Ok(())
     })?;
     match args.remote.output {
         Output::Json => Ok(bodies),

@@ -13,12 +13,12 @@ pub fn run(args: Forget) -> Result<(), Failure> {
     let patience: Duration = args.timeout.unwrap_or(WAIT) + BESIDE_WAIT;
     let answer = client.call(Method::DELETE, &path, patience)?;
     match args.remote.output {
-        Output::Json => print(&answer.text),
+        Output::Json => print(&answer.text)?,
         Output::Table => print(&format!(
             "{}: not on the roster at revision {}",
             args.proxy,
             plain(&answer.body["revision"])
-        )),
+        ))?,
     }
     Ok(())
 }

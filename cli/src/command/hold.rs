@@ -84,8 +84,8 @@ fn over(max: Duration, failure: Failure) -> Failure {
 
 fn report(service: &str, what: &str, output: Output, answer: &Answer) -> Result<(), Failure> {
     match output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&table(service, what, &answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&table(service, what, &answer.body))?,
     }
     // 202 is a success that waited for nothing.
     match answer.body["wait"]["reached"].as_bool() {

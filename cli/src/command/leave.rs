@@ -25,8 +25,8 @@ pub fn run(args: Leave) -> Result<(), Failure> {
         client.call(Method::DELETE, &path, patience)
     })?;
     match args.remote.output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&written::told(&args.address, &answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&written::told(&args.address, &answer.body))?,
     }
     // 202 is a success that waited for nothing; only what was reached is safe to kill.
     if answer.body["wait"]["reached"].as_bool() != Some(true) {

@@ -164,8 +164,8 @@ pub fn authorizer(verb: Authorizer) -> Result<(), Failure> {
 fn get(target: &Target, remote: &Remote) -> Result<(), Failure> {
     let answer = Client::new(remote)?.call(Method::GET, &target.path, PATIENCE)?;
     match remote.output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&sheet::render(&answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&sheet::render(&answer.body))?,
     }
     Ok(())
 }

@@ -14,12 +14,17 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const PAGE: usize = 1000;
 
 /// Hands on every page of the list at `path` as it comes, and answers the body of the last.
-pub fn each(client: &Client, path: &str, patience: Duration, mut take: impl FnMut(&Answer)) -> Result<Value, Failure> {
+pub fn each(
+    client: &Client,
+    path: &str,
+    patience: Duration,
+    mut take: impl FnMut(&Answer) -> Result<(), Failure>,
+) -> Result<Value, Failure> {
     let sign = if path.contains('?') { '&' } else { '?' };
     let mut from = String::new();
     loop {
         let page = client.call(Method::GET, &format!("{path}{sign}limit={PAGE}{from}"), patience)?;
-        take(&page);
+        take(&page)?;
         match page.body["next"].as_str() {
             // A list that goes on has something on every page.
             Some(cursor) if !items(&page.body["items"]).is_empty() => from = format!("&cursor={}", encode(cursor)),
@@ -77,7 +82,10 @@ mod tests {
         let (remote, asked) = control_plane(pages);
         let client = Client::new(&remote).unwrap();
         let mut found = Vec::new();
-        let take = |page: &Answer| found.extend(items(&page.body["items"]).iter().filter_map(Value::as_u64));
+        let take = |page: &Answer| {
+            found.extend(items(&page.body["items"]).iter().filter_map(Value::as_u64));
+            Ok(())
+        };
         let last = each(&client, "/v1/things?x=1", PATIENCE, take).unwrap();
         assert_eq!((found, &last["head"]), (vec![1, 2, 3], &Value::from(7)));
         assert_eq!(

@@ -29,6 +29,6 @@ pub fn run(args: Restore) -> Result<(), Failure> {
         succeed.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
     ];
     let heading = ["STORE", "REVISION", "EPOCH", "DIGEST", "SUCCEEDS"];
-    print(&columns::render(&heading, &[row.to_vec()]));
+    print(&columns::render(&heading, &[row.to_vec()]))?;
     Ok(())
 }

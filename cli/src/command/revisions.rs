@@ -23,8 +23,8 @@ pub fn run(args: Revisions) -> Result<(), Failure> {
     let path = format!("/v1/revisions?since={since}&limit={}", args.limit);
     let answer = client.call(Method::GET, &path, PATIENCE)?;
     match args.remote.output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&report(&answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&report(&answer.body))?,
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use crate::failure::Failure;
 /// Prints it, and fails unless it was reached, or was not to be waited for.
 pub fn report(subject: &str, output: Output, answer: &Answer) -> Result<(), Failure> {
     match output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&told(subject, &answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&told(subject, &answer.body))?,
     }
     let wait = &answer.body["wait"];
     if wait["for"] != "none" && wait["reached"].as_bool() != Some(true) {

@@ -48,13 +48,13 @@ fn draw(client: &Client, args: &Fleet, screen: &Screen, mut seen: String) -> Res
 fn print_changes(client: &Client, args: &Fleet, mut seen: String) -> Result<(), Failure> {
     let mut told = false;
     let apart = if args.remote.output == Output::Table { "\n" } else { "" };
-    print(&seen);
+    print(&seen)?;
     while terminal::is_read() {
         sleep(EVERY);
         match look(client, args, PATIENCE) {
             Ok(now) => {
                 if now != seen {
-                    print(&format!("{apart}{now}"));
+                    print(&format!("{apart}{now}"))?;
                 }
                 (seen, told) = (now, false);
             }

@@ -20,8 +20,8 @@ pub fn usage(limit: &Target, account: &AccountKey, remote: &Remote) -> Result<()
     let path = format!("{}/usage?key={}", limit.path, encode(&key));
     let answer = Client::new(remote)?.call(Method::GET, &path, PATIENCE)?;
     match remote.output {
-        Output::Json => print(&answer.text),
-        Output::Table => print(&windows(&answer.body)),
+        Output::Json => print(&answer.text)?,
+        Output::Table => print(&windows(&answer.body))?,
     }
     Ok(())
 }
@@ -33,13 +33,13 @@ pub fn reset(limit: &Target, account: &AccountKey, remote: &Remote) -> Result<()
     let answer = Client::new(remote)?.call(Method::DELETE, &path, PATIENCE)?;
     let fleet = &answer.body["fleet"];
     match remote.output {
-        Output::Json => print(&answer.text),
+        Output::Json => print(&answer.text)?,
         Output::Table => print(&format!(
             "{}: the count begins anew, and {} of {} proxies know",
             limit.name,
             plain(&fleet["reached"]),
             plain(&fleet["members"])
-        )),
+        ))?,
     }
     match answer.body["reset"].as_bool() {
         Some(true) => Ok(()),

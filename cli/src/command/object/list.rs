@@ -110,6 +110,7 @@ fn list(path: &str, listing: &Listing, remote: &Remote) -> Result<(), Failure> {
                 rows.push((listing.row)(item));
                 below.extend((listing.below)(item));
             }
+            Ok(())
         }
     })?;
     if remote.output == Output::Table {
@@ -117,7 +118,7 @@ fn list(path: &str, listing: &Listing, remote: &Remote) -> Result<(), Failure> {
             "{}{}",
             columns::render(listing.heading, &rows),
             below.join("\n")
-        ));
+        ))?;
     }
     Ok(())
 }

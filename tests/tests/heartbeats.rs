@@ -23,7 +23,7 @@ fn path(id: &str) -> String {
 /// Registers it, and repeats that from then on.
 async fn alive(api: &Api, id: &str, body: &Value) -> Beating {
     api.put(&path(id), body.clone()).await.live();
-    Beating::start(&[api.clone()], &path(id), body)
+    Beating::start(std::slice::from_ref(api), &path(id), body)
 }
 
 async fn registered(api: &Api) -> Vec<String> {

@@ -16,11 +16,11 @@ pub struct Remote {
     /// A file that holds the token to present; else VULCAN_TOKEN is the token itself
     #[arg(long, value_name = "FILE", env = "VULCAN_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub tls: Tls,
     /// `json` prints the body of the API's answer
     #[arg(long, value_name = "FORMAT", env = "VULCAN_OUTPUT", default_value = "table")]
     pub output: Output,
+    #[command(flatten)]
+    pub tls: Tls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -153,7 +153,7 @@ limit       5b1f: 5 in 60 s, counted under auth_token
     other[2]  it names other methods
 
 UPSTREAM  ADDRESS  WEIGHT  STATE   HEALTH  IN FLIGHT
-a         h:1      1       active  up      2
+a         h:1           1  active  up              2
 ";
         assert_eq!(report(&body), expected);
         let none =

@@ -31,9 +31,14 @@ pub async fn apply(State(api): State<Arc<Api>>, request: Request) -> Answer {
     let query = call.query(&["dry_run", "prune", "wait", "timeout"])?;
     let (dry_run, prune) = (query.flag("dry_run")?, query.flag("prune")?);
     let (goal, timeout) = (query.goal()?, query.timeout()?);
-    let body = call.take_body();
+    let (body, room) = call.take_body();
     let rest = if prune { Rest::Goes } else { Rest::Stays };
-    let wanted = many::blocking(move || Ok(Wanted::read(utf8(&body)?, rest)?)).await?;
+    let wanted = many::blocking(move || {
+        // Both are given back once it is read.
+        let (body, _room) = (body, room);
+        Ok(Wanted::read(utf8(&body)?, rest)?)
+    });
+    let wanted = wanted.await?;
     match dry_run {
         true => many::dry_run(&api, &call, wanted.into()).await,
         false => many::write(&api, &call, wanted.into(), goal, timeout, place).await,

@@ -37,7 +37,7 @@ pub struct Call {
     query: Option<String>,
     body: Bytes,
     /// For as long as the body is held.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Call {
@@ -72,7 +72,7 @@ impl Call {
             params,
             query,
             body,
-            _place: place,
+            place,
         })
     }
 
@@ -81,9 +81,9 @@ impl Call {
         self.role.scope()
     }
 
-    /// The body, which is gone from here then.
-    pub fn take_body(&mut self) -> Bytes {
-        std::mem::take(&mut self.body)
+    /// The body, which is gone from here then, and the room that it takes.
+    pub fn take_body(&mut self) -> (Bytes, Option<Place>) {
+        (std::mem::take(&mut self.body), self.place.take())
     }
 
     pub fn query(&self, known: &[&str]) -> Result<Query, Problem> {

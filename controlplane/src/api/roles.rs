@@ -88,8 +88,6 @@ pub const TABLE: &[(&str, &[(Method, Needs)])] = &[
     ("/v1/fleet", &[(GET, Read)]),
     ("/v1/fleet/{proxy}", &[(GET, Read), (DELETE, Admin)]),
     ("/v1/fleet/succeed", &[(POST, Admin)]),
-    ("/v1/apply", &[(POST, Admin)]),
-    ("/v1/explain", &[(GET, Read)]),
     ("/v1/stream", &[(POST, Stream)]),
     ("/v1/snapshot", &[(GET, Snapshot)]),
     ("/v1/peers", &[(POST, Peer)]),
@@ -97,6 +95,7 @@ pub const TABLE: &[(&str, &[(Method, Needs)])] = &[
     ("/v1/peers/heartbeats", &[(POST, Peer)]),
     ("/v1/peers/limits", &[(POST, Peer)]),
     ("/v1/peers/limits/{limit}/{key}", &[(GET, Peer), (POST, Peer)]),
+    ("/v1/peers/limits/{limit}/{key}/in-flight", &[(GET, Peer)]),
 ];
 
 const GET: Method = Method::GET;

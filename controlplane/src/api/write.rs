@@ -68,7 +68,7 @@ pub async fn write(api: &Api, call: &Call, subject: Subject, decide: Decide) -> 
 /// What stands for everything that is of services other than the caller's: that it is there has to be said.
 const OTHERS: &str = "*";
 
-fn veil(scope: &Scope, report: &mut Report, also_in: &mut Vec<String>) {
+pub fn veil(scope: &Scope, report: &mut Report, also_in: &mut Vec<String>) {
     for draining in report
         .draining
         .iter_mut()

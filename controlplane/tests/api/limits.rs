@@ -27,7 +27,8 @@ async fn a_limit_is_written_and_shown_like_any_object() {
         json!({
             "id": ID, "revision": 1, "auth_token": ".*", "protocol": ".*", "method": ".*", "path": ".*", "data_size": 0,
             "period": 60, "threshold": 100, "service": null, "algorithm": "sliding", "on_unreachable": "share",
-            "mode": "enforce", "override": false, "key": "auth_token", "cost": 1, "delay_max": "0s"
+            "mode": "enforce", "override": false, "key": "auth_token", "cost": 1, "delay_max": "0s",
+            "concurrent": null
         })
     );
     let again = plane.put(&one, &shown.json.to_string()).await.expect(200);

@@ -180,7 +180,7 @@ impl Inner {
         }
         let permits = match self.enter(&mut due, before) {
             Ok(permits) => permits,
-            Err(outcome) => return outcome,
+            Err(outcome) => return *outcome,
         };
         let mut needs: SmallVec<[Need; 4]> = due.iter().map(Due::need).collect();
         for _ in 0..ATTEMPTS {

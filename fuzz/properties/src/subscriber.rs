@@ -340,6 +340,7 @@ impl World {
                     id: query.id,
                     list: Vec::new(),
                     more: 0,
+                    traffic: None,
                 })),
                 Output::Limits(_) | Output::Epochs(_) => {}
                 Output::Send(up) => {

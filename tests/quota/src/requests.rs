@@ -126,9 +126,10 @@ impl World {
         let needs: Vec<Need> = accounts.iter().map(|account| Need { key: account.key, cost }).collect();
         for _ in 0..8 {
             let mut taken = Vec::new();
-            let note = |attempt: &Attempt<'_>| match cost {
-                RESERVED => taken.extend((0..needs.len()).filter_map(|need| attempt.reserve(need))),
-                _ => {}
+            let note = |attempt: &Attempt<'_>| {
+                if cost == RESERVED {
+                    taken.extend((0..needs.len()).filter_map(|need| attempt.reserve(need)));
+                }
             };
             if self.proxies[proxy].machine.is_none() {
                 return;

@@ -136,7 +136,7 @@ impl What {
             }
             (_, Subject::ServiceGone(name)) => service::remove(&name, none()),
             (_, Subject::UpstreamGone(name, id)) => upstream::remove(&name, &id, none()),
-            (_, Subject::AddressGone(of)) => address::remove(&of),
+            (_, Subject::AddressGone(of)) => address::remove(&of, None),
             (What::PutAuthorizer(body), _) => {
                 authorizer::replace(&guard::authorizer(), document(body), none()).expect("a good authorizer")
             }

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::api::{self, Access, Api};
 use crate::changelog::Changelog;
+use crate::heartbeats::{self, Heartbeats};
 use crate::limits::{self, Limits};
 use crate::planes;
 use crate::push::{self, Fleet};
@@ -30,7 +31,9 @@ pub async fn routes() -> BTreeSet<String> {
     let streams = push::router(fleet.clone(), stop.clone())
         .merge(planes::router(fleet.clone(), stop.clone()))
         .merge(Limits::new(setup).router(stop.clone()));
-    let api = Api::new(changelog, fleet, None, "".into(), Default::default(), stop);
+    let heartbeats = Heartbeats::new(changelog.clone(), fleet.clone(), None);
+    let streams = streams.merge(heartbeats::router(heartbeats.clone(), stop.clone()));
+    let api = Api::new(changelog, fleet, heartbeats, None, "".into(), Default::default(), stop);
     let admin: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let access = Access::of(None, None, admin).unwrap();
     let shown = format!("{:?}", api::router(api, streams, Arc::new(access)));
@@ -65,6 +68,8 @@ async fn every_route_has_its_entry_and_every_entry_its_route() {
         .iter()
         .flat_map(|(path, methods)| methods.iter().map(move |(method, _)| format!("{method} {path}")))
         .collect();
+    let listed: usize = TABLE.iter().map(|(_, methods)| methods.len()).sum();
+    assert_eq!(entries.len(), listed, "one is there twice, and the first one counts");
     assert_eq!(
         routes.difference(&entries).collect::<Vec<_>>(),
         [""; 0],

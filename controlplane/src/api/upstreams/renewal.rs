@@ -10,7 +10,7 @@ use shared::stream::wait::Report;
 use crate::api::Api;
 use crate::api::answer::{Failure, json, tag};
 use crate::api::call::Call;
-use crate::api::write::{Waited, Written};
+use crate::api::write::{Waited, Written, veil};
 use crate::registry::plan::{Goal, also_in};
 use crate::registry::{Conditions, Document, upstream};
 
@@ -42,8 +42,11 @@ pub async fn answer(
     };
     let key = ObjectKey::upstream(&registration.service, &registration.id);
     // Nobody was asked.
-    let nobody = Report::default();
-    let others = also_in(&head, &[repeated.address.clone()].into(), Some(&key));
+    let mut nobody = Report::default();
+    let mut others = also_in(&head, &[repeated.address.clone()].into(), Some(&key));
+    if let Some(scope) = call.scope() {
+        veil(scope, &mut nobody, &mut others);
+    }
     let written = Written {
         revision: registration.revision,
         committed: true,

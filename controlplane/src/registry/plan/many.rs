@@ -210,3 +210,115 @@ fn upstream(key: &ObjectKey, before: Revision) -> Option<Target> {
         before,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use shared::change::{Commit, Epoch};
+    use shared::state::State;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::changelog::History;
+    use crate::registry::apply::Rest;
+
+    struct World {
+        head: Head,
+        history: History,
+    }
+
+    impl World {
+        fn new() -> World {
+            World {
+                head: Head::of(State::empty(Epoch(Uuid::nil()))),
+                history: History::after_floor(Revision::ZERO),
+            }
+        }
+
+        /// What applying the document waits for.
+        fn apply(&mut self, document: &Value, rest: Rest) -> Plan {
+            let wanted = Wanted::read(&document.to_string(), rest).unwrap();
+            let ops = wanted.change(&self.head).unwrap().ops;
+            let mut revisions = Vec::new();
+            if !ops.is_empty() {
+                let revision = self.head.state.revision.next();
+                self.head = self.head.with(&ops, revision);
+                let commit = Commit {
+                    revision,
+                    at_ms: 0,
+                    actor: "test".into(),
+                    op_id: OpId(Uuid::from_u128(revision.0.into())),
+                    ops: ops.clone(),
+                };
+                self.history.push(Arc::new(commit));
+                revisions.push((revision, ops));
+            }
+            let carried = Carried {
+                revisions,
+                head: Arc::new(self.head.clone()),
+                revision: self.head.state.revision,
+                op_id: None,
+            };
+            Plan::of_many(&wanted, &carried, &carried.committed(), &self.history, None, None)
+        }
+    }
+
+    fn document(address: &str) -> Value {
+        json!({"services": {
+            "web": {"match": [], "health_check": {"path": "/"}, "timeouts": {"drain": "90s"}, "upstreams": {"a": {"address": address}}},
+            "plain": {"match": [], "upstreams": {"h:9": {}}},
+        }})
+    }
+
+    fn settled(plan: &Plan) -> (Vec<String>, Vec<Target>) {
+        let Condition::Settled { healthy, drained } = &plan.spec.condition else {
+            panic!("{:?}", plan.spec.condition);
+        };
+        let healthy = healthy.iter().map(|(service, id)| format!("{service}/{id}"));
+        (healthy.collect(), drained.clone())
+    }
+
+    fn gone(before: u64) -> Target {
+        upstream(&ObjectKey::upstream("web", "a"), Revision(before)).unwrap()
+    }
+
+    #[test]
+    fn each_object_is_waited_for_as_if_it_were_alone_and_again_when_it_is_repeated() {
+        let mut world = World::new();
+        let first = world.apply(&document("h:1"), Rest::Stays);
+        assert_eq!((first.goal, first.timeout), (Goal::Healthy, TIMEOUT));
+        assert_eq!(settled(&first), (vec!["web/a".to_owned()], Vec::new()));
+        let moved = world.apply(&document("h:2"), Rest::Stays);
+        let again = world.apply(&document("h:2"), Rest::Stays);
+        for plan in [moved, again] {
+            assert_eq!((plan.goal, plan.timeout), (Goal::Drained, Duration::from_secs(95)));
+            assert_eq!(settled(&plan), (vec!["web/a".to_owned()], vec![gone(2)]));
+            assert_eq!(plan.spec.revision, Revision(2));
+            assert!(plan.spec.objects.contains(&ObjectKey::service("plain")));
+        }
+    }
+
+    #[test]
+    fn what_is_everything_waits_for_everything_that_drains() {
+        let mut world = World::new();
+        world.apply(&document("h:1"), Rest::Goes);
+        let only = json!({"services": {"plain": {"match": []}}});
+        let any = |before| Target::Any {
+            before: Revision(before),
+        };
+        let pruned = world.apply(&only, Rest::Goes);
+        assert_eq!((pruned.goal, pruned.timeout), (Goal::Drained, Duration::from_secs(95)));
+        let (healthy, drained) = settled(&pruned);
+        assert!(
+            healthy.is_empty() && drained.contains(&gone(2)) && drained.contains(&any(2)),
+            "{drained:?}"
+        );
+        let again = world.apply(&only, Rest::Goes);
+        assert_eq!(
+            (again.goal, settled(&again)),
+            (Goal::Drained, (Vec::new(), vec![any(2)]))
+        );
+        let service = json!({"services": {"plain": {"match": [], "open": true}}});
+        assert_eq!(world.apply(&service, Rest::Goes).goal, Goal::Applied);
+    }
+}

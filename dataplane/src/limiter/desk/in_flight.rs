@@ -12,7 +12,7 @@ use crate::pipeline::Counted;
 
 impl Inner {
     /// Takes a permit of each limit that asks for one, or of none. Those that let pass what nobody counts are taken out.
-    pub(super) fn enter(&self, due: &mut SmallVec<[Due<'_>; 4]>, before: &Counted) -> Result<Permits, Outcome> {
+    pub(super) fn enter(&self, due: &mut SmallVec<[Due<'_>; 4]>, before: &Counted) -> Result<Permits, Box<Outcome>> {
         let mut permits = before.permits.clone();
         let mut at = 0;
         while let Some(of) = due.get(at) {
@@ -31,17 +31,17 @@ impl Inner {
                 }
                 Entry::Refused { is_all } => {
                     if let Some(awaited) = of.awaited_in_flight(is_all) {
-                        return Err(Outcome::Pending(Pending::Turn(awaited)));
+                        return Err(Outcome::Pending(Pending::Turn(awaited)).into());
                     }
                     self.tally(of.quota.id, Decided::Refused);
-                    return Err(Outcome::Refused(of.too_many_in_flight(most, is_all)));
+                    return Err(Outcome::Refused(of.too_many_in_flight(most, is_all)).into());
                 }
                 Entry::Wait(waiting) | Entry::Stale(waiting) => {
                     let otherwise = match of.awaited_in_flight(false) {
                         Some(awaited) => Otherwise::Turn(awaited),
                         None => Otherwise::Refused(of.account(), of.too_many_in_flight(most, false)),
                     };
-                    return Err(Outcome::Pending(Pending::Owner { waiting, otherwise }));
+                    return Err(Outcome::Pending(Pending::Owner { waiting, otherwise }).into());
                 }
             }
         }

@@ -168,7 +168,13 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .with_state(api);
-    guarded(routes.merge(streams).merge(openapi::router()).merge(dashboard::router()), access)
+    guarded(
+        routes
+            .merge(streams)
+            .merge(openapi::router())
+            .merge(dashboard::router()),
+        access,
+    )
 }
 
 /// With nothing that is not behind `access`.

@@ -69,13 +69,29 @@ fn document() -> Value {
 
 /// Each with the beginning of its paths; the first that fits, so the last has the rest.
 const TAGS: [(&str, &str, &str); 8] = [
-    ("internal", "/v1/peers", "Between proxies and control planes: not for others."),
-    ("upstreams", "/upstreams", "The servers of services: registered, drained, unregistered."),
+    (
+        "internal",
+        "/v1/peers",
+        "Between proxies and control planes: not for others.",
+    ),
+    (
+        "upstreams",
+        "/upstreams",
+        "The servers of services: registered, drained, unregistered.",
+    ),
     ("services", "/v1/services", "Named destinations, and what they match."),
-    ("authorizers", "/v1/authorizers", "Who is asked before a request goes on."),
+    (
+        "authorizers",
+        "/v1/authorizers",
+        "Who is asked before a request goes on.",
+    ),
     ("limits", "/v1/limits", "How many requests may pass."),
     ("fleet", "/v1/fleet", "The proxies."),
-    ("configuration", "/v1/", "All of it at once: history, documents, explanations."),
+    (
+        "configuration",
+        "/v1/",
+        "All of it at once: history, documents, explanations.",
+    ),
     ("operations", "/", "Health, metrics, and pages."),
 ];
 
@@ -88,7 +104,9 @@ fn tag(path: &str) -> &'static str {
                 "/upstreams" => path.contains(beginning),
                 _ => path.starts_with(beginning),
             };
-            TAGS.iter().find(|(_, beginning, _)| fits(beginning)).map_or("operations", |(name, ..)| name)
+            TAGS.iter()
+                .find(|(_, beginning, _)| fits(beginning))
+                .map_or("operations", |(name, ..)| name)
         }
     }
 }
@@ -116,7 +134,10 @@ fn shown(operation: &Operation, shared: &mut BTreeMap<String, Value>) -> Value {
         "responses": responses(operation, needs, shared),
     });
     if let Some(body) = &operation.body {
-        let content = body.media.iter().map(|media| ((*media).to_owned(), content(media, body.schema)));
+        let content = body
+            .media
+            .iter()
+            .map(|media| ((*media).to_owned(), content(media, body.schema)));
         let content: Map<String, Value> = content.collect();
         shown["requestBody"] = json!({"required": body.required, "content": content});
     }
@@ -127,7 +148,9 @@ fn parameters(operation: &Operation) -> Vec<Value> {
     let of_path = operation.path.split(['{', '}']).skip(1).step_by(2);
     let names = of_path.map(|name| format!("path.{name}"));
     let names = names.chain(operation.parameters.iter().map(|name| (*name).to_owned()));
-    names.map(|name| json!({"$ref": format!("#/components/parameters/{name}")})).collect()
+    names
+        .map(|name| json!({"$ref": format!("#/components/parameters/{name}")}))
+        .collect()
 }
 
 fn responses(operation: &Operation, needs: Needs, shared: &mut BTreeMap<String, Value>) -> Map<String, Value> {
@@ -150,7 +173,9 @@ fn response(answer: &Answer) -> Value {
         response["headers"] = json!({"ETag": {"$ref": "#/components/headers/ETag"}});
     }
     let forms = answer.content.iter();
-    let forms: Map<String, Value> = forms.map(|(media, schema)| ((*media).to_owned(), content(media, schema))).collect();
+    let forms: Map<String, Value> = forms
+        .map(|(media, schema)| ((*media).to_owned(), content(media, schema)))
+        .collect();
     if !forms.is_empty() {
         response["content"] = forms.into();
     }

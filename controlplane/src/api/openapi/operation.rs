@@ -94,7 +94,12 @@ impl Operation {
         self
     }
 
-    pub fn answers(self, status: u16, description: &'static str, content: &[(&'static str, &'static str)]) -> Operation {
+    pub fn answers(
+        self,
+        status: u16,
+        description: &'static str,
+        content: &[(&'static str, &'static str)],
+    ) -> Operation {
         self.answer(status, description, content, false)
     }
 

@@ -50,7 +50,9 @@ pub fn name(kinds: &[Type]) -> String {
 
 pub fn response(kinds: &[Type]) -> Value {
     let titles: Vec<String> = kinds.iter().map(|of| format!("`{}`: {}.", of.kind, of.title)).collect();
-    let examples = kinds.iter().map(|of| (of.kind.to_owned(), json!({"value": example(*of)})));
+    let examples = kinds
+        .iter()
+        .map(|of| (of.kind.to_owned(), json!({"value": example(*of)})));
     let examples: Map<String, Value> = examples.collect();
     let mut response = json!({
         "description": titles.join(" "),

@@ -15,7 +15,9 @@ const FILES: [&str; 4] = [
 
 static ALL: LazyLock<Map<String, Value>> = LazyLock::new(|| {
     // A test reads each.
-    let written = FILES.iter().flat_map(|file| serde_json::from_str::<Map<String, Value>>(file).unwrap_or_default());
+    let written = FILES
+        .iter()
+        .flat_map(|file| serde_json::from_str::<Map<String, Value>>(file).unwrap_or_default());
     derived(written.collect())
 });
 
@@ -92,12 +94,20 @@ fn derived(mut all: Map<String, Value>) -> Map<String, Value> {
         all.insert(name.to_owned(), page);
     }
     let many = ["WrittenMany", "DryRun"].map(reference);
-    let example = all.get("WrittenMany").map_or(Value::Null, |written| written["examples"].clone());
-    all.insert("WrittenManyOrDryRun".to_owned(), json!({"anyOf": many, "examples": example}));
+    let example = all
+        .get("WrittenMany")
+        .map_or(Value::Null, |written| written["examples"].clone());
+    all.insert(
+        "WrittenManyOrDryRun".to_owned(),
+        json!({"anyOf": many, "examples": example}),
+    );
     let internal = [
         ("Lines", json!({"description": "Lines of JSON.", "examples": [{}]})),
         ("Told", json!({"type": "object", "examples": [{}]})),
-        ("Document", json!({"type": "object", "required": ["openapi"], "examples": [{"openapi": "3.1.0"}]})),
+        (
+            "Document",
+            json!({"type": "object", "required": ["openapi"], "examples": [{"openapi": "3.1.0"}]}),
+        ),
     ];
     all.extend(internal.map(|(name, schema)| (name.to_owned(), schema)));
     all
@@ -120,9 +130,15 @@ fn shown_example(name: &str, sent: &Value) -> Result<Value, Invalid> {
         "Service" => (Service::from_value("web", sent)?.document(), json!({"name": "web"})),
         "Upstream" => {
             let id = "10.0.0.5:3000";
-            (Upstream::from_value("web", id, sent)?.document(), json!({"service": "web", "id": id}))
+            (
+                Upstream::from_value("web", id, sent)?.document(),
+                json!({"service": "web", "id": id}),
+            )
         }
-        "Authorizer" => (Authorizer::from_value("main", sent)?.document(), json!({"name": "main"})),
+        "Authorizer" => (
+            Authorizer::from_value("main", sent)?.document(),
+            json!({"name": "main"}),
+        ),
         "Limit" => (Limit::from_value(LIMIT, sent)?.document(), json!({"id": LIMIT})),
         _ => {
             let own = json!({"service": "web", "ends_at": "2026-01-31T09:30:00.123Z"});
@@ -162,7 +178,11 @@ fn patch(all: &Map<String, Value>, schema: &Value, own: &[&str]) -> Value {
 fn nullable(all: &Map<String, Value>, member: &Value) -> Value {
     let null = || json!({"type": "null"});
     let forms = match member["anyOf"].as_array() {
-        Some(forms) => forms.iter().filter(|form| **form != null()).map(|form| patched(all, form)).collect(),
+        Some(forms) => forms
+            .iter()
+            .filter(|form| **form != null())
+            .map(|form| patched(all, form))
+            .collect(),
         None => vec![patched(all, member)],
     };
     let mut nullable = json!({"anyOf": forms.into_iter().chain([null()]).collect::<Vec<_>>()});

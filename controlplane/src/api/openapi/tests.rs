@@ -37,8 +37,16 @@ async fn every_route_has_its_operation_and_every_operation_its_route() {
     let document = document();
     let described: BTreeSet<String> = operations_of(&document).into_iter().map(|(name, _)| name).collect();
     assert_eq!(operations::all().len(), described.len(), "none is there twice");
-    assert_eq!(routes.difference(&described).collect::<Vec<_>>(), [""; 0], "without an operation");
-    assert_eq!(described.difference(&routes).collect::<Vec<_>>(), [""; 0], "of no route");
+    assert_eq!(
+        routes.difference(&described).collect::<Vec<_>>(),
+        [""; 0],
+        "without an operation"
+    );
+    assert_eq!(
+        described.difference(&routes).collect::<Vec<_>>(),
+        [""; 0],
+        "of no route"
+    );
 }
 
 #[test]
@@ -53,7 +61,10 @@ fn what_is_referred_to_is_there_and_what_is_there_is_referred_to() {
     });
     for part in ["schemas", "parameters", "responses", "headers"] {
         for name in document["components"][part].as_object().unwrap().keys() {
-            assert!(referred.contains(&format!("#/components/{part}/{name}")), "{part}/{name} is of no use");
+            assert!(
+                referred.contains(&format!("#/components/{part}/{name}")),
+                "{part}/{name} is of no use"
+            );
         }
     }
 }
@@ -73,7 +84,9 @@ fn every_operation_says_what_it_is_and_shows_an_example() {
         let parts = [&operation["requestBody"], &operation["responses"]];
         for part in parts {
             each(part, &mut |members| {
-                let Some(Value::Object(forms)) = members.get("content") else { return };
+                let Some(Value::Object(forms)) = members.get("content") else {
+                    return;
+                };
                 for (media, form) in forms.iter().filter(|(media, _)| media.contains("json")) {
                     assert!(form.get("example").is_some(), "{name}: {media}");
                 }
@@ -104,8 +117,14 @@ fn every_schema_has_an_example_and_each_problem_its_own() {
             }
         }
     }
-    let kinds: Vec<&str> = document.pointer("/components/schemas/Problem/properties/type/enum").unwrap().as_array()
-        .unwrap().iter().filter_map(Value::as_str).collect();
+    let kinds: Vec<&str> = document
+        .pointer("/components/schemas/Problem/properties/type/enum")
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     for (name, response) in document["components"]["responses"].as_object().unwrap() {
         let examples = &response["content"][net::problem::CONTENT_TYPE]["examples"];
         for kind in name.split('.') {

@@ -11,10 +11,18 @@ type Read = fn(&Value) -> Result<Value, Invalid>;
 
 /// A document as the model shows it again, a schema's name, and the least that it reads.
 const OBJECTS: [(&str, &str, Read); 5] = [
-    ("Service", r#"{"match":[]}"#, |value| Ok(Service::from_value("web", value)?.document())),
-    ("Upstream", "{}", |value| Ok(Upstream::from_value("web", ID, value)?.document())),
-    ("Authorizer", r#"{"service":"auth"}"#, |value| Ok(Authorizer::from_value("main", value)?.document())),
-    ("Limit", r#"{"threshold":100}"#, |value| Ok(Limit::from_value(LIMIT, value)?.document())),
+    ("Service", r#"{"match":[]}"#, |value| {
+        Ok(Service::from_value("web", value)?.document())
+    }),
+    ("Upstream", "{}", |value| {
+        Ok(Upstream::from_value("web", ID, value)?.document())
+    }),
+    ("Authorizer", r#"{"service":"auth"}"#, |value| {
+        Ok(Authorizer::from_value("main", value)?.document())
+    }),
+    ("Limit", r#"{"threshold":100}"#, |value| {
+        Ok(Limit::from_value(LIMIT, value)?.document())
+    }),
     ("Hold", "{}", |value| Ok(Hold::asked(value)?.document())),
 ];
 
@@ -102,12 +110,20 @@ fn required_is_what_the_model_cannot_do_without() {
     let document = document();
     for (whole, name, place, least) in all() {
         let required = &document["components"]["schemas"][name]["required"];
-        let required: Vec<&str> = required.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = required
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         for member in least.as_object().unwrap().keys() {
             let mut without = least.clone();
             without.as_object_mut().unwrap().remove(member);
             let (value, read) = with(whole, place, without);
-            assert!(required.contains(&member.as_str()) && read(&value).is_err(), "{name}.{member}");
+            assert!(
+                required.contains(&member.as_str()) && read(&value).is_err(),
+                "{name}.{member}"
+            );
         }
         assert_eq!(required.len(), least.as_object().unwrap().len(), "{name}");
     }
@@ -132,7 +148,10 @@ fn bounds_are_those_of_the_model() {
             let bound = |bound: &str| property.get(bound).and_then(Value::as_i64);
             for (at, beyond) in [(bound("minimum"), -1), (bound("maximum"), 1)] {
                 if let Some(at) = at {
-                    assert!(takes(at.into()) && !takes((at + beyond).into()), "{name}.{member}: {at}");
+                    assert!(
+                        takes(at.into()) && !takes((at + beyond).into()),
+                        "{name}.{member}: {at}"
+                    );
                     seen += 1;
                 }
             }
@@ -150,8 +169,12 @@ fn bounds_are_those_of_the_model() {
             }
             let types = [&property["type"]];
             let is_null = |kind: &Value| kind == "null";
-            let may_be_null = types.iter().any(|kind| kind.as_array().is_some_and(|kinds| kinds.iter().any(is_null)))
-                || property["anyOf"].as_array().is_some_and(|forms| forms.iter().any(|form| is_null(&form["type"])));
+            let may_be_null = types
+                .iter()
+                .any(|kind| kind.as_array().is_some_and(|kinds| kinds.iter().any(is_null)))
+                || property["anyOf"]
+                    .as_array()
+                    .is_some_and(|forms| forms.iter().any(|form| is_null(&form["type"])));
             assert_eq!(takes(Value::Null), may_be_null, "{name}.{member}: null");
         }
     }

@@ -1,0 +1,64 @@
+//! The document of the API against the API itself: schemathesis makes requests up by it, those it allows and those it does
+//! not, and no answer may be one that it does not describe.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vulcan_tests::node::Node;
+use vulcan_tests::world::World;
+
+const PATIENCE: Duration = Duration::from_secs(240);
+const SEED: &str = "9";
+
+/// What it says of `control`, which it tries by `document`.
+async fn tried(world: &World, control: &Node, document: &Value) -> Output {
+    let path = world.path("openapi.json");
+    std::fs::write(&path, document.to_string()).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/schemathesis");
+    let mut command = Command::new("timeout");
+    command
+        .arg(PATIENCE.as_secs().to_string())
+        .arg(script)
+        .arg("run")
+        .arg(control.api().url());
+    command.arg(&path).arg(SEED).current_dir(world.path(""));
+    let running = tokio::task::spawn_blocking(move || command.output());
+    running.await.unwrap().expect("it runs")
+}
+
+async fn document(control: &Node) -> Value {
+    control.api().get("/openapi.json").await.expect(200).body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_one_that_the_document_does_not_describe() {
+    let world = World::new();
+    let (control, _proxies) = world.fleet(1, &[]).await;
+    let document = document(&control).await;
+    let output = tried(&world, &control, &document).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complaint}");
+    let operations = document["paths"].as_object().unwrap().len();
+    assert!(operations > 30 && said.contains("Test cases"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_described_is_found() {
+    let world = World::new();
+    let (control, _proxies) = world.fleet(1, &[]).await;
+    let mut document = document(&control).await;
+    const PATH: &str = "/v1/services/{service}";
+    let mut one = document["paths"][PATH]["get"].take();
+    one["responses"].as_object_mut().unwrap().remove("404");
+    document["paths"] = json!({PATH: {"get": one}});
+    let output = tried(&world, &control, &document).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        !output.status.success() && said.contains("Undocumented HTTP status code"),
+        "{said}"
+    );
+}

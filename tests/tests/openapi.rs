@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use vulcan_tests::node::Node;
 use vulcan_tests::world::World;
 
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 const SEED: &str = "9";
 
 /// What it says of `control`, which it tries by `document`.

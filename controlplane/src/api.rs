@@ -14,6 +14,7 @@ mod limits;
 mod linger;
 mod many;
 mod metrics;
+mod openapi;
 mod page;
 pub(crate) mod query;
 mod revert;
@@ -167,7 +168,13 @@ pub fn router(api: Arc<Api>, streams: Router, access: Arc<Access>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .with_state(api);
-    guarded(routes.merge(streams).merge(dashboard::router()), access)
+    guarded(
+        routes
+            .merge(streams)
+            .merge(openapi::router())
+            .merge(dashboard::router()),
+        access,
+    )
 }
 
 /// With nothing that is not behind `access`.

@@ -1,4 +1,5 @@
-//! The dashboard: a page of plain files in the binary. It asks the API as any other client does, and tells nothing itself.
+//! The dashboard, and the page about the API: plain files in the binary. They ask the API as any other client does, and tell
+//! nothing themselves.
 
 use std::sync::LazyLock;
 
@@ -28,7 +29,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
-struct File {
+pub(crate) struct File {
     name: &'static str,
     media_type: HeaderValue,
     content: &'static str,
@@ -51,6 +52,9 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "api.js" SCRIPT,
         "app.js" SCRIPT,
         "dialog.js" SCRIPT,
+        "docs.html" HTML,
+        "docs.css" STYLE,
+        "docs.js" SCRIPT,
         "diff.js" SCRIPT,
         "dom.js" SCRIPT,
         "fleet.js" SCRIPT,
@@ -70,7 +74,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
 });
 
 impl File {
-    fn of((name, media_type, content): (&'static str, &'static str, &'static str)) -> File {
+    pub(crate) fn of((name, media_type, content): (&'static str, &'static str, &'static str)) -> File {
         let digest = Sha256::digest(content);
         let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let tag = HeaderValue::try_from(format!("\"{hex}\""));
@@ -82,7 +86,7 @@ impl File {
         }
     }
 
-    fn answer(&self, headers: &HeaderMap) -> Response {
+    pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
         let tag = self.tag.as_bytes();
         let known = headers.get_all(IF_NONE_MATCH).iter();
         let is_known = known
@@ -122,6 +126,7 @@ impl File {
 pub fn router() -> Router {
     Router::new()
         .route("/", get(async |headers: HeaderMap| file("index.html", &headers)))
+        .route("/docs", get(async |headers: HeaderMap| file("docs.html", &headers)))
         .route("/dashboard/{file}", get(part))
 }
 

@@ -50,6 +50,8 @@ pub const TABLE: &[(&str, &[(Method, Needs)])] = &[
     ("/readyz", &[(GET, Nothing)]),
     ("/", &[(GET, Nothing)]),
     ("/dashboard/{file}", &[(GET, Nothing)]),
+    ("/docs", &[(GET, Nothing)]),
+    ("/openapi.json", &[(GET, Nothing)]),
     ("/metrics", &[(GET, Read)]),
     ("/v1/services", &[(GET, Read)]),
     (
@@ -171,4 +173,4 @@ impl fmt::Display for Needs {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

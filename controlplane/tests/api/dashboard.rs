@@ -24,7 +24,7 @@ const TOKENS: &str = "[[token]]\nname = \"ci\"\nrole = \"admin\"\n\
 #[tokio::test]
 async fn every_file_of_the_page_is_there_and_guarded() {
     for plane in [Plane::start().await, Plane::start_with_tokens(TOKENS).await] {
-        let mut seen = vec!["/".to_owned()];
+        let mut seen = vec!["/".to_owned(), "/docs".to_owned()];
         let mut at = 0;
         while let Some(path) = seen.get(at).cloned() {
             at += 1;
@@ -42,6 +42,16 @@ async fn every_file_of_the_page_is_there_and_guarded() {
         }
         assert!(seen.len() > 15, "{seen:?}");
     }
+}
+
+#[tokio::test]
+async fn the_document_of_the_api_is_open_to_all() {
+    let plane = Plane::start_with_tokens(TOKENS).await;
+    let reply = plane.get("/openapi.json").await.expect(200);
+    assert_eq!(header(&reply, "content-type"), "application/json");
+    assert_eq!(reply.json["openapi"], "3.1.0");
+    let known = format!("if-none-match: {}", header(&reply, "etag"));
+    plane.send("GET", "/openapi.json", &known, "").await.expect(304);
 }
 
 #[tokio::test]

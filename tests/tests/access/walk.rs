@@ -128,7 +128,14 @@ async fn every_route_and_method_is_open_to_the_roles_that_it_is_for() {
 async fn what_is_open_to_all_and_what_is_open_to_nobody() {
     let world = World::new();
     let control = staff::control_plane(&world, &[]).await;
-    for path in ["/healthz", "/readyz", "/", "/dashboard/app.js"] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/",
+        "/dashboard/app.js",
+        "/docs",
+        "/openapi.json",
+    ] {
         control.api().get(path).await.expect(200);
         assert_eq!(status(&control.api(), "POST", path).await, 401);
         assert_eq!(status(&staff::with(&control, ADMIN), "POST", path).await, 405);

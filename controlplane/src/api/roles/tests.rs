@@ -13,7 +13,7 @@ use crate::push::{self, Fleet};
 use crate::store::{self, StoreUrl};
 
 /// Everything that the router takes, as `GET /v1/services`. It can be asked only by how it shows itself to developers.
-async fn routes() -> BTreeSet<String> {
+pub async fn routes() -> BTreeSet<String> {
     let directory = tempfile::tempdir().unwrap();
     let store = StoreUrl::Redb(directory.path().join("log.redb"));
     let log = store::open(&store).await.unwrap();

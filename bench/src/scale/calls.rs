@@ -94,6 +94,9 @@ pub fn stale(world: &mut World<'_>, services: std::ops::RangeFrom<usize>) -> io:
     Ok((stale, asked))
 }
 
+/// So many turns later the same services have another weight: what changes nothing is told to nobody.
+const LATER: usize = 2_000_000;
+
 /// Bytes of the lines that a proxy is told a change with, by one that counts them: a changed weight, and a new service
 /// with one upstream in two changes.
 pub fn told(world: &mut World<'_>, services: usize, fresh: usize) -> io::Result<[u64; 2]> {
@@ -102,10 +105,13 @@ pub fn told(world: &mut World<'_>, services: usize, fresh: usize) -> io::Result<
     let mut count = |call: Call<'_>| {
         let before = fleet.stats()?.change_bytes;
         (0..TOLD).try_for_each(|turn| call(&mut world.client, turn))?;
-        Ok::<_, io::Error>((fleet.stats()?.change_bytes - before) / TOLD as u64)
+        match fleet.stats()?.change_bytes - before {
+            0 => Err(io::Error::other("nothing went over the stream")),
+            bytes => Ok(bytes / TOLD as u64),
+        }
     };
     let told = [
-        count(&|client, turn| reweigh(client, services, TOLD + turn))?,
+        count(&|client, turn| reweigh(client, services, LATER + turn))?,
         count(&|client, turn| in_two(client, fresh + turn))?,
     ];
     drop(fleet);

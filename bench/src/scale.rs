@@ -83,10 +83,11 @@ impl Sized<'_> {
         println!(
             "Requests to a service right after the 200 of its first upstream: {asked}, not answered by it: {stale}.\n"
         );
-        println!("{}", self.told(fresh)?);
         self.world.look("changes")?;
         println!("{}", self.restart()?);
         self.world.look("control plane restarted")?;
+        // Last, since one that goes without a goodbye is waited for, also after a restart, until its lease ends.
+        println!("{}", self.told(fresh)?);
         println!("{}", self.world.room);
         Ok(())
     }

@@ -110,25 +110,10 @@ pub fn told(world: &mut World<'_>, services: usize, fresh: usize) -> io::Result<
             bytes => Ok(bytes / TOLD as u64),
         }
     };
-    let told = [
+    Ok([
         count(&|client, turn| reweigh(client, services, LATER + turn))?,
         count(&|client, turn| in_two(client, fresh + turn))?,
-    ];
-    drop(fleet);
-    forgotten(&mut world.client, "simulated-0")?;
-    Ok(told)
-}
-
-/// A proxy that went without a goodbye is waited for until its lease ends. It may be there for a moment still.
-fn forgotten(client: &mut Client, proxy: &str) -> io::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let answer = client.delete(&format!("/v1/fleet/{proxy}"))?;
-        if answer.status != 409 || Instant::now() > deadline {
-            return answer.success().map(drop);
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    ])
 }
 
 /// Another weight every time: services lie far from one another, and come again only when all have had their turn.

@@ -1,7 +1,7 @@
 //! The control plane under many proxies.
 
 pub mod changes;
-mod handle;
+pub mod handle;
 mod http2;
 mod link;
 mod pace;

@@ -14,6 +14,7 @@ mod pick;
 mod process;
 mod report;
 mod rest;
+mod scale;
 mod store;
 mod swap;
 mod vulcan;
@@ -50,6 +51,8 @@ enum Task {
     Store(store::Options),
     /// What one change and one look-up cost in the routing table.
     Swap(swap::Options),
+    /// Many services: loading them, memory, snapshots, starts, and what one change costs.
+    Scale(scale::Options),
     /// What an authorizer's remembered answer costs.
     Authorize(authorize::Options),
     /// What a request's limits cost it, and how exact they are beside Redis.
@@ -106,6 +109,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         Task::Deploys(options) => measured(|scratch| deploys::run(&vulcan, &options, scratch)),
         Task::Store(options) => measured(|scratch| store::run(&vulcan, &options, scratch)),
         Task::Swap(options) => measured(|_| swap::run(&options)),
+        Task::Scale(options) => measured(|scratch| scale::run(&vulcan, &options, scratch)),
         Task::Authorize(options) => measured(|_| authorize::run(&options)),
         Task::Limits(options) => measured(|scratch| limits::run(&vulcan, &options, scratch)),
         Task::LimitsLong(options) => measured(|scratch| limits::long::run(&vulcan, &options, scratch)),

@@ -12,7 +12,8 @@ use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit}
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
-const START: Duration = Duration::from_secs(30);
+/// A proxy of a million objects reads them before it is ready.
+const START: Duration = Duration::from_secs(180);
 const STOP: Duration = Duration::from_secs(10);
 
 /// A child process; dropping it ends it.
@@ -189,6 +190,11 @@ pub fn usage(pid: u32) -> io::Result<Usage> {
         cpu,
         memory: pages * rustix::param::page_size() as u64,
     })
+}
+
+/// What [`peak`] tells begins anew with what is resident now (proc_pid_clear_refs(5)).
+pub fn forget_peak(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }
 
 /// The most resident bytes that a process has had so far.

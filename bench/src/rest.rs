@@ -4,14 +4,15 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longer than any `timeout=` that is asked for here.
+/// Longer than any `timeout=` that is asked for here, but for what is said to take longer.
 const PATIENCE: Duration = Duration::from_secs(120);
-const BODY_MAX: u64 = 64 << 20;
+const BODY_MAX: u64 = 256 << 20;
 
 pub struct Client {
     address: SocketAddr,
     /// The `Host` field; the address unless said otherwise.
     host: String,
+    patience: Duration,
     stream: Option<BufReader<TcpStream>>,
 }
 
@@ -40,36 +41,50 @@ impl Answer {
 
 impl Client {
     pub fn new(address: SocketAddr) -> Client {
-        Client {
-            address,
-            host: address.to_string(),
-            stream: None,
-        }
+        Client::for_host(address, &address.to_string())
     }
 
     pub fn for_host(address: SocketAddr, host: &str) -> Client {
         Client {
             address,
             host: host.into(),
+            patience: PATIENCE,
             stream: None,
         }
     }
 
+    /// Waits so long for each part of an answer.
+    pub fn patient(address: SocketAddr, patience: Duration) -> Client {
+        Client {
+            patience,
+            ..Client::new(address)
+        }
+    }
+
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
-        self.call("GET", path, None)
+        self.call("GET", path, "", None)
+    }
+
+    pub fn get_as(&mut self, path: &str, media: &str) -> io::Result<Answer> {
+        self.call("GET", path, &format!("Accept: {media}\r\n"), None)
+    }
+
+    /// Only of what is idempotent.
+    pub fn post(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+        self.call("POST", path, "", Some(body))
     }
 
     pub fn put(&mut self, path: &str, body: &str) -> io::Result<Answer> {
-        self.call("PUT", path, Some(body))
+        self.call("PUT", path, "", Some(body))
     }
 
     pub fn delete(&mut self, path: &str) -> io::Result<Answer> {
-        self.call("DELETE", path, None)
+        self.call("DELETE", path, "", None)
     }
 
     /// Every call here is idempotent: one that meets the end of a kept connection is made once more on a new one.
-    fn call(&mut self, method: &str, path: &str, body: Option<&str>) -> io::Result<Answer> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+    fn call(&mut self, method: &str, path: &str, fields: &str, body: Option<&str>) -> io::Result<Answer> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{fields}", self.host);
         if let Some(body) = body {
             request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         }
@@ -88,7 +103,7 @@ impl Client {
             None => {
                 let stream = TcpStream::connect(self.address)?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(self.patience))?;
                 BufReader::new(stream)
             }
         };
@@ -143,7 +158,7 @@ fn chunk(stream: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<bool> {
 
 fn exactly(stream: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
     if body.len() as u64 + length > BODY_MAX {
-        return Err(io::Error::other("an answer beyond 64 MiB"));
+        return Err(io::Error::other("an answer beyond 256 MiB"));
     }
     match stream.by_ref().take(length).read_to_end(body)? as u64 == length {
         true => Ok(()),

@@ -38,8 +38,20 @@ impl ControlPlane {
 
 impl Vulcan {
     pub fn control_plane(&self, scratch: &Path, core: Option<usize>) -> io::Result<ControlPlane> {
+        self.control_plane_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), scratch, core)
+    }
+
+    /// One that is started again has to be where the proxies look for it.
+    pub fn control_plane_at(&self, admin: SocketAddr, scratch: &Path, core: Option<usize>) -> io::Result<ControlPlane> {
         let mut command = Command::new(&self.0);
-        command.args(["controlplane", "--log", "warn", "--admin", "127.0.0.1:0", "--store"]);
+        command.args([
+            "controlplane",
+            "--log",
+            "warn",
+            "--admin",
+            &admin.to_string(),
+            "--store",
+        ]);
         command.arg(format!("redb:{}", scratch.join("store.redb").display()));
         ControlPlane::ready(Server::start("controlplane", command, core, scratch)?)
     }

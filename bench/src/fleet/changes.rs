@@ -40,6 +40,9 @@ pub struct Options {
     /// Cuts all connections at the largest size, changes 1,000 services, and measures the catching up.
     #[arg(long)]
     reconnect: bool,
+    /// The same, and the control plane is killed and started again before the fleet comes back.
+    #[arg(long)]
+    restart: bool,
 }
 
 pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()> {
@@ -74,6 +77,9 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
         }
         if options.reconnect && index + 1 == options.proxies.len() {
             more.push(world.reconnect()?);
+        }
+        if options.restart && index + 1 == options.proxies.len() {
+            more.push(world.restart(vulcan, &scratch.join(proxies.to_string()))?);
         }
         more.extend(world.defects()?);
     }
@@ -204,22 +210,59 @@ impl World {
 
     /// All connections are lost, 1,000 services change, all come back at once.
     fn reconnect(&mut self) -> io::Result<String> {
-        let before = self.fleet.stats()?;
+        let head = self.miss()?;
+        let mut table = Table::new(["reconnect after 1,000 changes", "measured", "goal", ""]);
+        self.rejoin(head, &mut table)?;
+        Ok(format!("{} proxies:\n\n{table}", self.proxies))
+    }
+
+    /// As `reconnect`, to a control plane that has just been started from its store.
+    fn restart(&mut self, vulcan: &Vulcan, scratch: &Path) -> io::Result<String> {
+        let head = self.miss()?;
+        let mut table = Table::new([
+            "kill -9 of the control plane after 1,000 changes",
+            "measured",
+            "goal",
+            "",
+        ]);
+        let began = Instant::now();
+        self.plane.server.kill()?;
+        self.plane = vulcan.control_plane_at(self.plane.admin, scratch, None)?;
+        let ready = began.elapsed().as_secs_f64();
+        table.row([
+            "ready again, s".into(),
+            format!("{ready:.2}"),
+            String::new(),
+            String::new(),
+        ]);
+        self.rejoin(head, &mut table)?;
+        self.turn += 1;
+        write(&mut Client::new(self.plane.admin), self.turn, "?timeout=60s")?;
+        let live = began.elapsed().as_secs_f64();
+        let what = "from the kill to the 200 of a write to all, s";
+        table.row([what.into(), format!("{live:.1}"), String::new(), String::new()]);
+        Ok(format!("{} proxies:\n\n{table}", self.proxies))
+    }
+
+    /// Loses all connections, and changes every service; the revision that the proxies have to come to.
+    fn miss(&mut self) -> io::Result<u64> {
         self.fleet.server.tell("cut")?;
         let mut client = Client::new(self.plane.admin);
         for _ in 0..SERVICES {
             self.turn += 1;
             write(&mut client, self.turn, "?wait=none")?;
         }
-        let head = client.get("/v1/fleet?limit=1")?.success()?.json()?["head"]
-            .as_u64()
-            .unwrap_or(u64::MAX);
+        let fleet = client.get("/v1/fleet?limit=1")?.success()?.json()?;
+        Ok(fleet["head"].as_u64().unwrap_or(u64::MAX))
+    }
+
+    fn rejoin(&mut self, head: u64, table: &mut Table) -> io::Result<()> {
+        let before = self.fleet.stats()?;
         let began = Instant::now();
         self.fleet.server.tell("rejoin")?;
         self.fleet.caught_up(self.proxies, head)?;
         let took = began.elapsed();
         let snapshots = self.fleet.stats()?.snapshots - before.snapshots;
-        let mut table = Table::new(["reconnect after 1,000 changes", "measured", "goal", ""]);
         table.row([
             "all caught up, s".into(),
             format!("{:.1}", took.as_secs_f64()),
@@ -232,7 +275,7 @@ impl World {
             "0".into(),
             against(snapshots as f64, 0.5),
         ]);
-        Ok(format!("{} proxies:\n\n{table}", self.proxies))
+        Ok(())
     }
 
     /// What should not have happened.

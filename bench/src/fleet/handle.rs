@@ -17,6 +17,7 @@ pub struct Fleet {
 pub struct Stats {
     pub caught_up: u64,
     pub applied_min: u64,
+    pub change_bytes: u64,
     pub levels: u64,
     pub snapshots: u64,
     pub gaps: u64,
@@ -46,6 +47,7 @@ impl Fleet {
         Ok(Stats {
             caught_up: number("caught_up"),
             applied_min: number("applied_min"),
+            change_bytes: number("change_bytes"),
             levels: number("levels"),
             snapshots: number("snapshots"),
             gaps: number("gaps"),

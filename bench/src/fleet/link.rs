@@ -19,6 +19,8 @@ const AHEAD_MAX: usize = 100_000;
 #[derive(Debug, Default)]
 pub struct Counts {
     pub changes: u64,
+    /// Of the lines that told them.
+    pub change_bytes: u64,
     /// Acknowledged levels; one may acknowledge many changes.
     pub levels: u64,
     pub snapshots: u64,
@@ -132,6 +134,7 @@ impl Link {
 
     fn take(&mut self, line: &[u8], counts: &mut Counts) -> Result<(), Broken> {
         if let Some((from, to)) = change(line) {
+            counts.change_bytes += line.len() as u64 + 1;
             return self.advance(from, to, counts);
         }
         match serde_json::from_slice(line)? {
@@ -237,6 +240,7 @@ mod tests {
     #[test]
     fn follows_changes_in_order_however_they_are_cut() {
         let bytes = lines(&[welcome(9), step(0, 4), step(4, 9), step(4, 9)]);
+        let told = (bytes.len() - lines(&[welcome(9)]).len()) as u64;
         for size in 1..bytes.len() {
             let (mut link, mut counts) = (Link::new("p"), Counts::default());
             bytes
@@ -246,6 +250,7 @@ mod tests {
                 (link.applied, link.caught_up(), link.owes, counts.changes),
                 (Revision(9), true, true, 3)
             );
+            assert_eq!(counts.change_bytes, told);
         }
     }
 

@@ -243,6 +243,7 @@ impl Fleet {
             "caught_up": connected().filter(|proxy| proxy.link.caught_up()).count(),
             "applied_min": connected().map(|proxy| proxy.link.applied).min().unwrap_or(Revision::ZERO),
             "changes": self.counts.changes,
+            "change_bytes": self.counts.change_bytes,
             "levels": self.counts.levels,
             "snapshots": self.counts.snapshots,
             "gaps": self.counts.gaps,

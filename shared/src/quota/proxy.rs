@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Standby, Told, UNMET, Up};
+use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Told, UNMET, Up};
 use super::permits::proxy::Holder;
 use super::{DELTA, Label, Rules, Settings, Slots, shrink};
 use crate::change::Revision;
@@ -26,12 +26,14 @@ mod link;
 mod observing;
 mod permits;
 mod standby;
+mod view;
 mod want;
 
 use holding::{Allowance, Holding, Source};
 use late::Late;
 use link::Link;
 use observing::Observing;
+use view::{Before, View};
 
 pub use observing::Passed;
 
@@ -81,53 +83,6 @@ pub enum Verdict {
     Uncounted,
     /// The table that it goes by is not the one of now: route anew.
     Stale,
-}
-
-/// What label time was, at the least, by the owner of a former epoch.
-#[derive(Clone, Copy, Debug)]
-struct Before {
-    epoch: u64,
-    label: Label,
-    at: Time,
-}
-
-/// How this proxy sees a shard.
-#[derive(Clone, Copy, Debug, Default)]
-struct View {
-    /// 0: none is known. What is older is refused.
-    epoch: u64,
-    owner: Option<Uuid>,
-    standby: Standby,
-    /// No standby is used before this, and what follows from a limit's period.
-    quiet_until: Time,
-    /// The last message that the owner is known to have read was sent then; none: a sleep ago.
-    reached: Option<Time>,
-    /// Of the owner before this epoch's, and of the oldest one that was heard not long ago.
-    before: Option<Before>,
-    oldest: Option<Before>,
-}
-
-impl View {
-    fn unmet(settings: &Settings, now: Time) -> View {
-        View {
-            quiet_until: now + settings.promise,
-            reached: Some(now),
-            ..View::default()
-        }
-    }
-
-    /// The owner has read what was sent then. If it had heard nothing for so long that it gave this proxy's standby to others,
-    /// that is over, though it is heard again: there is none until it assigns one.
-    fn reach(&mut self, sent: Time, forget_after: Duration, now: Time) {
-        if !self.is_remembered(forget_after, now) {
-            self.standby.weight = 0;
-        }
-        self.reached = self.reached.max(Some(sent));
-    }
-
-    fn is_remembered(&self, forget_after: Duration, now: Time) -> bool {
-        self.reached.is_some_and(|reached| now.since(reached) < forget_after)
-    }
 }
 
 #[derive(Debug)]

@@ -28,6 +28,8 @@ type Seen = BTreeMap<(String, u64), u64>;
 
 struct Client {
     to: SocketAddr,
+    /// Where its metrics are.
+    status: Api,
     seen: Seen,
 }
 
@@ -100,6 +102,11 @@ impl Client {
         let mut connection = Connection::connect(self.to).await.unwrap();
         let request = Request::new("GET", "/bytes?n=10&head=60000", "web");
         connection.writer.send(&request.encode()).await.unwrap();
+        // Whoever closes before the request is read has asked nothing.
+        eventually("the request is under way", async || {
+            Page::scrape(&self.status).await.sum("vulcan_upstream_in_flight", &[]) >= 1.0
+        })
+        .await;
         connection.writer.close().await.unwrap();
         self.saw("web", 499);
     }
@@ -182,11 +189,14 @@ async fn each_is_counted_once_and_has_one_line() {
     let stage = Stage::new(origin.address).await;
     let mut successes = 0.0;
     for (proxy, log) in stage.proxies.iter().zip(&stage.logs) {
-        let (to, seen) = (proxy.http(), Seen::new());
-        let mut client = Client { to, seen };
+        let status = Api::new(proxy.status());
+        let mut client = Client {
+            to: proxy.http(),
+            status: status.clone(),
+            seen: Seen::new(),
+        };
         client.asks_everything().await;
         let all: u64 = client.seen.values().sum();
-        let status = Api::new(proxy.status());
         eventually("all are counted", async || {
             Page::scrape(&status).await.sum(REQUESTS, &[]) as u64 >= all
         })

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::Proxy;
 use super::holding::{Allowance, Source, Spent};
-use super::{Proxy, View};
+use super::view::View;
 use crate::change::Revision;
 use crate::quota::message::{KeyHash, Said, Shard, Standby, Use};
 use crate::quota::{Algorithm, Label, Rule, stretch};

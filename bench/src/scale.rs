@@ -57,6 +57,9 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
     Ok(())
 }
 
+/// Its name, query and changes, and the weight of the upstream that is changed, by turn.
+type Kind = (&'static str, &'static str, u64, fn(u16) -> Weight);
+
 struct Sized<'a> {
     world: World<'a>,
     services: usize,
@@ -128,7 +131,7 @@ impl Sized<'_> {
         let (services, upstreams) = (self.services, self.upstreams);
         let mut table = Table::new(["the whole document again", "median s", "CPU s: control plane"]);
         // The first weight differs from what stands there, which is the default or the one before.
-        let kinds: [(&str, &str, u64, fn(u16) -> Weight); 3] = [
+        let kinds: [Kind; 3] = [
             ("nothing changed", "", 0, |_| Weight(None)),
             ("one upstream changed, dry run", "?dry_run=true", 1, |_| Weight(Some(2))),
             ("one upstream changed", "", 1, |turn| Weight(Some(2 + turn))),

@@ -78,7 +78,7 @@ async fn an_answer_that_is_not_described_is_found() {
     let output = tried(&world, &control, "one", &document).await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        !output.status.success() && said.contains("Undocumented HTTP status code"),
+        !output.status.success() && said.contains("Undocumented status code"),
         "{said}"
     );
 }

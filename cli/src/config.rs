@@ -177,12 +177,14 @@ mod tests {
         }
     }
 
-    /// But for what is said of one object and no other: a variable that was left over would change what it says.
+    /// What their flags say is of that one call and no other: a variable that was left over would change it.
+    const SINGLE: [&str; 7] = ["apply", "backup", "explain", "export", "restore", "revert", "revoke"];
+
     #[test]
     fn every_flag_has_its_variable() {
         for sub in Cli::command().get_subcommands() {
             for arg in sub.get_arguments() {
-                has_its_variable(sub, arg, sub.get_name() == "revoke");
+                has_its_variable(sub, arg, SINGLE.contains(&sub.get_name()));
             }
             for verb in sub.get_subcommands() {
                 for arg in verb.get_arguments() {

@@ -1,11 +1,9 @@
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
 
-use super::print;
+use super::{given, print};
 use crate::args::{Apply, Goal, Output, Remote};
 use crate::changes;
 use crate::client::{Answer, Ask, Client, holdouts, plain};
@@ -21,7 +19,7 @@ const BESIDE_WAIT: Duration = Duration::from_secs(300);
 pub fn run(args: Apply) -> Result<(), Failure> {
     let name = args.file.display();
     let refused = |detail: String| Failure::refused(format!("{name}: {detail}"));
-    let text = read(&args.file).map_err(refused)?;
+    let text = given::read("--file", &args.file, BYTES_MAX)?;
     let format = args.format.or_else(|| document::format_of(&args.file));
     let json = document::to_json(text, format).map_err(refused)?;
     let mut query = Vec::new();
@@ -93,20 +91,6 @@ fn told(output: Output, answer: &Answer) -> Result<(), Failure> {
         return Err(Failure::refused("the control plane does not say that it was reached"));
     }
     Ok(())
-}
-
-fn read(file: &Path) -> Result<String, String> {
-    let opened: Box<dyn Read> = match file.to_str() {
-        Some("-") => Box::new(std::io::stdin().lock()),
-        _ => Box::new(std::fs::File::open(file).map_err(|error| error.to_string())?),
-    };
-    let mut bytes = Vec::new();
-    let mut limited = opened.take(BYTES_MAX + 1);
-    limited.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err(format!("a document has {BYTES_MAX} bytes at most"));
-    }
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
 fn report(body: &Value) -> String {

@@ -1,11 +1,10 @@
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
 
-use super::place::place;
+use super::place::{Partial, place};
 use crate::args::{Export, Format};
 use crate::client::Client;
 use crate::document;
@@ -26,18 +25,15 @@ pub fn run(args: Export) -> Result<(), Failure> {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::refused(error)),
             _ => Ok(()),
         },
-        Some(file) => replace(file, &text).map_err(|error| Failure::refused(format!("{}: {error}", file.display()))),
+        Some(file) => replace(file, &text),
     }
 }
 
-/// Whoever reads the file meanwhile finds the old one or the new one.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, file));
-    if written.is_err() {
-        // What could not be written needs no further word.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+fn replace(file: &Path, text: &str) -> Result<(), Failure> {
+    let partial = Partial::beside(file)?;
+    let written = (&partial.file)
+        .write_all(text.as_bytes())
+        .and_then(|()| partial.file.sync_all());
+    written.map_err(|error| partial.failed(&error))?;
+    partial.put(file)
 }

@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use serde_json::Value;
 
 use super::pages::PATIENCE;
-use super::{BESIDE_WAIT, WAIT_MAX, document, print, written};
+use super::{BESIDE_WAIT, WAIT_MAX, given, print, written};
 use crate::args::{Authorizer, Creation, Limit, Output, Remote, Service, Upstream, Write};
 use crate::client::{Answer, Ask, Client, encode, items};
 use crate::failure::Failure;
@@ -64,7 +64,7 @@ pub fn service(verb: Service) -> Result<(), Failure> {
             creation,
             write,
         } => {
-            let body = match document::text(&document)? {
+            let body = match given::text(&document)? {
                 Some(text) => text,
                 None => fields::service(&fields)?,
             };
@@ -74,7 +74,7 @@ pub fn service(verb: Service) -> Result<(), Failure> {
             service,
             document,
             write,
-        } => patch(&Target::service(&service), &document::required(&document)?, &write),
+        } => patch(&Target::service(&service), &given::required(&document)?, &write),
         Service::Delete { service, write } => delete(&Target::service(&service), &write),
     }
 }
@@ -96,7 +96,7 @@ pub fn upstream(verb: Upstream) -> Result<(), Failure> {
             creation,
             write,
         } => {
-            let body = document::text(&document)?.or_else(|| fields::upstream(&fields));
+            let body = given::text(&document)?.or_else(|| fields::upstream(&fields));
             put(&Target::upstream(&service, &id), body.as_deref(), &creation, &write)
         }
         Upstream::Patch {
@@ -104,11 +104,7 @@ pub fn upstream(verb: Upstream) -> Result<(), Failure> {
             id,
             document,
             write,
-        } => patch(
-            &Target::upstream(&service, &id),
-            &document::required(&document)?,
-            &write,
-        ),
+        } => patch(&Target::upstream(&service, &id), &given::required(&document)?, &write),
         Upstream::Delete { service, id, write } => delete(&Target::upstream(&service, &id), &write),
     }
 }
@@ -124,11 +120,11 @@ pub fn limit(verb: Limit) -> Result<(), Failure> {
             write,
         } => put(
             &Target::limit(&id),
-            Some(&document::required(&document)?),
+            Some(&given::required(&document)?),
             &creation,
             &write,
         ),
-        Limit::Patch { id, document, write } => patch(&Target::limit(&id), &document::required(&document)?, &write),
+        Limit::Patch { id, document, write } => patch(&Target::limit(&id), &given::required(&document)?, &write),
         Limit::Delete { id, write } => delete(&Target::limit(&id), &write),
         Limit::Usage { id, account, remote } => account::usage(&Target::limit(&id), &account, &remote),
         Limit::Reset { id, account, remote } => account::reset(&Target::limit(&id), &account, &remote),
@@ -145,18 +141,14 @@ pub fn authorizer(verb: Authorizer) -> Result<(), Failure> {
             creation,
             write,
         } => {
-            let body = document::required(&document)?;
+            let body = given::required(&document)?;
             put(&Target::authorizer(&authorizer), Some(&body), &creation, &write)
         }
         Authorizer::Patch {
             authorizer,
             document,
             write,
-        } => patch(
-            &Target::authorizer(&authorizer),
-            &document::required(&document)?,
-            &write,
-        ),
+        } => patch(&Target::authorizer(&authorizer), &given::required(&document)?, &write),
         Authorizer::Delete { authorizer, write } => delete(&Target::authorizer(&authorizer), &write),
     }
 }

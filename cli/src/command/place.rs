@@ -1,6 +1,6 @@
 //! Where a command puts a file that takes the place of another.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,47 @@ pub fn place(flag: &str, file: &Path) -> Result<PathBuf, Failure> {
         Ok(_) => wrong("it is no file"),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(file.to_owned()),
         Err(error) => wrong(&error.to_string()),
+    }
+}
+
+/// A file that is not known to be whole yet. It goes when it is not put in its place.
+pub struct Partial {
+    pub path: PathBuf,
+    pub file: File,
+}
+
+impl Partial {
+    /// Next to where it is to be.
+    pub fn beside(place: &Path) -> Result<Partial, Failure> {
+        let mut path = place.as_os_str().to_owned();
+        path.push(format!(".{}.partial", std::process::id()));
+        let path = PathBuf::from(path);
+        let file = File::create_new(&path);
+        let file = file.map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
+        Ok(Partial { path, file })
+    }
+
+    pub fn failed(&self, error: &std::io::Error) -> Failure {
+        Failure::refused(format!("{}: {error}", self.path.display()))
+    }
+
+    /// Whoever reads what was there meanwhile finds the old one or the new one, whole.
+    pub fn put(self, at: &Path) -> Result<(), Failure> {
+        fs::rename(&self.path, at).map_err(|error| self.failed(&error))?;
+        let directory = match at.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| Failure::refused(format!("{}: {error}", directory.display())))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // It is gone when it was renamed.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

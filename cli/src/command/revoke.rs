@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{BESIDE_WAIT, WAIT, document, with_timeout, written};
+use super::{BESIDE_WAIT, WAIT, given, with_timeout, written};
 use crate::args::Revoke;
 use crate::client::{Client, encode};
 use crate::failure::Failure;
@@ -24,7 +24,7 @@ fn whose(args: &Revoke) -> Result<Value, Failure> {
     match (&args.auth_token, &args.auth_token_file, &args.username) {
         (Some(token), _, _) => Ok(json!({ "auth_token": token })),
         (_, Some(file), _) => {
-            let token = document::secret("--auth-token-file", file)?;
+            let token = given::secret("--auth-token-file", file)?;
             // What came of a variable that is not set, most likely.
             match token.is_empty() {
                 true => Err(Failure::usage("--auth-token-file: the token is empty")),

@@ -46,6 +46,7 @@ async fn with_tokens_everything_asks_for_one_and_history_names_it() {
         "authorization: Bearer wrong",
         "authorization: Basic c2VjcmV0",
         "authorization: Bearer ",
+        "authorization: Bearer secret\nauthorization: Bearer secret",
     ] {
         for (method, path) in [
             ("GET", "/v1/services"),

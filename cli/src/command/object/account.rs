@@ -9,7 +9,7 @@ use super::Target;
 use crate::args::{AccountKey, Output, Remote};
 use crate::client::{Client, encode, plain};
 use crate::columns;
-use crate::command::{document, print};
+use crate::command::{given, print};
 use crate::failure::Failure;
 
 /// Control planes are asked, and for a reset all proxies.
@@ -52,7 +52,7 @@ pub fn reset(limit: &Target, account: &AccountKey, remote: &Remote) -> Result<()
 fn key(account: &AccountKey) -> Result<Option<String>, Failure> {
     match (&account.key, &account.key_file) {
         (Some(key), _) => Ok(Some(key.clone())),
-        (None, Some(file)) => document::secret("--key-file", file).map(Some),
+        (None, Some(file)) => given::secret("--key-file", file).map(Some),
         (None, None) => Ok(None),
     }
 }

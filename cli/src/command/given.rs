@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::args::Document;
 use crate::failure::Failure;
 
-/// The API takes no longer body.
+/// Of a single object; the API takes no longer body.
 const BYTES_MAX: u64 = 1 << 20;
 
 /// As it stands; whether it is JSON, and right, says the API. None: none was given.
 pub fn text(document: &Document) -> Result<Option<String>, Failure> {
     match (&document.json, &document.file) {
         (Some(json), _) => Ok(Some(json.clone())),
-        (None, Some(file)) => read("--file", file).map(Some),
+        (None, Some(file)) => read("--file", file, BYTES_MAX).map(Some),
         (None, None) => Ok(None),
     }
 }
@@ -26,7 +26,7 @@ pub fn required(document: &Document) -> Result<String, Failure> {
 
 /// One line, which is nobody else's: a token, or what a limit counts under.
 pub fn secret(flag: &str, file: &Path) -> Result<String, Failure> {
-    let text = read(flag, file)?;
+    let text = read(flag, file, BYTES_MAX)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     match line.contains(['\n', '\r']) {
@@ -38,16 +38,17 @@ pub fn secret(flag: &str, file: &Path) -> Result<String, Failure> {
     }
 }
 
-fn read(flag: &str, file: &Path) -> Result<String, Failure> {
+/// At most `most` bytes; `-` is stdin.
+pub fn read(flag: &str, file: &Path, most: u64) -> Result<String, Failure> {
     let wrong = |detail: String| Failure::usage(format!("{flag} {}: {detail}", file.display()));
     let source: Box<dyn Read> = match file.as_os_str() == "-" {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(file).map_err(|error| wrong(error.to_string()))?),
     };
     let mut text = String::new();
-    let length = source.take(BYTES_MAX + 1).read_to_string(&mut text);
-    match length.map_err(|error| wrong(error.to_string()))? as u64 > BYTES_MAX {
-        true => Err(wrong(format!("it has more than {BYTES_MAX} bytes"))),
+    let length = source.take(most + 1).read_to_string(&mut text);
+    match length.map_err(|error| wrong(error.to_string()))? as u64 > most {
+        true => Err(wrong(format!("it has more than {most} bytes"))),
         false => Ok(text),
     }
 }
@@ -85,10 +86,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("long.json");
         fs::write(&file, vec![b' '; BYTES_MAX as usize]).unwrap();
-        assert!(read("--file", &file).is_ok());
+        assert!(read("--file", &file, BYTES_MAX).is_ok());
         fs::write(&file, vec![b' '; BYTES_MAX as usize + 1]).unwrap();
         assert!(
-            read("--file", &file)
+            read("--file", &file, BYTES_MAX)
                 .unwrap_err()
                 .detail()
                 .contains("more than 1048576 bytes")

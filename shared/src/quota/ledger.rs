@@ -18,7 +18,8 @@ use super::label::Moment;
 use super::window::frees_at;
 use super::{Algorithm, DELTA, Label, Rule};
 
-/// At most this part of a period's demand is reserved at once.
+/// At most this part of what a period asks for, and of what it permits, is reserved at once; but what requests wait for. A
+/// chunk is what a crash of its owner costs.
 const CHUNKS: u64 = 16;
 
 #[derive(Debug, Default)]
@@ -166,9 +167,21 @@ impl Ledger {
 
     /// What of the threshold is not granted, as far as it is known.
     fn rest(&self, rule: &Rule, now: Moment) -> u64 {
+        self.rest_with(&BTreeMap::new(), rule, now)
+    }
+
+    /// What the store would give at `now`, with what goes back to it by the next swap.
+    pub fn obtainable(&self, rule: &Rule, now: Moment, kept: u64) -> u64 {
+        self.rest_with(&self.back, rule, now).saturating_sub(kept)
+    }
+
+    fn rest_with(&self, back: &BTreeMap<u64, u64>, rule: &Rule, now: Moment) -> u64 {
         let Some(row) = &self.row else { return 0 };
         let algorithm = row.as_ref().map_or(rule.algorithm, algorithm_of);
-        let buckets = normalized(row.as_ref(), rule, self.bucket, self.foreign.as_of(algorithm, now));
+        let mut buckets = normalized(row.as_ref(), rule, self.bucket, self.foreign.as_of(algorithm, now));
+        if row.as_ref().is_none_or(|row| is_counted_by(row, rule)) {
+            put_back(&mut buckets, back);
+        }
         let owed = match &self.flight {
             Some(Flight::Swap(change) | Flight::Checking(change)) => change.carry,
             _ => 0,
@@ -233,10 +246,8 @@ impl Ledger {
         let mut buckets = normalized(row.as_ref(), rule, bucket, self.foreign.now(algorithm, now));
         let same = row.as_ref().is_none_or(|row| is_counted_by(row, rule));
         let back = std::mem::take(&mut self.back);
-        for (bucket, tokens) in back.iter().filter(|_| same) {
-            if let Some(charged) = buckets.get_mut(bucket) {
-                *charged = charged.saturating_sub(*tokens);
-            }
+        if same {
+            put_back(&mut buckets, &back);
         }
         let early = std::mem::take(&mut self.early);
         for ((charged, bucket), tokens) in early.iter().filter(|_| same) {
@@ -251,7 +262,8 @@ impl Ledger {
         let charged = charged(&buckets, rule, bucket);
         let rest = rule.threshold.saturating_sub(charged).saturating_sub(demand.kept);
         let per_chunk = u128::from(demand.rate) * rule.period.as_millis() / 1_000_000 / u128::from(CHUNKS);
-        let wanted = u64::try_from(per_chunk).unwrap_or(u64::MAX).max(demand.queued);
+        let per_chunk = u64::try_from(per_chunk).unwrap_or(u64::MAX);
+        let wanted = per_chunk.min(rule.threshold.div_ceil(CHUNKS)).max(demand.queued);
         let chunk = wanted.min(rest.div_ceil(2).max(demand.least.min(rest)));
         *buckets.entry(bucket).or_default() += chunk;
         buckets.retain(|_, tokens| *tokens > 0);
@@ -262,7 +274,8 @@ impl Ledger {
             span: nanos(rule.span()),
             buckets,
         };
-        if expected.as_ref().map(|row| &row.buckets) == Some(&new.buckets) {
+        // As many may be taken as go back: nothing is charged then, and they are to be had all the same.
+        if chunk == 0 && expected.as_ref().map(|row| &row.buckets) == Some(&new.buckets) {
             return None;
         }
         let change = Change {
@@ -354,6 +367,14 @@ impl Ledger {
         let pool = std::mem::take(&mut self.pool);
         if pool > 0 {
             *self.back.entry(self.bucket).or_default() += pool;
+        }
+    }
+}
+
+fn put_back(buckets: &mut BTreeMap<u64, u64>, back: &BTreeMap<u64, u64>) {
+    for (bucket, tokens) in back {
+        if let Some(charged) = buckets.get_mut(bucket) {
+            *charged = charged.saturating_sub(*tokens);
         }
     }
 }

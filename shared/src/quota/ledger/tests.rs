@@ -86,6 +86,47 @@ fn no_chunk_takes_more_than_half_of_the_rest() {
     assert_eq!(new.buckets.values().sum::<u64>(), 9);
 }
 
+/// Whatever is asked for: what is reserved is lost with its owner.
+#[test]
+fn no_chunk_takes_more_than_its_part_of_the_threshold() {
+    let mut ledger = Ledger::default();
+    let demand = Demand {
+        rate: 1_000_000,
+        least: 1,
+        ..Demand::default()
+    };
+    assert_eq!(ledger.reserve(&rule(600), NOW, demand, op(1)), Some(Request::Get));
+    ledger.outcome(Outcome::Is(None));
+    assert!(ledger.reserve(&rule(600), NOW, demand, op(1)).is_some());
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!(ledger.available(&rule(600), NOW, 0), 38);
+}
+
+#[test]
+fn as_many_as_come_back_can_be_taken_at_once() {
+    let mut ledger = Ledger::default();
+    let demand = Demand {
+        queued: 50,
+        least: 50,
+        ..Demand::default()
+    };
+    assert_eq!(ledger.reserve(&rule(100), NOW, demand, op(1)), Some(Request::Get));
+    ledger.outcome(Outcome::Is(None));
+    for n in [1, 2] {
+        assert!(ledger.reserve(&rule(100), NOW, demand, op(n)).is_some());
+        ledger.outcome(Outcome::Swapped);
+        ledger.take(50);
+    }
+    assert_eq!(ledger.obtainable(&rule(100), NOW, 0), 0);
+    ledger.refund(ledger.bucket(), 50, false);
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 0, "the store has to give them");
+    assert_eq!(ledger.obtainable(&rule(100), NOW, 0), 50);
+    assert!(ledger.reserve(&rule(100), NOW, demand, op(3)).is_some());
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!(ledger.available(&rule(100), NOW, 0), 50);
+    assert_eq!(ledger.obtainable(&rule(100), NOW, 0), 50, "the same ones");
+}
+
 #[test]
 fn what_was_reserved_under_a_higher_threshold_goes_back() {
     let (mut ledger, _) = reserving(100);

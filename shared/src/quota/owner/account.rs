@@ -331,6 +331,7 @@ impl Owner {
             self.ask_row(id, request);
         }
         self.serve(shard, id);
+        self.tell_earlier(shard, id);
     }
 
     /// A shard that is given up takes nothing along; nobody waits for the outcome.

@@ -19,6 +19,8 @@ const BURST: u64 = 8;
 #[derive(Clone, Copy)]
 struct Offer {
     tokens: u64,
+    /// With what the store would give, as far as that is known.
+    obtainable: u64,
     bucket: u64,
     expires: Label,
 }
@@ -122,6 +124,7 @@ impl Owner {
         if is_unknown || held.closed_until(rule, now).is_some() {
             let none = Offer {
                 tokens: 0,
+                obtainable: 0,
                 bucket,
                 expires,
             };
@@ -132,12 +135,17 @@ impl Owner {
         }
         let kept = self.kept_back(held, rule, expires);
         let charged = || account.window.charged(rule, now);
-        let tokens = match &account.ledger {
-            Some(ledger) => ledger.available(rule, held.moment(now)?, kept),
-            None => rule.threshold.saturating_sub(charged()).saturating_sub(kept),
+        let (tokens, obtainable) = match &account.ledger {
+            Some(ledger) => {
+                let moment = held.moment(now)?;
+                let obtainable = ledger.obtainable(rule, moment, self.kept_back_next(held, rule));
+                (ledger.available(rule, moment, kept), obtainable)
+            }
+            None => (rule.threshold.saturating_sub(charged()).saturating_sub(kept), 0),
         };
         Some(Offer {
             tokens,
+            obtainable,
             bucket,
             expires,
         })
@@ -328,7 +336,7 @@ impl Owner {
         let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(&id)) else {
             return;
         };
-        let chance = match offer.tokens {
+        let chance = match offer.tokens.max(offer.obtainable) {
             0 => frees_at(account, &rule, moment, 1),
             _ => now,
         };

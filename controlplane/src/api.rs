@@ -34,8 +34,11 @@ use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
 use axum::routing::{get, post};
+use http::HeaderValue;
+use http::header::X_CONTENT_TYPE_OPTIONS;
 use net::duplex::Credentials;
 use net::problem::{self, Problem};
 use tokio::sync::Semaphore;
@@ -183,6 +186,14 @@ pub(crate) fn guarded(routes: Router, access: Arc<Access>) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_such_path)
         .layer(from_fn_with_state(Arc::new(Guard::new(access)), access::guard))
+        .layer(map_response(not_to_be_guessed))
+}
+
+/// Names and error texts are what their writers made of them: no browser is to take an answer for another type than it says.
+async fn not_to_be_guessed(mut response: Response) -> Response {
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
 }
 
 async fn no_such_path(request: Request) -> Failure {

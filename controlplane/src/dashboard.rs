@@ -6,9 +6,7 @@ use std::sync::LazyLock;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use net::problem::{self, Problem};
 use sha2::{Digest, Sha256};
@@ -101,14 +99,13 @@ impl File {
         }
     }
 
-    fn headers(&self) -> [(HeaderName, HeaderValue); 8] {
+    fn headers(&self) -> [(HeaderName, HeaderValue); 7] {
         [
             (CONTENT_TYPE, self.media_type.clone()),
             (ETAG, self.tag.clone()),
             // Asked for again each time: after an upgrade of the control plane it is another page.
             (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
             (CONTENT_SECURITY_POLICY, POLICY),
-            (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
             (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
             (
                 HeaderName::from_static("cross-origin-opener-policy"),

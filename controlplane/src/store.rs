@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -183,16 +183,26 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-/// Opens the store, or creates it where there is none. Waits for one that cannot be reached.
+/// A process that was killed may hold its file a moment longer than it answers.
+const LOCKED_MAX: Duration = Duration::from_secs(5);
+const LOCKED_AGAIN: Duration = Duration::from_millis(50);
+
+/// Opens the store, or creates it where there is none. Waits for one that cannot be reached, and a while for one that another
+/// process has open: a successor may be started before its predecessor is gone.
 pub async fn open(url: &StoreUrl) -> Result<Arc<dyn Log>, OpenError> {
-    match url {
-        StoreUrl::Redb(path) => {
-            let path = path.clone();
-            let opened = tokio::task::spawn_blocking(move || redb::RedbLog::open(&path)).await;
-            let opened = opened.map_err(|error| OpenError::Refused(error.to_string()))?;
-            Ok(Arc::new(opened?))
+    let path = match url {
+        StoreUrl::Redb(path) => path,
+        StoreUrl::Cassandra(place) => return Ok(Arc::new(cassandra::CassandraLog::open(place).await?)),
+    };
+    let until = Instant::now() + LOCKED_MAX;
+    loop {
+        let path = path.clone();
+        let opened = tokio::task::spawn_blocking(move || redb::RedbLog::open(&path)).await;
+        match opened.map_err(|error| OpenError::Refused(error.to_string()))? {
+            Ok(log) => return Ok(Arc::new(log)),
+            Err(OpenError::Locked { .. }) if Instant::now() < until => tokio::time::sleep(LOCKED_AGAIN).await,
+            Err(error) => return Err(error),
         }
-        StoreUrl::Cassandra(place) => Ok(Arc::new(cassandra::CassandraLog::open(place).await?)),
     }
 }
 

@@ -83,6 +83,22 @@ fn a_store_is_locked_while_it_is_open() {
     Core::open(&file.path).unwrap();
 }
 
+/// A control plane that is started when its predecessor has been killed, and is not gone yet.
+#[tokio::test]
+async fn a_store_that_was_just_left_is_waited_for() {
+    let file = File::filled();
+    let held = Core::open(&file.path).unwrap();
+    let url = StoreUrl::Redb(file.path.clone());
+    let mut opening = Box::pin(super::open(&url));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), &mut opening)
+            .await
+            .is_err()
+    );
+    drop(held);
+    assert!(opening.await.is_ok());
+}
+
 #[test]
 fn what_is_no_store_is_left_as_it_is() {
     let file = File::new();

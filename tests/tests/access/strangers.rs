@@ -40,6 +40,27 @@ async fn guessing_is_slowed_and_who_is_at_work_goes_on() {
     staff::assert_discreet(&control);
 }
 
+/// What an answer repeats of its question is never taken for a page: by nobody, whatever becomes of the request.
+#[tokio::test]
+async fn no_browser_guesses_what_an_answer_is() {
+    let world = World::new();
+    let control = staff::control_plane(&world, &[]).await;
+    let ops = staff::with(&control, ADMIN);
+    let answers = [
+        (200, ops.get("/v1/fleet").await),
+        (422, ops.get("/v1/services/%3Cscript%3E").await),
+        (404, ops.get("/%3Cscript%3E").await),
+        (405, ops.delete("/v1/fleet").await),
+        (401, control.api().get("/v1/fleet").await),
+        (200, control.api().get("/").await),
+        (200, control.api().get("/healthz").await),
+    ];
+    for (status, reply) in answers {
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.head.field("x-content-type-options"), Some("nosniff"), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_are_read_again_and_a_broken_file_changes_nothing() {
     let world = World::new();

@@ -263,12 +263,19 @@ fn many(contenders: &[Contender; 3]) -> io::Result<()> {
     for contender in contenders {
         let before = contender.server.usage()?.memory;
         let mut with = 0;
-        let outcome = load(contender, MANY, SMALL).run(Duration::from_secs(1), || {
+        let run = load(contender, MANY, SMALL).run(Duration::from_secs(1), || {
             // What is idle is given back after a moment.
             std::thread::sleep(Duration::from_secs(2));
             with = contender.server.usage()?.memory;
             Ok(())
-        })?;
+        });
+        let outcome = match run {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                println!("{}: {error}\n", contender.name);
+                continue;
+            }
+        };
         if let Some(failure) = outcome.failure {
             println!("{}: {} failed: {failure}\n", contender.name, outcome.failures);
         }
@@ -299,7 +306,13 @@ fn huge(contenders: &[Contender; 3]) -> io::Result<()> {
     for contender in &contenders[..2] {
         let before = contender.server.usage()?.memory;
         // Each session sends one.
-        let outcome = load(contender, HUGE_SESSIONS, HUGE).run(Duration::from_nanos(1), || Ok(()))?;
+        let outcome = match load(contender, HUGE_SESSIONS, HUGE).run(Duration::from_nanos(1), || Ok(())) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                println!("{}: {error}\n", contender.name);
+                continue;
+            }
+        };
         if let Some(failure) = &outcome.failure {
             println!("{}: {failure}\n", contender.name);
         }

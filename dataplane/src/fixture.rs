@@ -150,6 +150,7 @@ pub fn context(views: &Arc<Views>) -> Rc<WorkerContext> {
         authorizers: Desk::new(views.reader(), upstreams, Arc::default()),
         limits: limiter::Desk::new(views),
         mail_clients: Default::default(),
+        mail_memory: Default::default(),
         log: None,
         config: Arc::new(config("unused".as_ref())),
         phase: receiver,

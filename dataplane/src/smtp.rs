@@ -50,7 +50,7 @@ pub use self::failures::Failures;
 pub use self::record::Record;
 pub use self::reply::Reply;
 pub use self::serve::serve_connection;
-pub use self::spool::{Spool, SpoolError, Spooled};
+pub use self::spool::{Memory, Spool, SpoolError, Spooled};
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,7 @@ pub struct WorkerContext {
     pub authorizers: Desk,
     pub limits: limiter::Desk,
     pub mail_clients: smtp::Clients,
+    pub mail_memory: smtp::Memory,
     /// None: nobody wants it.
     pub log: Option<Feed>,
     pub config: Arc<Config>,

@@ -16,7 +16,7 @@ use super::shard::{Outcome, Remembered};
 use super::{Asked, Stamp};
 use crate::counts::Decided;
 use crate::http::Upload;
-use crate::pipeline::{Authorizers, Given, RequestMeta, Verdict};
+use crate::pipeline::{Authorizers, Given, Protocol, RequestMeta, Verdict};
 use crate::upstream::pool::Pool;
 use crate::view::Reader;
 
@@ -60,7 +60,7 @@ impl Authorizers for Desk {
                 let decided = decided(&given);
                 (given, decided)
             }
-            Outcome::Failed | Outcome::Lost => failed(asked, stale.as_deref()),
+            Outcome::Failed | Outcome::Lost => failed(asked, stale.as_deref(), meta.protocol),
         };
         self.count(asked, decided);
         given
@@ -71,18 +71,19 @@ impl Authorizers for Desk {
     }
 }
 
-/// What is left when there is no answer.
-fn failed(asked: &Asked, stale: Option<&Remembered>) -> (Result<Given, Verdict>, Decided) {
+/// What is left when there is no answer. Who sends mail by credentials that nobody has looked at is never let pass: it would be
+/// anybody, to anybody, and the application would take it for somebody who had authenticated.
+fn failed(asked: &Asked, stale: Option<&Remembered>, protocol: Protocol) -> (Result<Given, Verdict>, Decided) {
     if let Some(entry) = stale {
         entry.spare(Instant::now());
         return (given(&entry.answer, asked.stamp()), Decided::Stale);
     }
     match asked.authority.authorizer.on_failure {
-        OnFailure::Allow => {
+        OnFailure::Allow if protocol != Protocol::Smtp => {
             let everybody = Arc::new(Answer::Granted(Grant::default()));
             (given(&everybody, asked.stamp()), Decided::FailedOpen)
         }
-        OnFailure::Deny => {
+        OnFailure::Allow | OnFailure::Deny => {
             let retry_after = RETRY_AFTER;
             let nobody = Verdict::AuthorizerUnavailable { retry_after };
             (Err(nobody), Decided::Unavailable)

@@ -16,7 +16,8 @@ use crate::pipeline::{
 };
 use crate::worker::WorkerContext;
 
-/// What mail with a null sender counts under, whoever sends it: notifications use up nobody's account.
+/// What mail with a null sender counts under where it may come from anybody: notifications are nobody's account. Where who
+/// sends has authenticated it is that account's all the same, or a null sender were a way around its limits.
 const NULL_SENDER: &str = "<>";
 
 /// One recipient that was accepted.
@@ -131,13 +132,13 @@ async fn counted(
     before: Counted,
 ) -> Result<Admitted, Reply> {
     let address = Canonical::of(&address(context, recipient));
-    let is_null = matches!(envelope.sender, ReversePath::Null);
+    let is_nobodys = matches!(envelope.sender, ReversePath::Null) && authorized.service().authorizer.is_none();
     let question = Question::of_nobody(envelope.visitor.client);
     let meta = RequestMeta {
         path: address.domain(),
         // How long it is shows at its end: what counts only long messages counts it then.
         length: length.or(Some(0)),
-        account: is_null.then_some(NULL_SENDER),
+        account: is_nobodys.then_some(NULL_SENDER),
         ..question.meta()
     };
     Ok(limit(authorized, &meta, &context.limits, before).await?)

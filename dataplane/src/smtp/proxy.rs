@@ -71,7 +71,7 @@ impl Backend for Rc<WorkerContext> {
     }
 
     fn spool(&self, admitted: &Admitted) -> Spool {
-        Spool::new(&self.config.spool, admitted.service().max_body)
+        Spool::new(&self.mail_memory, &self.config.spool, admitted.service().max_body)
     }
 
     async fn write(&self, spool: &mut Spool, bytes: &[u8]) -> Result<(), Reply> {
@@ -129,6 +129,7 @@ impl WorkerContext {
 fn refusal(error: SpoolError) -> Reply {
     match error {
         SpoolError::TooLarge => replies::TOO_LARGE,
+        SpoolError::Loops => replies::LOOPS,
         SpoolError::Full(error) => {
             tracing::warn!(%error, "a message has no room in the spool");
             replies::NO_SPACE

@@ -48,6 +48,8 @@ pub const NESTED: Reply = Reply::new(503, "5.5.1", "A transaction is under way")
 pub const NO_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "No valid recipients");
 pub const TOO_MANY_RECIPIENTS: Reply = Reply::new(452, "4.5.3", "Too many recipients");
 pub const TOO_LARGE: Reply = Reply::new(552, "5.3.4", "The message is too large");
+/// RFC 3463, X.4.6
+pub const LOOPS: Reply = Reply::new(554, "5.4.6", "Too many hops: the message goes in circles");
 /// Ends a message that is still coming.
 pub const FAR_TOO_LARGE: Reply = Reply::closing(552, "5.3.4", "The message is too large");
 pub const NO_SPACE: Reply = Reply::new(452, "4.3.1", "No room for the message, try again later");

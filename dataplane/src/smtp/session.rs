@@ -184,10 +184,10 @@ where
             Command::Hello { name, is_extended } => return self.hello(name, is_extended),
             Command::Mail(mail) => {
                 let reply = Box::pin(self.mail(mail)).await;
-                if !reply.is_positive() && !replies::is_fault(&reply) {
-                    self.errors += 1;
+                match reply.is_positive() {
+                    true => reply,
+                    false => return self.deny(&reply),
                 }
-                reply
             }
             Command::Recipient(recipient) => return Box::pin(self.recipient(recipient)).await,
             Command::Data => return Box::pin(self.data()).await,
@@ -219,6 +219,14 @@ where
             true => Err(Ended::Said(replies::TOO_MANY_ERRORS)),
             false => Ok(()),
         }
+    }
+
+    /// To a command that its sender has no right to, or not now.
+    fn deny(&mut self, reply: &Reply) -> Result<(), Ended> {
+        if !replies::is_fault(reply) {
+            self.errors += 1;
+        }
+        self.answer(reply)
     }
 
     /// To a command that brings no message nearer.

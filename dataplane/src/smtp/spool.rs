@@ -1,9 +1,11 @@
-//! A message while it comes, and until an upstream has it: in memory while it is small, else in a file without a name, which
-//! is gone when the process is, however it ends.
+//! A message while it comes, and until an upstream has it: in memory while it is small and there are few, else in a file
+//! without a name, which is gone when the process is, however it ends.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +22,41 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Of the beginning of every message, for whoever wants to look at its head.
 const START_BYTES: usize = 16 * 1024;
 
+/// Of all messages of one worker that are in memory. Beyond that each keeps what it has in its file.
+const ALL_BYTES_MAX: usize = 32 << 20;
+
+/// What the messages of one worker take of its memory.
+#[derive(Clone, Default)]
+pub struct Memory(Rc<Cell<usize>>);
+
+impl Memory {
+    fn is_scarce(&self) -> bool {
+        self.0.get() > ALL_BYTES_MAX
+    }
+}
+
+/// One message's part of it, until it is dropped.
+struct Share {
+    of: Memory,
+    bytes: usize,
+}
+
+impl Share {
+    fn set(&mut self, bytes: usize) {
+        let all = &self.of.0;
+        all.set(all.get() - self.bytes + bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 pub struct Spool {
+    share: Share,
     /// Where its file is made, if it needs one.
     directory: PathBuf,
     bytes_max: u64,
@@ -35,10 +71,15 @@ pub struct Spool {
     filed: u64,
 }
 
+/// No fewer than 100 (RFC 5321, 6.3).
+const HOPS_MAX: u32 = 100;
+
 #[derive(Debug)]
 pub enum SpoolError {
     /// There were more bytes than there may be.
     TooLarge,
+    /// It goes in circles (RFC 5321, 6.3).
+    Loops,
     /// There is no room for them; what there was of them is gone.
     Full(io::Error),
 }
@@ -47,14 +88,19 @@ pub enum SpoolError {
 #[derive(Clone)]
 pub struct Spooled {
     content: Content,
+    _share: Rc<Share>,
     start: Bytes,
     len: u64,
     digest: [u8; 32],
 }
 
 impl Spool {
-    pub fn new(directory: &Path, bytes_max: u64) -> Spool {
+    pub fn new(memory: &Memory, directory: &Path, bytes_max: u64) -> Spool {
         Spool {
+            share: Share {
+                of: memory.clone(),
+                bytes: 0,
+            },
             directory: directory.to_owned(),
             bytes_max,
             len: 0,
@@ -76,23 +122,29 @@ impl Spool {
             }
             self.digest.update(part);
             self.strip.pass(part, &mut self.held);
-            let most = if self.file.is_some() {
-                CHUNK_BYTES
-            } else {
-                MEMORY_BYTES_MAX
+            self.share.set(self.held.len());
+            let most = match &self.file {
+                _ if self.share.of.is_scarce() => START_BYTES,
+                Some(_) => CHUNK_BYTES,
+                None => MEMORY_BYTES_MAX,
             };
             if self.held.len() > most {
                 self.put_by().await.map_err(SpoolError::Full)?;
+                self.share.set(0);
             }
         }
         Ok(())
     }
 
     pub async fn finish(mut self) -> Result<Spooled, SpoolError> {
+        if self.strip.hops() > HOPS_MAX {
+            return Err(SpoolError::Loops);
+        }
         std::mem::take(&mut self.strip).finish(&mut self.held);
         if self.file.is_some() && !self.held.is_empty() {
             self.put_by().await.map_err(SpoolError::Full)?;
         }
+        self.share.set(self.held.len());
         let content = match self.file {
             None => Content::Memory(self.held.into()),
             Some(file) => Content::File {
@@ -107,6 +159,7 @@ impl Spool {
                 (None, Content::File { .. }) => Bytes::new(),
             },
             content,
+            _share: Rc::new(self.share),
             len: self.len,
             digest: self.digest.finalize().into(),
         })
@@ -172,7 +225,7 @@ pub mod tests {
     impl Spool {
         /// Into a file that is there.
         pub fn onto(file: File) -> Spool {
-            let mut spool = Spool::new(Path::new("unused"), u64::MAX);
+            let mut spool = Spool::new(&Memory::default(), Path::new("unused"), u64::MAX);
             spool.file = Some(file);
             spool
         }
@@ -180,9 +233,44 @@ pub mod tests {
 
     pub async fn spooled(message: &[u8]) -> Spooled {
         let directory = tempfile::tempdir().unwrap();
-        let mut spool = Spool::new(directory.path(), u64::MAX);
+        let mut spool = Spool::new(&Memory::default(), directory.path(), u64::MAX);
         spool.write(message).await.unwrap();
         spool.finish().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_goes_in_circles_is_not_kept() {
+        for (hops, is_kept) in [(100, true), (101, false)] {
+            let mut spool = Spool::new(&Memory::default(), Path::new("unused"), u64::MAX);
+            let head = "Received: by here; then\r\n".repeat(hops);
+            spool.write(head.as_bytes()).await.unwrap();
+            match spool.finish().await {
+                Ok(_) => assert!(is_kept),
+                Err(error) => assert!(!is_kept && matches!(error, SpoolError::Loops), "{error:?}"),
+            }
+        }
+    }
+
+    /// However many clients leave however much half sent.
+    #[tokio::test]
+    async fn all_messages_together_have_so_much_memory() {
+        const MESSAGE: usize = 200_000;
+        let (memory, directory) = (Memory::default(), tempfile::tempdir().unwrap());
+        let mut spools = Vec::new();
+        for _ in 0..500 {
+            let mut spool = Spool::new(&memory, directory.path(), u64::MAX);
+            for part in [b'x'; MESSAGE].chunks(10_000) {
+                spool.write(part).await.unwrap();
+            }
+            spools.push(spool);
+        }
+        let filed = spools.iter().filter(|spool| spool.file.is_some()).count();
+        assert!((300..400).contains(&filed), "{filed}");
+        assert!(memory.0.get() <= ALL_BYTES_MAX + MESSAGE, "{}", memory.0.get());
+        let kept = spools.pop().unwrap().finish().await.unwrap();
+        assert_eq!(contents(&kept).await.len(), MESSAGE + 2);
+        drop((spools, kept));
+        assert_eq!(memory.0.get(), 0);
     }
 
     async fn contents(message: &Spooled) -> Bytes {
@@ -207,7 +295,7 @@ pub mod tests {
         ] {
             let mut message = b"A: b\r\n\r\n".to_vec();
             message.extend((0..len).map(|at| (at % 251) as u8));
-            let mut spool = Spool::new(directory.path(), message.len() as u64);
+            let mut spool = Spool::new(&Memory::default(), directory.path(), message.len() as u64);
             for part in message.chunks(10_007) {
                 spool.write(part).await.unwrap();
                 assert!(spool.held.capacity() <= 2 * MEMORY_BYTES_MAX);
@@ -239,7 +327,7 @@ pub mod tests {
 
     #[tokio::test]
     async fn one_byte_too_many_is_too_large() {
-        let mut spool = Spool::new(Path::new("unused"), 10);
+        let mut spool = Spool::new(&Memory::default(), Path::new("unused"), 10);
         spool.write(b"0123456789").await.unwrap();
         assert!(matches!(spool.write(b"0").await, Err(SpoolError::TooLarge)));
     }
@@ -252,7 +340,7 @@ pub mod tests {
         assert!(matches!(spool.finish().await, Err(SpoolError::Full(_))));
 
         let gone = tempfile::tempdir().unwrap().path().join("gone");
-        let mut spool = Spool::new(&gone, u64::MAX);
+        let mut spool = Spool::new(&Memory::default(), &gone, u64::MAX);
         let large = vec![b'x'; MEMORY_BYTES_MAX + 1];
         assert!(matches!(spool.write(&large).await, Err(SpoolError::Full(_))));
     }

@@ -1,5 +1,8 @@
 //! Takes out of a message's head, while it comes, what it says in this proxy's name: `X-Vulcan-*`, `X-Envelope-From` and
-//! `X-Original-To`.
+//! `X-Original-To`; and counts by how many servers it says that it has come.
+//!
+//! Readers of mail differ in what they take for a part of a name: some cut off any white space around it, or fold lines before
+//! they look for the colon. What any of them could take for one of these names is taken out.
 //!
 //! ```text
 //! First ─ a field ───→ Line ⇄ Start ─ empty line ─→ Body
@@ -13,6 +16,8 @@
 const NAME_BYTES_MAX: usize = 998;
 const OUR_PREFIX: &[u8] = b"x-vulcan-";
 const OUR_NAMES: [&[u8]; 2] = [b"x-envelope-from", b"x-original-to"];
+/// Each server puts one before it (RFC 5321, 4.4).
+const TRACE: &[u8] = b"received";
 
 /// Keeps no more of the message than the beginning of one line.
 #[derive(Debug, Default)]
@@ -22,6 +27,7 @@ pub struct Strip {
     held: Vec<u8>,
     /// Whether the field that the last line belongs to is taken out.
     is_dropped: bool,
+    hops: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +46,7 @@ enum Line {
     Continues,
     Empty,
     Ours,
+    Trace,
     Other,
 }
 
@@ -72,6 +79,11 @@ impl Strip {
         }
     }
 
+    /// Servers that it has come by, as far as it has been read.
+    pub fn hops(&self) -> u32 {
+        self.hops
+    }
+
     /// The message is complete.
     pub fn finish(mut self, kept: &mut Vec<u8>) {
         match self.state {
@@ -88,15 +100,17 @@ impl Strip {
                 Some(false) => return self.begin_body(kept),
             }
         }
-        let is_dropped = match line(&self.held) {
+        let line_is = line(&self.held);
+        self.hops = self.hops.saturating_add((line_is == Line::Trace).into());
+        let is_dropped = match line_is {
             Line::Unknown => return,
             Line::Continues => self.is_dropped,
             Line::Ours => true,
-            Line::Other | Line::Empty => false,
+            Line::Trace | Line::Other | Line::Empty => false,
         };
         self.is_dropped = is_dropped;
         self.state = match self.held.last() {
-            Some(b'\n') if line(&self.held) == Line::Empty => State::Body,
+            Some(b'\n') if line_is == Line::Empty => State::Body,
             Some(b'\n') => State::Start,
             _ => State::Line,
         };
@@ -114,17 +128,31 @@ impl Strip {
 }
 
 fn line(held: &[u8]) -> Line {
-    let begins = |name: &[u8]| held.len() >= name.len() && held[..name.len()].eq_ignore_ascii_case(name);
-    let is_named = |name: &[u8]| begins(name) && matches!(held.get(name.len()), Some(b':' | b' ' | b'\t'));
-    let may_become = |name: &[u8]| held.len() <= name.len() && name[..held.len()].eq_ignore_ascii_case(held);
     match held {
-        b"" | b"\r" => Line::Unknown,
-        b"\r\n" | b"\n" => Line::Empty,
-        [b' ' | b'\t', ..] => Line::Continues,
-        _ if begins(OUR_PREFIX) => Line::Ours,
-        _ if OUR_NAMES.into_iter().any(is_named) => Line::Ours,
-        _ if may_become(OUR_PREFIX) || OUR_NAMES.into_iter().any(may_become) => Line::Unknown,
-        _ => Line::Other,
+        b"" | b"\r" => return Line::Unknown,
+        b"\r\n" | b"\n" => return Line::Empty,
+        [b' ' | b'\t', ..] => return Line::Continues,
+        _ => {}
+    }
+    let before = held
+        .iter()
+        .take_while(|b| !b.is_ascii_graphic() && **b != b'\n')
+        .count();
+    let named = &held[before..];
+    let begins = |name: &[u8]| named.len() >= name.len() && named[..name.len()].eq_ignore_ascii_case(name);
+    let is_over = |byte: &u8| *byte == b':' || !byte.is_ascii_graphic();
+    let is_named = |name: &[u8]| begins(name) && named.get(name.len()).is_some_and(is_over);
+    let may_become = |name: &[u8]| named.len() <= name.len() && name[..named.len()].eq_ignore_ascii_case(named);
+    if begins(OUR_PREFIX) || OUR_NAMES.into_iter().any(is_named) {
+        return Line::Ours;
+    }
+    if is_named(TRACE) {
+        return Line::Trace;
+    }
+    let is_open = [OUR_PREFIX, TRACE].into_iter().chain(OUR_NAMES).any(may_become);
+    match is_open && before < NAME_BYTES_MAX {
+        true => Line::Unknown,
+        false => Line::Other,
     }
 }
 
@@ -201,8 +229,35 @@ mod tests {
             strip("X-Original-To: a@b\r\n c\r\nX-ORIGINAL-TO : d\r\nTo: e\r\n\r\n"),
             "To: e\r\n\r\n"
         );
+        for name in [
+            "X-Original-To\r\n ",
+            "X-Original-To\r\n\t\r\n ",
+            "X-Original-To\x0c",
+            "X-Original-To \x0b ",
+            "X-Original-To\u{a0}",
+            "\x0cX-Original-To",
+            "\u{a0}X-Original-To",
+            "\u{feff}x-vulcan-auth-token",
+        ] {
+            let message = format!("To: a\r\n{name}: b\r\n c\r\nCc: d\r\n\r\n{name}: e");
+            assert_eq!(strip(&message), format!("To: a\r\nCc: d\r\n\r\n{name}: e"), "{name:?}");
+        }
         assert_eq!(strip("x-vulcan-"), "\r\nx-vulcan-", "it is no field, and so no head");
         assert_eq!(strip("To: a\r\nX-Vulcan-A: b"), "To: a\r\n");
+    }
+
+    #[test]
+    fn the_servers_that_it_came_by_are_counted() {
+        let hops = |message: &str| {
+            let mut strip = Strip::default();
+            message.bytes().for_each(|byte| strip.pass(&[byte], &mut Vec::new()));
+            strip.hops()
+        };
+        assert_eq!(hops("Subject: a\r\n\r\nReceived: b\r\n"), 0);
+        assert_eq!(
+            hops("Received: a\r\n b\r\nReceived-SPF: c\r\nRECEIVED : d\r\nTo: e\r\n\r\n"),
+            2
+        );
     }
 
     #[test]

@@ -137,6 +137,7 @@ impl Workers {
                         authorizers: Desk::new(views.reader(), upstreams.clone(), memory),
                         limits: crate::limiter::Desk::new(&views),
                         mail_clients: smtp::Clients::new(failures),
+                        mail_memory: smtp::Memory::default(),
                         upstreams,
                         log: config.access_log.as_ref().map(|log| log.feed()),
                         config,

@@ -113,6 +113,7 @@ impl Stage {
             authorizers: Desk::new(views.reader(), upstreams.clone(), Arc::default()),
             limits: limiter::Desk::new(&views),
             mail_clients: Default::default(),
+            mail_memory: Default::default(),
             log: None,
             config: Arc::new(config(&setting)),
             phase: receiver,

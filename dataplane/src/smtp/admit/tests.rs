@@ -264,6 +264,44 @@ fn with_an_authorizer_the_sender_must_have_authenticated() {
     });
 }
 
+/// A null sender is no way around the limit of whoever has authenticated.
+#[test]
+fn who_has_authenticated_is_counted_whatever_the_sender() {
+    story(async || {
+        let stage = Stage::new();
+        stage.authorizer("").await;
+        stage.service("out", r#"["*"]"#, r#","authorizer":"main""#);
+        stage.limit(r#"{"auth_token":"tok1","threshold":1,"period":3600}"#);
+        let session = envelope(Some("right"), None);
+        let null = Envelope {
+            sender: ReversePath::Null,
+            ..envelope(Some("right"), None)
+        };
+        assert!(stage.receive(&session, "x@a.example").await.is_ok());
+        for refused in [&session, &null] {
+            assert_eq!(stage.refused(refused, "x@a.example").await, (451, "4.7.1"));
+        }
+    });
+}
+
+/// Where requests would go on without an answer, mail does not: nobody has looked at the credentials.
+#[test]
+fn an_authorizer_that_is_away_makes_no_open_relay() {
+    story(async || {
+        let stage = Stage::new();
+        stage.put(Kind::Service, "auth", r#"{"match":[],"retries":{"attempts":0}}"#);
+        stage.put(
+            Kind::Authorizer,
+            "main",
+            r#"{"service":"auth","on_failure":"allow","timeout":"100ms"}"#,
+        );
+        stage.service("out", r#"["*"]"#, r#","authorizer":"main""#);
+        assert_eq!(stage.auth("whatever").await.map_err(|reply| reply.code), Err(454));
+        let session = envelope(Some("whatever"), None);
+        assert_eq!(stage.refused(&session, "victim@a.example").await, (454, "4.7.0"));
+    });
+}
+
 #[test]
 fn credentials_are_good_for_one_authorizer_only() {
     story(async || {

@@ -23,7 +23,7 @@ where
 
     pub(super) async fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Result<(), Ended> {
         if let Err(reply) = self.may_authenticate() {
-            return self.answer(&reply);
+            return self.deny(&reply);
         }
         let mut next = begin(mechanism, initial);
         loop {
@@ -67,7 +67,7 @@ where
         let account = self.client.is_itself_trusted().then_some(&*credentials.username);
         let failures = self.backend.clients().failures();
         let Some(attempt) = failures.attempt(self.visitor.client, account).await else {
-            return self.answer(&replies::AUTH_PAUSED);
+            return self.deny(&replies::AUTH_PAUSED);
         };
         match self.backend.authenticate(&self.visitor, credentials.clone()).await {
             Ok(()) => {
@@ -82,7 +82,7 @@ where
             }
             Err(reply) => {
                 attempt.forgive();
-                self.answer(&reply)
+                self.deny(&reply)
             }
         }
     }

@@ -36,7 +36,7 @@ where
 {
     pub(super) fn xclient(&mut self, attributes: &str) -> Result<(), Ended> {
         if !self.client.is_itself_trusted() {
-            return self.answer(&replies::NOT_TRUSTED);
+            return self.deny(&replies::NOT_TRUSTED);
         }
         if self.transaction.is_some() {
             return self.answer(&replies::NESTED);

@@ -22,14 +22,14 @@ where
     pub(super) async fn data(&mut self) -> Result<(), Ended> {
         let is_due = self.machine.permits(Step::Data);
         let Some(transaction) = self.transaction.take_if(|_| is_due) else {
-            let reply = match self.transaction {
-                Some(_) => replies::NO_RECIPIENTS,
-                None => replies::MAIL_FIRST,
+            return match self.transaction {
+                // Sent ahead of the replies to its recipients it is no error.
+                Some(_) => self.idle(&replies::NO_RECIPIENTS),
+                None => self.answer(&replies::MAIL_FIRST),
             };
-            return self.answer(&reply);
         };
         let Some(first) = transaction.admitted.first() else {
-            return self.answer(&replies::NO_RECIPIENTS);
+            return self.idle(&replies::NO_RECIPIENTS);
         };
         let record = Record::begin();
         self.backend.begun(&record, first);

@@ -292,6 +292,27 @@ async fn a_client_has_so_many_recipients_refusals_and_errors() {
         E"
     );
     double.plays(&script).await;
+    // What one has no right to, as often as one likes.
+    let denied = "C: XCLIENT ADDR=192.0.2.9\n S: 550 5.7.1 XCLIENT is not for you\n".repeat(10);
+    let script = format!(
+        "S: 220 mx.example ESMTP Vulcan
+        {denied}
+        S: 421 4.7.0 Too many errors
+        E"
+    );
+    double.plays(&script).await;
+    let empty = "C: DATA\n S: 554 5.5.1 No valid recipients\n".repeat(109);
+    let script = format!(
+        "S: 220 mx.example ESMTP Vulcan
+        C: HELO client
+        S: 250 mx.example
+        C: MAIL FROM:<a@b>
+        S: 250 2.1.0 Ok
+        {empty}
+        S: 421 4.7.0 Too many errors
+        E"
+    );
+    double.plays(&script).await;
     let idle = "C: NOOP\n S: 250 2.0.0 Ok\n".repeat(110);
     let script = format!(
         "S: 220 mx.example ESMTP Vulcan

@@ -79,6 +79,8 @@ pub struct Api {
     credentials: Credentials,
     waiters: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    /// Long documents that come, and are held until they are read.
+    uploading: Arc<Semaphore>,
     applying: Arc<Semaphore>,
     stop: CancellationToken,
     ready: AtomicBool,
@@ -104,6 +106,7 @@ impl Api {
             credentials,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            uploading: Arc::new(Semaphore::new(APPLYING_MAX)),
             applying: Arc::new(Semaphore::new(APPLYING_MAX)),
             stop,
             ready: AtomicBool::new(false),

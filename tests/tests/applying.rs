@@ -385,3 +385,34 @@ async fn a_request_is_explained_as_it_is_routed() {
     api.get("/v1/explain?url=/&proxy=p9").await.problem(404, "not-found");
     drop(proxies);
 }
+
+/// Who begins to send a document and stands still keeps nobody from applying one, nor from taking one back.
+#[tokio::test]
+async fn slow_callers_are_in_nobodys_way() {
+    let world = World::new();
+    let control = world.control_plane("c1", &[]).await;
+    let api = control.api();
+    api.post(APPLY, web("a.test", "one", "127.0.0.1:1")).await.expect(200);
+    let before = head(&api).await;
+    let mut stalled = Vec::new();
+    for length in ["1000", "50000000"] {
+        for _ in 0..2 {
+            let mut connection = Connection::connect(control.admin()).await.unwrap();
+            let head = format!(
+                "POST {APPLY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{"
+            );
+            connection.writer.send(head.as_bytes()).await.unwrap();
+            stalled.push(connection);
+        }
+    }
+    // All of them are being read.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    api.post(APPLY, web("b.test", "one", "127.0.0.1:1")).await.expect(200);
+    api.post(&format!("/v1/revisions/{before}/revert"), json!({}))
+        .await
+        .expect(200);
+    // They are told, and do not wait for the two minutes that a document has.
+    for mut connection in stalled {
+        assert_eq!(connection.reader.final_head().await.unwrap().status, 400);
+    }
+}

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use net::problem::{self, Problem};
 use serde_json::{Map, Value};
 use shared::model::{AuthorizerName, Invalid, LimitId, ServiceName, UpstreamId, json};
+use tokio::time::{Instant, timeout_at};
 
 use super::access::Caller;
 use super::answer::Failure;
@@ -28,6 +29,8 @@ use crate::registry::scope::Scope;
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// Between two pieces of a body.
+const PIECE_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Call {
     pub actor: Arc<str>,
@@ -183,11 +186,7 @@ async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> R
         return Ok((Bytes::new(), None));
     }
     let too_large = || Problem::new(problem::TOO_LARGE, format!("a body has {most} bytes at most"));
-    let announced = parts
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let expected = announced.unwrap_or(most);
+    let expected = announced(&parts.headers).unwrap_or(most);
     let place = match parts.extensions.get::<Arc<Room>>() {
         _ if expected > most => Err(too_large()),
         // Where longer ones are taken, they are few.
@@ -201,16 +200,34 @@ async fn read(parts: &Parts, mut body: Body, most: usize, within: Duration) -> R
             return Err(problem);
         }
     };
-    let reading = Limited::new(&mut body, most).collect();
-    match tokio::time::timeout(within, reading).await {
-        Ok(Ok(collected)) => Ok((collected.to_bytes(), place)),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+    let end = Instant::now() + within;
+    let mut read = BytesMut::new();
+    loop {
+        let due = end.min(Instant::now() + PIECE_WITHIN);
+        let piece = match timeout_at(due, body.frame()).await {
+            Ok(Some(Ok(piece))) => piece.into_data().unwrap_or_default(),
+            Ok(Some(Err(error))) => {
+                return Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}")));
+            }
+            Ok(None) => return Ok((read.freeze(), place)),
+            Err(_) => return Err(Problem::new(problem::MALFORMED, "the body did not arrive in time")),
+        };
+        if piece.len() > most - read.len() {
             forget_rest(&parts.headers, body);
-            Err(too_large())
+            return Err(too_large());
         }
-        Ok(Err(error)) => Err(Problem::new(problem::MALFORMED, format!("the body broke off: {error}"))),
-        Err(_) => Err(Problem::new(problem::MALFORMED, "the body did not arrive in time")),
+        read.extend_from_slice(&piece);
     }
+}
+
+/// How long the body is, if that is said beforehand.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether the body may be longer than those that most requests may have, of which many are held at a time.
+pub fn may_be_long(headers: &HeaderMap) -> bool {
+    announced(headers).is_none_or(|bytes| bytes > BODY_BYTES_MAX)
 }
 
 /// A page in a browser can send a body unasked only as another type than JSON, so that is refused before anything else.

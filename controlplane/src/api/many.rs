@@ -9,7 +9,7 @@ use net::problem::{self, Problem};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::change::{Body, Kind, Op, Revision, Verb};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Api;
@@ -30,9 +30,18 @@ const PLACE_WITHIN: Duration = Duration::from_secs(10);
 const SHOWN_MAX: usize = 10_000;
 const SHOWN_BYTES_MAX: usize = 32 << 20;
 
-/// Among the few that may be read and decided at a time.
+/// Among the few that may be decided at a time.
 pub async fn place(api: &Api) -> Result<OwnedSemaphorePermit, Problem> {
-    match timeout(PLACE_WITHIN, api.applying.clone().acquire_owned()).await {
+    among(&api.applying).await
+}
+
+/// Among the few whose long documents may come and be held at a time.
+pub async fn upload(api: &Api) -> Result<OwnedSemaphorePermit, Problem> {
+    among(&api.uploading).await
+}
+
+async fn among(few: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    match timeout(PLACE_WITHIN, few.clone().acquire_owned()).await {
         Ok(Ok(place)) => Ok(place),
         Ok(Err(_)) | Err(_) => {
             let detail = "others are being applied; this one was not looked at";

@@ -85,13 +85,14 @@ pub fn run(vulcan: &Vulcan, options: &Options, scratch: &Path) -> io::Result<()>
          Processor time is the server's alone.",
         options.rounds
     );
-    for bytes in [SMALL, LARGE] {
-        by_source(&installed, &contenders, &sink, options, bytes)?;
-        by_sessions(&contenders, options, bytes)?;
-    }
+    // Before anything else has taken some.
     many(&contenders)?;
     if !options.no_huge {
         huge(&contenders)?;
+    }
+    for bytes in [SMALL, LARGE] {
+        by_source(&installed, &contenders, &sink, options, bytes)?;
+        by_sessions(&contenders, options, bytes)?;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub fn data(bytes: usize) -> Arc<Vec<u8>> {
 }
 
 impl Load {
-    /// Message after message on each session, for so long; `then` is called while all sessions are still open.
+    /// Message after message on each session, for so long, and one at least; `then` is called while all sessions are still open.
     pub fn run(&self, lasting: Duration, then: impl FnOnce() -> io::Result<()>) -> io::Result<Outcome> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async {
@@ -63,11 +63,14 @@ impl Load {
                 running.spawn_local(async move {
                     let mut latencies = Histogram::default();
                     let mut failure = None;
-                    while began.elapsed() < lasting && failure.is_none() {
+                    loop {
                         let sent = Instant::now();
                         match session.send(load.to, &load.data).await {
                             Ok(()) => latencies.record(sent.elapsed()),
                             Err(error) => failure = Some(error.to_string()),
+                        }
+                        if failure.is_some() || began.elapsed() >= lasting {
+                            break;
                         }
                     }
                     (session, latencies, failure)

@@ -193,6 +193,7 @@ impl World {
             by: Revision::ZERO,
             began: None,
             standby: vec![standby],
+            heir: Vec::new(),
         };
         self.say_as(from, said);
     }

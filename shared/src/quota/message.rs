@@ -295,10 +295,10 @@ pub struct Inherited {
     pub age: (Duration, Duration),
 }
 
-impl Inherited {
+impl Testament {
+    /// How many.
     pub fn charges(&self) -> usize {
-        let estates = self.testament.estates.iter();
-        estates.map(|estate| estate.charges.len()).sum()
+        self.estates.iter().map(|estate| estate.charges.len()).sum()
     }
 }
 

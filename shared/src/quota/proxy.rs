@@ -159,7 +159,6 @@ impl Proxy {
             Input::Welcome(epochs) => {
                 self.void_permits_of_absence(now);
                 self.welcomed = true;
-                self.heir.welcomed(&epochs);
                 epochs
                     .into_iter()
                     .for_each(|(shard, epoch)| self.adopt(shard, epoch, None, now));

@@ -141,6 +141,10 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let Some(epoch) = held.epoch() else { return };
         let Some(census) = &mut held.census else { return };
+        if now.since(held.blind) > self.settings.ledger_above * 2 && held.unrecorded.is_empty() {
+            // Whoever does not answer is waited for on, and nothing of that counts any more.
+            (census.spent, census.will) = (Vec::new(), None);
+        }
         let Some(waiting) = &census.waiting else { return };
         if census.asked.is_some_and(|asked| now.since(asked) < ASK_EVERY) {
             return;

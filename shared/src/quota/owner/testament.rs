@@ -84,9 +84,8 @@ impl Owner {
             let Some(testament) = self.testament(*shard) else {
                 continue;
             };
-            let charges = testament.estates.iter().map(|estate| estate.charges.len());
-            let Some(rest) = room.checked_sub(charges.sum()) else {
-                continue;
+            let Some(rest) = room.checked_sub(testament.charges()) else {
+                break;
             };
             room = rest;
             self.tell(to, Told::Testament(testament));
@@ -112,13 +111,14 @@ impl Owner {
             bucket: nanos(account.rule.bucket()),
             charges: charges(account, now, most),
         });
-        Some(Testament {
+        let testament = Testament {
             shard,
             epoch,
             at: now,
             since: held.blind,
             estates: estates.filter(|estate| !estate.charges.is_empty()).collect(),
-        })
+        };
+        Some(testament).filter(|testament| testament.charges() <= CHARGES_MAX)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a life of a proxy is told of those before it.
 //!
-//! An owner's testament is about all that its shard's owners granted until then. This life uses what the owner gave that had the
-//! shard when this life was welcomed, or one after it: nobody who claimed later gave the lives before anything that they spent.
+//! An owner's testament is about all that its shard's owners granted until then. It is taken from the owner of the epoch that the
+//! store had when this life was welcomed, or of a later one: whoever claims after that gives the lives before nothing that they
+//! spend. An owner that does not know yet that it was followed may speak until then, and not know of what they took.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,8 +15,6 @@ use crate::time::Time;
 
 #[derive(Debug, Default)]
 pub struct Heir {
-    /// The epochs of the claims in the store, as of a read that began when this life had; none: they are not known.
-    found: Option<BTreeMap<Shard, u64>>,
     kept: BTreeMap<Shard, Kept>,
     /// It is of no use any more.
     is_over: bool,
@@ -32,12 +31,6 @@ struct Kept {
 }
 
 impl Heir {
-    pub fn welcomed(&mut self, epochs: &[(Shard, u64)]) {
-        if self.found.is_none() && !self.is_over {
-            self.found = Some(epochs.iter().copied().collect());
-        }
-    }
-
     /// A machine that slept cannot say how old anything is.
     pub fn forget(&mut self) {
         self.kept.clear();
@@ -45,13 +38,7 @@ impl Heir {
 
     pub fn end(&mut self) {
         self.forget();
-        (self.found, self.is_over) = (None, true);
-    }
-
-    /// Whether what that owner says is about all that the lives before took.
-    fn may_take(&self, shard: Shard, epoch: u64) -> bool {
-        let found = self.found.as_ref();
-        found.is_some_and(|found| epoch >= found.get(&shard).copied().unwrap_or(0))
+        self.is_over = true;
     }
 
     fn accounts(&self) -> usize {
@@ -66,17 +53,23 @@ impl Proxy {
         self.settings.ledger_above * 2
     }
 
+    fn may_inherit(&self) -> bool {
+        self.welcomed && !self.heir.is_over
+    }
+
     /// The shards of which there is something to be told yet.
     pub(super) fn heir_of(&mut self, shards: &[Shard], now: Time) -> Vec<Shard> {
         let Some(began) = self.began else { return Vec::new() };
         if self.knows != self.began || now.since(began) > self.inherits_for() {
             self.heir.end();
+        }
+        if !self.may_inherit() {
             return Vec::new();
         }
         let lacks = |shard: &&Shard| {
             let epoch = self.views[usize::from(**shard)].epoch;
             let kept = self.heir.kept.get(shard);
-            self.heir.may_take(**shard, epoch) && kept.is_none_or(|kept| kept.epoch < epoch)
+            kept.is_none_or(|kept| kept.epoch < epoch)
         };
         shards.iter().filter(lacks).copied().collect()
     }
@@ -88,7 +81,7 @@ impl Proxy {
             return;
         };
         let is_current = view.epoch == testament.epoch && view.owner == Some(owner);
-        if !is_current || !self.heir.may_take(testament.shard, testament.epoch) {
+        if !is_current || !self.may_inherit() {
             return;
         }
         let shard = testament.shard;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::quota::message::{GrantId, Inherited, Said};
+use crate::quota::message::{GrantId, Said};
 use crate::quota::{Label, shrink};
 use crate::time::Time;
 
@@ -75,7 +75,7 @@ impl Link {
                     permits,
                     inherited,
                     ..
-                } => 1 + uses.len() + permits.len() + inherited.as_ref().map_or(0, Inherited::charges),
+                } => 1 + uses.len() + permits.len() + inherited.as_ref().map_or(0, |of| of.testament.charges()),
                 _ => 1,
             };
             weight <= BATCH_MAX

@@ -189,7 +189,7 @@ impl Owner {
             bucket: used.bucket,
             until: now.before(shrink(used.age)),
         });
-        // Until then nobody is granted anything of what is counted here.
+        // What is counted here waits for the rest: as long as it counts, nobody is granted anything.
         let (rules, ledger_above) = (self.history.current(), self.settings.ledger_above);
         let is_counted_here = |spent: &Spent| {
             let rule = rules

@@ -35,7 +35,8 @@ pub use cell::{CellKey, CellValue, Claim, Outcome, Row};
 pub use digest::Digest;
 pub use label::{Label, LabelClock, Reading};
 pub use message::{
-    AccountId, Down, GrantId, Handover, KeyHash, ProxyId, SHARDS, Said, Seen, Shard, Standby, Told, Up, Use, Want,
+    AccountId, Down, Estate, GrantId, Handover, Inherited, KeyHash, ProxyId, SHARDS, Said, Seen, Shard, Standby,
+    Testament, Told, Up, Use, Want,
 };
 pub use owner::{Departure, Owner};
 pub use permits::gates::Gates;

@@ -122,6 +122,9 @@ pub enum Said {
         /// How long ago this life of the proxy began: it does not know what the one before used. None: it is the first.
         began: Option<Duration>,
         standby: Vec<Standby>,
+        /// Of these shards it wants to be told what was charged before it began.
+        #[serde(default)]
+        heir: Vec<Shard>,
     },
     Census {
         shard: Shard,
@@ -139,6 +142,9 @@ pub enum Said {
         /// All permits that are held in the shard.
         #[serde(default)]
         permits: Vec<Report>,
+        /// What this life was told of those before it.
+        #[serde(default)]
+        inherited: Option<Inherited>,
     },
     /// Label time has reached this already.
     Behind { label: Label },
@@ -255,6 +261,45 @@ pub enum Told {
         refused: u64,
     },
     Permits(Level),
+    Testament(Testament),
+}
+
+/// All that an owner had charged in a shard at some moment, to whomever: what it granted until then, whether that is spent or
+/// not, and what those before it did. One message, so that there are no parts of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Testament {
+    pub shard: Shard,
+    pub epoch: u64,
+    /// That moment, by its label time. All times in here are told apart by it, and mean nothing to anyone else.
+    pub at: Label,
+    /// What was spent before this it does not know.
+    pub since: Label,
+    pub estates: Vec<Estate>,
+}
+
+/// What was charged of one account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estate {
+    pub account: AccountId,
+    /// The length of a bucket, in nanoseconds.
+    pub bucket: u64,
+    /// Buckets and tokens.
+    pub charges: Vec<(u64, u64)>,
+}
+
+/// A testament, kept by the life of a proxy that it was for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    pub testament: Testament,
+    /// How long ago it was given, at least and at most.
+    pub age: (Duration, Duration),
+}
+
+impl Testament {
+    /// How many.
+    pub fn charges(&self) -> usize {
+        self.estates.iter().map(|estate| estate.charges.len()).sum()
+    }
 }
 
 /// All that an owner charged in a shard; it grants nothing there any more.

@@ -29,6 +29,7 @@ mod serve;
 mod silence;
 mod skip;
 mod standby;
+mod testament;
 mod usage;
 
 use claim::Held;
@@ -308,6 +309,7 @@ impl Owner {
                     by,
                     began,
                     standby,
+                    heir,
                 } => {
                     let beat = standby::Beat {
                         heard: up.heard,
@@ -317,6 +319,7 @@ impl Owner {
                         began: began.map(|age| now.before(shrink(age))),
                     };
                     self.heard_beat(up.from, beat, &standby);
+                    self.bequeath(up.from.instance, &heir);
                 }
                 Said::Census {
                     shard,
@@ -328,6 +331,7 @@ impl Owner {
                     uses,
                     weight,
                     permits,
+                    inherited,
                 } => {
                     let answer = census::Answer {
                         knows: knows.map(|age| now.before(shrink(age))),
@@ -337,6 +341,7 @@ impl Owner {
                         uses,
                         weight,
                         permits,
+                        inherited,
                     };
                     self.counted(up.from, shard, epoch, answer);
                 }

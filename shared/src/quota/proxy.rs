@@ -20,6 +20,7 @@ use crate::change::Revision;
 use crate::time::Time;
 
 mod census;
+mod heir;
 mod holding;
 mod late;
 mod link;
@@ -29,6 +30,7 @@ mod standby;
 mod view;
 mod want;
 
+use heir::Heir;
 use holding::{Allowance, Holding, Source};
 use late::Late;
 use link::Link;
@@ -105,6 +107,7 @@ pub struct Proxy {
     knows: Option<Time>,
     /// When this life began, unless it is the first.
     began: Option<Time>,
+    heir: Heir,
     /// Accounts that have some of it open.
     standbys: BTreeSet<KeyHash>,
     /// When standby was used last, and the oldest table that it was used by, as far as that counts.
@@ -135,6 +138,7 @@ impl Proxy {
             agenda: BTreeSet::new(),
             knows: (id.boot > 1).then_some(now),
             began: (id.boot > 1).then_some(now),
+            heir: Heir::default(),
             standbys: BTreeSet::new(),
             standby_used: None,
             cursor: None,
@@ -217,6 +221,7 @@ impl Proxy {
     /// What is held may be over, and so may be what is still to come for a message from before.
     fn wake_up(&mut self, now: Time) {
         self.void_all(now);
+        self.heir.forget();
         self.links.values_mut().for_each(Link::forget_sends);
         self.views.iter_mut().for_each(|view| view.reached = None);
     }
@@ -228,6 +233,7 @@ impl Proxy {
         self.permits.void(|_| true, now);
         (0..SHARDS).for_each(|shard| self.permits.adopt(shard, 0, now));
         self.welcomed = false;
+        self.heir.end();
         self.rules = rules;
         for holding in self.holdings.values_mut() {
             let rule = self.rules.of(&holding.account.limit).copied();
@@ -355,6 +361,7 @@ impl Proxy {
                 self.count(owner, shard, epoch, now);
             }
             Told::Standby(standby) => self.assigned(owner, standby, now),
+            Told::Testament(testament) => self.inherit(owner, testament, sent, now),
         }
     }
 

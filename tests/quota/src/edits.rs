@@ -37,6 +37,7 @@ impl Limits {
                 Focus::Edits => &[600, 1_000, 2_000, 2_500, 4_000],
                 Focus::Members => &[600, 1_000, 2_000, 3_000],
                 Focus::Share => &[600, 1_000],
+                Focus::Heirs => &[1_000, 2_000, 2_500],
                 Focus::Crossing => &[2_000, 3_000],
                 Focus::Chaos | Focus::Clocks => &[600, 1_000, 2_000, 3_000],
                 _ => &[600, 1_000, 2_000],
@@ -49,7 +50,7 @@ impl Limits {
             fixed: 35,
             share: match focus {
                 Focus::Share => 100,
-                Focus::Chaos | Focus::Members | Focus::Edits => 40,
+                Focus::Chaos | Focus::Members | Focus::Edits | Focus::Heirs => 40,
                 _ => 0,
             },
         };

@@ -21,6 +21,8 @@ enum Fault {
     SleepProxy,
     /// A proxy and an owner restart together: neither knows what the former life of the other did.
     RestartBoth,
+    /// A proxy restarts and then an owner, once the proxy may have been told of its former life.
+    RestartInTurn,
     Join,
     /// Someone joins, and then everyone is cut off.
     JoinAndCut,
@@ -29,6 +31,8 @@ enum Fault {
     Leave,
     /// One that knows what it spent leaves, and so does the owner.
     LeaveBoth,
+    /// The same, in turn, once it is back.
+    LeaveInTurn,
     Forget,
     Edit,
 }
@@ -111,6 +115,21 @@ fn faults(focus: Focus) -> &'static [Fault] {
             Takeover,
         ],
         Focus::Crossing => &[PauseProxy],
+        Focus::Heirs => &[
+            RestartInTurn,
+            RestartInTurn,
+            RestartInTurn,
+            LeaveInTurn,
+            KillProxy,
+            KillPlane,
+            Takeover,
+            PausePlane,
+            PauseProxy,
+            SleepProxy,
+            CutOne,
+            CutOff,
+            Edit,
+        ],
         Focus::Delays => &[PauseProxy, PausePlane, CutOne, Takeover],
         Focus::Succession => &[Takeover, Takeover, KillPlane, KillPlane, PausePlane, CutOne],
     }
@@ -167,6 +186,14 @@ impl World {
                 self.restart_proxy(proxy, 60 * MILLI);
                 self.restart_plane(plane);
             }
+            Fault::RestartInTurn => {
+                self.restart_proxy(proxy, 60 * MILLI);
+                self.restart_plane_later(plane);
+            }
+            Fault::LeaveInTurn => {
+                self.leave_and_return(proxy);
+                self.restart_plane_later(plane);
+            }
             Fault::PauseProxy => {
                 self.count.add("proxies paused");
                 self.proxies[proxy].paused_until = self.proxies[proxy].paused_until.max(self.now + length);
@@ -191,8 +218,17 @@ impl World {
         }
     }
 
+    fn restart_plane_later(&mut self, plane: usize) {
+        let later = self.dice.between(60 * MILLI, 900 * MILLI);
+        self.after(later, move |world| {
+            if !world.mended && world.planes[plane].owner.is_some() {
+                world.restart_plane(plane);
+            }
+        });
+    }
+
     /// So soon that windows are not over meanwhile.
-    fn restart_plane(&mut self, plane: usize) {
+    pub fn restart_plane(&mut self, plane: usize) {
         self.kill_plane(plane);
         self.share_out();
         let later = self.dice.between(5 * MILLI, 150 * MILLI);
@@ -320,7 +356,7 @@ impl World {
         self.welcome(proxy, life);
     }
 
-    fn restart_proxy(&mut self, proxy: usize, away_max: u64) {
+    pub fn restart_proxy(&mut self, proxy: usize, away_max: u64) {
         if self.proxies[proxy].machine.is_none() {
             return;
         }
@@ -375,7 +411,7 @@ impl World {
         });
     }
 
-    fn leave_and_return(&mut self, proxy: usize) {
+    pub fn leave_and_return(&mut self, proxy: usize) {
         if self.proxies[proxy].machine.is_none() {
             return;
         }

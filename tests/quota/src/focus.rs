@@ -1,7 +1,7 @@
 //! What a run looks for.
 
 /// Seeds take turns over these.
-pub const FOCI: [Focus; 10] = [
+pub const FOCI: [Focus; 11] = [
     Focus::Chaos,
     Focus::Sleeper,
     Focus::Share,
@@ -12,6 +12,7 @@ pub const FOCI: [Focus; 10] = [
     Focus::Delays,
     Focus::Succession,
     Focus::Crossing,
+    Focus::Heirs,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum Focus {
     Delays,
     /// Owners are killed and followed, hastily.
     Succession,
+    /// Proxies restart, and then their owners, which alone knew what they had spent.
+    Heirs,
     /// What is asked for moves from proxy to proxy, and what is said overtakes what was said before.
     Crossing,
     /// Limits on what is in flight at a time, and on nothing else: everything happens.

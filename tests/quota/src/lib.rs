@@ -112,6 +112,28 @@ pub struct Cost {
     pub messages: f64,
 }
 
+/// What is admitted from two seconds after an owner's end on, which followed a proxy's, for a quarter of a period: of what the
+/// limit permits, or of what was asked for if that is less.
+pub fn after_two_ends(seed: u64, threshold: u64, period: std::time::Duration, load: f64, goodbye: bool) -> f64 {
+    let mut world = World::new(seed, Focus::Peace, false);
+    world.set_up_measure(3, threshold, period, load, false);
+    world.begin();
+    let length = period.as_nanos() as u64;
+    world.run(2 * SECOND + 2 * length);
+    match goodbye {
+        true => world.leave_and_return(0),
+        false => world.restart_proxy(0, 100 * dice::MILLI),
+    }
+    world.run(world.now + 3 * SECOND);
+    world.restart_plane(0);
+    world.run(world.now + 2 * SECOND);
+    world.oracle.tally = oracle::Tally::default();
+    world.run(world.now + length / 4);
+    assert_eq!(world.violation, None, "seed {seed}");
+    let tally = world.oracle.tally;
+    tally.admitted as f64 / tally.asked.min(threshold / 4) as f64
+}
+
 /// Periods that are looked at.
 const MEASURED: u64 = 12;
 

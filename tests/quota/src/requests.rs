@@ -3,7 +3,7 @@
 use shared::quota::permits::Report;
 use shared::quota::proxy::Verdict;
 use shared::quota::slots::{Attempt, Decision, Need, Taken};
-use shared::quota::{AccountId, Down, Said, Told, Up};
+use shared::quota::{AccountId, Down, Inherited, Said, Told, Up};
 
 use uuid::Uuid;
 
@@ -325,13 +325,24 @@ impl World {
                     format!("{from} says of {key}: {number}, at most {ceiling}, {in_flight} in flight, wants {wanted}, epoch {epoch}")
                 });
             }
-            if let Said::Census { epoch, uses, knows, .. } = said {
+            if let Said::Census {
+                epoch,
+                uses,
+                knows,
+                inherited,
+                ..
+            } = said
+            {
                 let from = self.name(up.from.instance);
                 let uses: Vec<String> = uses
                     .iter()
                     .map(|used| format!("{} of {}", used.tokens, short(&used.account)))
                     .collect();
                 self.note(|| format!("{from} counts {uses:?} for epoch {epoch}, knows {knows:?}"));
+                if let Some(Inherited { testament, age }) = inherited {
+                    self.count.add("testaments told on");
+                    self.note(|| format!("{from} inherited {age:?} ago {testament:?}"));
+                }
             }
         }
         if up.items.iter().any(|said| matches!(said, Said::Behind { .. })) {
@@ -350,6 +361,7 @@ impl World {
                     self.note(|| format!("{:.4} grants {tokens} of {key} to {to}", down.from.to_string()));
                 }
                 Told::Recall { .. } => self.count.add("recalls"),
+                Told::Testament(_) => self.count.add("testaments"),
                 Told::Exhausted { account, retry_in, .. } => {
                     self.count.add("exhausted");
                     let (to, key) = (self.name(down.to.instance), short(account));

@@ -9,8 +9,9 @@ use super::account::Account;
 use super::claim::{Held, nanos};
 use super::silence::Silence;
 use super::standby::Holder;
+use super::testament::Will;
 use super::{Departure, Owner, Roster};
-use crate::quota::message::{AccountId, Handover, ProxyId, Shard, Told, Use};
+use crate::quota::message::{AccountId, Handover, Inherited, ProxyId, Shard, Told, Use};
 use crate::quota::permits::Report;
 use crate::quota::{Algorithm, DELTA, Label, shrink, stretch};
 
@@ -22,23 +23,29 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub struct Census {
     asked: Option<Label>,
+    /// Whatever is told was told after this.
+    first_asked: Label,
     /// None: the roster is not read yet.
     waiting: Option<BTreeSet<Uuid>>,
     /// Of what was spent before this, those who answered know nothing.
     unknown_before: Label,
     /// Who left not long ago, and knows what it spent.
     left: Vec<Departure>,
+    /// What may be among the charges of a testament, and is charged once it is known which.
+    spent: Vec<Spent>,
+    /// The last testament that anyone was told.
+    will: Option<Will>,
 }
 
 /// What another owner granted.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
-    account: AccountId,
-    tokens: u64,
+    pub account: AccountId,
+    pub tokens: u64,
     /// The bucket, and its length in nanoseconds.
-    bucket: (u64, u64),
+    pub bucket: (u64, u64),
     /// The last of it.
-    until: Label,
+    pub until: Label,
 }
 
 pub struct Answer {
@@ -49,6 +56,23 @@ pub struct Answer {
     pub uses: Vec<Use>,
     pub weight: u64,
     pub permits: Vec<Report>,
+    pub inherited: Option<Inherited>,
+}
+
+impl Census {
+    /// Whether what a proxy was told of its former lives makes up for what it does not know of them.
+    fn inherit(&mut self, instance: Uuid, will: Will, knows: Label) -> bool {
+        if will.since >= knows {
+            return false;
+        }
+        // It said goodbye before it began anew.
+        self.left
+            .retain(|departure| departure.instance != instance || !departure.goodbye);
+        if self.will.as_ref().is_none_or(|other| other.order() < will.order()) {
+            self.will = Some(will);
+        }
+        true
+    }
 }
 
 impl Held {
@@ -117,9 +141,16 @@ impl Owner {
         let Some(held) = self.held.get_mut(&shard) else { return };
         let Some(epoch) = held.epoch() else { return };
         let Some(census) = &mut held.census else { return };
+        if now.since(held.blind) > self.settings.ledger_above * 2 && held.unrecorded.is_empty() {
+            // Whoever does not answer is waited for on, and nothing of that counts any more.
+            (census.spent, census.will) = (Vec::new(), None);
+        }
         let Some(waiting) = &census.waiting else { return };
         if census.asked.is_some_and(|asked| now.since(asked) < ASK_EVERY) {
             return;
+        }
+        if census.asked.is_none() {
+            census.first_asked = now;
         }
         census.asked = Some(now);
         for instance in waiting.clone() {
@@ -142,21 +173,34 @@ impl Owner {
         if !waiting.remove(&from.instance) {
             return;
         }
-        census.unknown_before = census.unknown_before.max(answer.knows.unwrap_or(Label::ZERO));
-        held.hear_skip(answer.earliest, answer.oldest, now);
-        // Standby is charged by nobody, so no hand-over tells of it.
-        for used in answer
-            .uses
-            .into_iter()
-            .filter(|used| !handed || used.bucket == Use::STANDBY)
-        {
-            self.import(Spent {
-                account: used.account,
-                tokens: used.tokens,
-                bucket: used.bucket,
-                until: now.before(shrink(used.age)),
-            });
+        let knows = answer.knows.unwrap_or(Label::ZERO);
+        let inherited = answer.inherited;
+        let inherited = inherited.filter(|of| of.testament.shard == shard && of.testament.epoch < epoch);
+        let will = inherited.map(|inherited| Will::told(inherited, census.first_asked, now));
+        if !will.is_some_and(|will| census.inherit(from.instance, will, knows)) {
+            census.unknown_before = census.unknown_before.max(knows);
         }
+        // Standby is charged by nobody, so no hand-over tells of it.
+        let told = answer.uses.into_iter();
+        let told = told.filter(|used| !handed || used.bucket == Use::STANDBY);
+        let spent = told.map(|used| Spent {
+            account: used.account,
+            tokens: used.tokens,
+            bucket: used.bucket,
+            until: now.before(shrink(used.age)),
+        });
+        // What is counted here waits for the rest: as long as it counts, nobody is granted anything.
+        let (rules, ledger_above) = (self.history.current(), self.settings.ledger_above);
+        let is_counted_here = |spent: &Spent| {
+            let rule = rules
+                .of(&spent.account.limit)
+                .filter(|rule| rule.period <= ledger_above);
+            rule.is_some_and(|rule| spent.bucket.1 == nanos(rule.bucket()))
+        };
+        let (later, at_once): (Vec<Spent>, Vec<Spent>) = spent.partition(is_counted_here);
+        census.spent.extend(later);
+        held.hear_skip(answer.earliest, answer.oldest, now);
+        at_once.into_iter().for_each(|spent| self.import(spent));
         self.settle(shard);
     }
 
@@ -174,7 +218,17 @@ impl Owner {
             false => held.blind,
         });
         let unknown = left.fold(census.unknown_before, Label::max);
-        held.blind = held.blind.min(unknown);
+        let since = census.will.as_ref().map_or(Label::ZERO, |will| will.since);
+        held.blind = held.blind.min(unknown.max(since));
+        let (epoch, will) = (held.epoch().unwrap_or(0), census.will);
+        if held.handed {
+            return;
+        }
+        let is_told_twice = |spent: &Spent| will.as_ref().is_some_and(|will| will.holds(spent, epoch));
+        let spent = census.spent.into_iter().filter(|spent| !is_told_twice(spent));
+        spent.for_each(|spent| self.import(spent));
+        let charges = will.into_iter().flat_map(|will| will.charges);
+        charges.for_each(|spent| self.import(spent));
     }
 
     /// Limits that were deleted when it was heard what was spent of them may be there again.

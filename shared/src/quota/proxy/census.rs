@@ -45,6 +45,7 @@ impl Proxy {
             uses,
             weight: view.standby.weight,
             permits: self.permits.count(shard, now),
+            inherited: self.inherited(shard, now),
         };
         self.say(owner, said);
         if let Some(link) = self.links.get_mut(&owner) {

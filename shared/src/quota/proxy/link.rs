@@ -70,7 +70,12 @@ impl Link {
         let mut weight = 0;
         let fits = |said: &&Said| {
             weight += match said {
-                Said::Census { uses, permits, .. } => 1 + uses.len() + permits.len(),
+                Said::Census {
+                    uses,
+                    permits,
+                    inherited,
+                    ..
+                } => 1 + uses.len() + permits.len() + inherited.as_ref().map_or(0, |of| of.testament.charges()),
                 _ => 1,
             };
             weight <= BATCH_MAX
@@ -133,6 +138,7 @@ mod tests {
             uses: vec![USE; uses],
             weight: 0,
             permits: Vec::new(),
+            inherited: None,
         };
         link.outbox = vec![
             census(9_000),

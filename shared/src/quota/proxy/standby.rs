@@ -38,6 +38,7 @@ impl Proxy {
                 .filter(|(_, view)| view.owner == Some(owner))
                 .map(|(shard, _)| shard)
                 .collect();
+            let heir = self.heir_of(&shards, now);
             let Some(link) = self.links.get_mut(&owner) else {
                 continue;
             };
@@ -64,6 +65,7 @@ impl Proxy {
                 idle: self.standby_used.map(|(at, _)| now.since(at)),
                 by: self.standby_used.map_or(Revision::ZERO, |(_, by)| by),
                 began: self.began.map(|began| now.since(began)),
+                heir,
             };
             self.say(owner, said);
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod crossings;
+mod heirs;
 mod interleavings;
 mod owners;
 mod permits;

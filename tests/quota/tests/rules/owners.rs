@@ -1,6 +1,7 @@
 //! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
 
 mod edits;
+mod heirs;
 mod ledgers;
 mod refunds;
 mod restarts;
@@ -193,6 +194,7 @@ impl World {
             by: Revision::ZERO,
             began: None,
             standby: vec![standby],
+            heir: Vec::new(),
         };
         self.say_as(from, said);
     }

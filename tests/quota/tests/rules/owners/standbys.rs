@@ -52,6 +52,7 @@ fn answer(began: Option<Duration>, weight: u64) -> Said {
         uses: Vec::new(),
         weight,
         permits: Vec::new(),
+        inherited: None,
     }
 }
 

@@ -56,6 +56,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "diff.js" SCRIPT,
         "dom.js" SCRIPT,
         "fleet.js" SCRIPT,
+        "history.js" SCRIPT,
         "limits.js" SCRIPT,
         "outcome.js" SCRIPT,
         "overview.js" SCRIPT,

@@ -117,7 +117,16 @@ async fn what_was_saved_stands_elsewhere_and_the_fleet_follows_with_consent() {
     );
     assert_ne!(presence(&alike).await, "present");
 
-    done(restore(&world.store("heir"), &["--succeed", epoch], &file));
+    let restored = done(restore(
+        &world.store("heir"),
+        &["--succeed", epoch, "--output", "json"],
+        &file,
+    ));
+    let restored: Value = serde_json::from_slice(&restored.stdout).unwrap();
+    assert_eq!(
+        (&restored["digest"], &restored["succeeds"]),
+        (&saved["digest"], &saved["epoch"])
+    );
     let mut heir = world.control_plane("heir", &[]).await;
     proxy.argue("--controlplane", &heir.api().url());
     proxy.restart().await;
@@ -142,6 +151,11 @@ async fn what_was_saved_stands_elsewhere_and_the_fleet_follows_with_consent() {
         (&history["items"][0]["actor"], &history["items"][0]["revision"]),
         (&json!("restore"), &json!(revision + 1))
     );
+    let url = heir.api().url();
+    let listed = done(vulcan(&["revisions", "--url", &url])).stdout;
+    let listed = String::from_utf8(listed).unwrap();
+    assert!(listed.contains("restore  put succession"), "{listed}");
+    done(vulcan(&["revisions", "--limit", "1", "--url", &url]));
     let next = heir.api().service("web", json!({"max_body": 9})).await;
     assert_eq!(next.body["fleet"]["reached"], 1, "{}", next.text);
     heir.restart().await;

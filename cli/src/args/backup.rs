@@ -4,7 +4,7 @@ use controlplane::StoreUrl;
 use uuid::Uuid;
 
 use super::control::Cassandra;
-use super::people::Remote;
+use super::people::{Output, Remote};
 
 /// Save the whole configuration of a control plane in a file
 ///
@@ -38,6 +38,9 @@ pub struct Restore {
     /// Take over the proxies of this epoch: the one that `vulcan backup` printed. Nobody else may serve them any more
     #[arg(long, value_name = "EPOCH")]
     pub succeed: Option<Uuid>,
+    /// `json` prints one object in place of the table
+    #[arg(long, value_name = "FORMAT", env = "VULCAN_OUTPUT", default_value = "table")]
+    pub output: Output,
     #[command(flatten)]
     pub cassandra: Cassandra,
 }

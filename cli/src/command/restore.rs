@@ -1,8 +1,10 @@
 use ::controlplane::restore;
+use serde_json::json;
 use shared::change::Epoch;
 
 use super::{backup, print, with_options};
-use crate::args::Restore;
+use crate::args::{Output, Restore};
+use crate::client::plain;
 use crate::columns;
 use crate::failure::Failure;
 
@@ -11,6 +13,7 @@ pub fn run(args: Restore) -> Result<(), Failure> {
         file,
         store,
         succeed,
+        output,
         cassandra,
     } = args;
     let store = with_options(store, &cassandra)?;
@@ -21,14 +24,17 @@ pub fn run(args: Restore) -> Result<(), Failure> {
         .map_err(Failure::refused)?;
     let restored = runtime.block_on(restore::restore(&store, snapshot, succeed.map(Epoch)));
     let restored = restored.map_err(Failure::refused)?;
-    let row = [
-        store.to_string(),
-        restored.revision.to_string(),
-        restored.epoch.to_string(),
-        restored.digest.to_string(),
-        succeed.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
-    ];
-    let heading = ["STORE", "REVISION", "EPOCH", "DIGEST", "SUCCEEDS"];
-    print(&columns::render(&heading, &[row.to_vec()]))?;
+    let body = json!({
+        "store": store.to_string(), "revision": restored.revision, "epoch": restored.epoch, "digest": restored.digest,
+        "succeeds": succeed,
+    });
+    match output {
+        Output::Json => print(&body.to_string())?,
+        Output::Table => {
+            let row = ["store", "revision", "epoch", "digest", "succeeds"].map(|name| plain(&body[name]));
+            let heading = ["STORE", "REVISION", "EPOCH", "DIGEST", "SUCCEEDS"];
+            print(&columns::render(&heading, &[row.to_vec()]))?;
+        }
+    }
     Ok(())
 }

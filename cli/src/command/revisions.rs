@@ -15,10 +15,7 @@ pub fn run(args: Revisions) -> Result<(), Failure> {
     let client = Client::new(&args.remote)?;
     let since = match args.since {
         Some(since) => since,
-        None => {
-            let fleet = client.call(Method::GET, "/v1/fleet?limit=1", PATIENCE)?;
-            fleet.body["head"].as_u64().unwrap_or(0).saturating_sub(args.limit)
-        }
+        None => before_last(&client, args.limit)?,
     };
     let path = format!("/v1/revisions?since={since}&limit={}", args.limit);
     let answer = client.call(Method::GET, &path, PATIENCE)?;
@@ -27,6 +24,17 @@ pub fn run(args: Revisions) -> Result<(), Failure> {
         Output::Table => print(&report(&answer.body))?,
     }
     Ok(())
+}
+
+/// What the last `limit` revisions come after: the history may begin behind that, as that of a restored store does.
+fn before_last(client: &Client, limit: u64) -> Result<u64, Failure> {
+    let fleet = client.call(Method::GET, "/v1/fleet?limit=1", PATIENCE)?;
+    let head = fleet.body["head"].as_u64().unwrap_or(0);
+    let oldest = client.call(Method::GET, "/v1/revisions?limit=1", PATIENCE)?;
+    let first = items(&oldest.body["items"]).first();
+    let begins = first.and_then(|revision| revision["revision"].as_u64());
+    let trimmed = begins.map_or(head, |begins| begins.saturating_sub(1));
+    Ok(head.saturating_sub(limit).max(trimmed))
 }
 
 fn report(body: &Value) -> String {

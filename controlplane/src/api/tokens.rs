@@ -17,6 +17,9 @@ use crate::registry::scope::Scope;
 
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const NAME_BYTES_MAX: usize = 128;
+/// Who acts without a token: whoever is on this machine, the end of a heartbeat, a restore. In the history nobody else is
+/// called so.
+const RESERVED: [&str; 3] = ["local", "heartbeat-ttl", crate::restore::ACTOR];
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -189,6 +192,11 @@ fn parse(text: &str) -> Result<Vec<Token>, String> {
         let name = entry.name.as_str();
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             return Err(format!("{name:?} is no name"));
+        }
+        if RESERVED.contains(&name) {
+            return Err(format!(
+                "the name {name} is reserved: the history means somebody else by it"
+            ));
         }
         if tokens.iter().any(|other| *other.name == *name) {
             return Err(format!("{name} is there twice"));

@@ -1,6 +1,6 @@
 // An action: asked back, done, waited for with whom it waits for, and told.
 
-import { Refusal, words, write } from "./api.js";
+import { Forgotten, Refusal, words, write } from "./api.js";
 import { notice, open } from "./dialog.js";
 import { h, say } from "./dom.js";
 import { failure, laggards, reached, success } from "./outcome.js";
@@ -40,6 +40,7 @@ export function act({ title, explain, fields = [], label, truth, request, drains
 
 // In the dialog, or beside it once it is closed. A refused token has a dialog of its own.
 function told(dialog, status, content, text, tone, error) {
+  if (error instanceof Forgotten) return false;
   if (dialog.open) status.replaceChildren(content);
   else notice(text, tone);
   if (error instanceof Refusal && error.status === 401) dialog.close();

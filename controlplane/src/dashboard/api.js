@@ -8,11 +8,19 @@ const WRITES_MAX = 3;
 
 const wanting = new Set();
 
+// What was asked for with a token that is forgotten: nobody is to see the answer.
+export class Forgotten extends Error {}
+
+let session = new AbortController();
+
 export function token() {
   return sessionStorage.getItem(TOKEN);
 }
 
+// Whatever is still under way with the former one is broken off.
 export function setToken(text) {
+  session.abort(new Forgotten("The token was forgotten."));
+  session = new AbortController();
   if (text) sessionStorage.setItem(TOKEN, text);
   else sessionStorage.removeItem(TOKEN);
 }
@@ -35,6 +43,11 @@ export class Refusal extends Error {
   }
 }
 
+// Whoever asks may not know it, or not any more.
+export function isForbidden(error) {
+  return error instanceof Refusal && error.status === 403;
+}
+
 export function words(error) {
   if (error instanceof Refusal) return error.message;
   if (error.name === "TimeoutError") return "The control plane does not answer in time.";
@@ -53,7 +66,7 @@ export async function ask(method, path, { body, signal } = {}) {
     method,
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
-    signal,
+    signal: signal ? AbortSignal.any([signal, session.signal]) : session.signal,
     cache: "no-store",
     credentials: "omit",
     redirect: "error",
@@ -90,9 +103,11 @@ const waiting = [];
 
 // A write, which answers when it is true: longer than the longest wait there is it never takes.
 export async function write(method, path, body) {
+  const { signal } = session;
   if (writing >= WRITES_MAX) await new Promise((go) => waiting.push(go));
   else writing += 1;
   try {
+    signal.throwIfAborted();
     const answer = await ask(method, path, { body, signal: AbortSignal.timeout(660_000) });
     return await answer.json();
   } finally {

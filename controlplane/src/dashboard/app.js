@@ -24,6 +24,7 @@ const CONNECTIONS = {
   live: ["Live", "well"],
   reconnecting: ["Reconnecting …", "warn"],
   paused: ["Paused", "quiet"],
+  forbidden: ["Not allowed", "warn"],
   locked: ["Token needed", "warn"],
 };
 
@@ -79,13 +80,25 @@ async function check(text) {
   }
 }
 
+// Nothing stays of what a token has shown: the next one may be somebody else's.
+function clear() {
+  view?.stop();
+  view = null;
+  state.forget();
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.close();
+    dialog.remove();
+  }
+  for (const part of [main, document.getElementById("notices")]) part.replaceChildren();
+  document.title = "Vulcan";
+}
+
 let asking = null;
 
 // Everything stands still until there is a token that is known.
 function ask(wasRefused) {
   if (asking) return;
-  state.stop();
-  view?.stop();
+  clear();
   const refusal = h("p", { class: "bad", role: "alert" }, wasRefused ? "The token is not known any more." : "");
   const form = h(
     "form",
@@ -131,6 +144,11 @@ onUnknown((wasPresented) => {
 document.getElementById("forget").addEventListener("click", () => {
   setToken(null);
   ask(false);
+});
+// Within the page, where an address that is left out names a view.
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
 });
 window.addEventListener("hashchange", () => {
   if (asking) return;

@@ -60,10 +60,14 @@ export function fleet() {
       { title: "Build", text: (proxy) => proxy.build },
     ],
   });
-  const show = () => table.show([...state.fleet.items].sort(order), state.fleet.more);
+  const show = () => {
+    if (state.fleet.loaded) table.show([...state.fleet.items].sort(order), state.fleet.more);
+    const doubt = state.doubt();
+    if (doubt) table.fail(doubt);
+  };
   show();
   const poll = new Poll(BUSY_EVERY, (signal) => ask(table, counts, signal).then(() => table.draw()));
-  const stop = listening({ fleet: show });
+  const stop = listening({ fleet: show, trouble: show, connection: show });
   const element = h("div", {}, h("h1", {}, "Fleet"), h("div", { class: "card" }, table.element));
   return {
     title: "Fleet",
@@ -94,7 +98,7 @@ export function proxy(name) {
   const parts = h("div");
   const upstreams = new Table({
     caption: "Upstreams",
-    empty: "No upstreams are known to it, or it cannot be asked now.",
+    empty: "No upstreams are known to it.",
     key: (upstream) => upstream.upstream,
     filter: (upstream) => `${upstream.upstream} ${upstream.health}`,
     columns: [
@@ -115,7 +119,8 @@ export function proxy(name) {
     reconcile(facts, named, ([name]) => name, ([name]) => h("div", {}, h("dt", {}, name), h("dd")), (line, [, value]) =>
       say(line.lastElementChild, value),
     );
-    upstreams.show(proxy.upstreams ?? [], proxy.more > 0);
+    if (proxy.upstreams) upstreams.show(proxy.upstreams, proxy.more > 0);
+    else upstreams.fail(new Error("The proxy cannot be asked now."));
     parts.replaceChildren(
       part("Refused", proxy.refused, ({ object, revision, detail }) => `${object} at revision ${revision}: ${detail}`),
       part("Draining", proxy.draining, ({ upstream, in_flight: n }) => `${upstream}: ${n} in flight`),
@@ -125,6 +130,7 @@ export function proxy(name) {
   const failed = (error) => {
     trouble.hidden = false;
     say(trouble, words(error));
+    upstreams.fail(error);
   };
   const poll = new Poll(2_000, async (signal) => show(await get(path("fleet", name), { signal })), failed);
   const element = h(

@@ -2,7 +2,7 @@
 
 import { get, list, path, words } from "./api.js";
 import { field } from "./dialog.js";
-import { brief, h, say } from "./dom.js";
+import { brief, h } from "./dom.js";
 import { Poll } from "./poll.js";
 import { stamp } from "./revisions.js";
 import { listening } from "./state.js";
@@ -27,7 +27,6 @@ function rate({ threshold, period, concurrent }) {
 }
 
 export function limits() {
-  const trouble = h("p", { class: "bad", role: "alert", hidden: true });
   const table = new Table({
     caption: "Limits",
     empty: "There are no limits.",
@@ -44,17 +43,12 @@ export function limits() {
   });
   const load = async () => {
     const { items, more } = await list("/v1/limits", LIMITS_MAX);
-    trouble.hidden = true;
     table.show(items, more);
   };
-  const failed = (error) => {
-    trouble.hidden = false;
-    say(trouble, words(error));
-  };
-  const poll = new Poll(EVERY, load, failed);
+  const poll = new Poll(EVERY, load, (error) => table.fail(error));
   const commit = ({ detail }) => detail.ops.some(({ kind }) => kind === "limit") && poll.now();
   const stop = listening({ commit });
-  const element = h("div", {}, h("h1", {}, "Limits"), trouble, h("div", { class: "card" }, table.element));
+  const element = h("div", {}, h("h1", {}, "Limits"), h("div", { class: "card" }, table.element));
   return {
     title: "Limits",
     element,

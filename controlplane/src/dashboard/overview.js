@@ -1,8 +1,9 @@
 // The state of the fleet on one page: what is wrong first, then what moves, then what was changed.
 
+import { words } from "./api.js";
 import { h, plural, reconcile, say } from "./dom.js";
 import { Plot } from "./plot.js";
-import { summary, stamp } from "./revisions.js";
+import { noRevisions, summary, stamp } from "./revisions.js";
 import { listening, state } from "./state.js";
 
 const LATEST = 8;
@@ -49,11 +50,24 @@ export function overview() {
     new Plot("Lag of the last proxy", "revisions", [{ name: "lag" }]),
     new Plot("Draining registrations", "of all proxies", [{ name: "draining" }]),
   ];
+  const none = h("p", { class: "quiet" });
   const uncounted = h("p", { class: "quiet", hidden: true }, "This control plane does not tell how many requests there are.");
+  const told = (lines, tone) => reconcile(news, lines, (line) => line, (line) => h("li", { class: tone }, line));
   const latest = h("ol", { class: "latest" });
+  const unknown = (doubt) => {
+    for (const { figure, detail } of Object.values(tiles)) {
+      say(figure, "–");
+      say(detail, doubt ? "not known now" : "");
+    }
+    told(doubt ? [`How the fleet stands is not known now: ${words(doubt)}`] : [], "bad");
+  };
   const fleet = () => {
+    uncounted.hidden = state.traffic.supported !== false;
+    plots[0].element.hidden = state.traffic.supported !== true;
+    for (const plot of plots) plot.show(state.samples);
     const { items, more, head, epoch, loaded } = state.fleet;
-    if (!loaded) return;
+    const doubt = state.doubt();
+    if (doubt || !loaded) return unknown(doubt);
     say(tiles.proxies.figure, `${count(items, "present")} of ${items.length}${more ? "+" : ""}`);
     say(tiles.proxies.detail, "are connected");
     say(tiles.head.figure, head.toLocaleString("en"));
@@ -65,12 +79,10 @@ export function overview() {
     }
     const found = worries(state.fleet);
     const lines = found.length > 0 ? found : [items.length > 0 ? "All proxies serve the head." : "No proxy has joined yet."];
-    reconcile(news, lines, (line) => line, (line) => h("li", { class: found.length > 0 ? "bad" : "well" }, line));
-    uncounted.hidden = state.traffic.supported !== false;
-    plots[0].element.hidden = state.traffic.supported !== true;
-    for (const plot of plots) plot.show(state.samples);
+    told(lines, found.length > 0 ? "bad" : "well");
   };
   const revisions = () => {
+    say(none, noRevisions());
     const newest = state.revisions.slice(-LATEST).reverse();
     reconcile(latest, newest, (commit) => commit.revision, (commit) =>
       h(
@@ -92,7 +104,7 @@ export function overview() {
     h("div", { class: "tiles" }, ...Object.values(tiles).map(({ element }) => element)),
     h("div", { class: "plots" }, ...plots.map((plot) => plot.element)),
     uncounted,
-    h("section", { class: "card" }, h("h2", {}, "Latest changes"), latest),
+    h("section", { class: "card" }, h("h2", {}, "Latest changes"), none, latest),
   );
-  return { title: "Overview", element, stop: listening({ fleet, revisions }) };
+  return { title: "Overview", element, stop: listening({ fleet, trouble: fleet, connection: fleet, revisions }) };
 }

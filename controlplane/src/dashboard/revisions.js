@@ -18,6 +18,14 @@ export function summary({ ops }) {
   return brief(title(ops[0])) + rest;
 }
 
+// Why none is shown; nothing if some are.
+export function noRevisions() {
+  const { history } = state.troubles;
+  if (state.revisions.length > 0) return "";
+  if (history) return `What was changed is not known now: ${words(history)}`;
+  return state.connection === "connecting" ? "Asking …" : "The history holds no revision.";
+}
+
 // Shows first what would be changed, and changes it when that is wanted.
 async function revert(revision) {
   const status = h("div", { role: "status" }, h("p", {}, "Asking what that would change …"));
@@ -75,11 +83,14 @@ export function revisions(asked) {
   let most = SHOWN_STEP;
   const configuration = h("input", { type: "checkbox", id: "configuration", onchange: () => show() });
   const history = h("ol", { class: "history", "aria-label": "Revisions, newest first" });
+  const none = h("p", { class: "quiet" });
   const trouble = h("p", { class: "bad", role: "alert", hidden: true });
   const show = () => {
     const isShown = ({ ops }) => !configuration.checked || ops.some(({ kind }) => kind !== "member" && kind !== "succession");
     const newest = state.revisions.filter(isShown).slice(-most).reverse();
     reconcile(history, newest, (commit) => commit.revision, entry);
+    say(none, noRevisions() || (newest.length === 0 ? "None but of proxies that join and leave." : ""));
+    older.hidden = state.revisions.length === 0;
   };
   const older = h("button", { type: "button" }, "Show older ones");
   older.onclick = async () => {
@@ -113,7 +124,7 @@ export function revisions(asked) {
     one,
     trouble,
     h("p", {}, configuration, " ", h("label", { for: "configuration" }, "Without proxies that join and leave")),
-    h("div", { class: "card" }, history, h("p", { class: "buttons" }, older)),
+    h("div", { class: "card" }, none, history, h("p", { class: "buttons" }, older)),
   );
   return { title: "Revisions", element, stop };
 }

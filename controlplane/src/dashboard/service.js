@@ -199,6 +199,8 @@ function transitions(name) {
     ...moving(items, "warming", isMeant).map((at) => `${at.proxy} checks ${at.upstream}: ${at.last}`),
   ];
   const left = lines.length - NAMED_MAX;
+  const doubt = state.doubt();
+  if (doubt) return [h("p", { class: "quiet" }, `That is not known now: ${words(doubt)}`)];
   if (lines.length === 0) return [h("p", { class: "quiet" }, "Nothing drains, and nothing warms up.")];
   return [
     h("ul", {}, ...lines.slice(0, NAMED_MAX).map((line) => h("li", {}, brief(line)))),
@@ -243,8 +245,11 @@ export function service(name) {
   };
   fleet();
   anew();
-  const poll = new Poll(FEW_EVERY, look, failed);
-  const stop = listening({ fleet, commit, anew });
+  const poll = new Poll(FEW_EVERY, look, (error) => {
+    failed(error);
+    table.fail(error);
+  });
+  const stop = listening({ fleet, trouble: fleet, connection: fleet, commit, anew });
   const element = h(
     "div",
     {},

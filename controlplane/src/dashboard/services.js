@@ -1,7 +1,7 @@
 // All services, kept up to date by the revisions that come.
 
-import { list, words } from "./api.js";
-import { brief, h, plural, say, soon } from "./dom.js";
+import { isForbidden, list } from "./api.js";
+import { brief, h, plural, soon } from "./dom.js";
 import { listening, state } from "./state.js";
 import { Table } from "./table.js";
 
@@ -46,11 +46,10 @@ export function services() {
   const known = new Map();
   let more = false;
   let counts = { draining: new Map(), warming: new Map() };
-  const trouble = h("p", { class: "bad", role: "alert", hidden: true });
   const moving = (title, kind) => ({
     title,
     number: true,
-    text: ({ name }) => String(counts[kind].get(name) ?? 0),
+    text: ({ name }) => (state.doubt() ? "–" : String(counts[kind].get(name) ?? 0)),
     tone: ({ name }) => (counts[kind].has(name) ? "warn" : ""),
   });
   const table = new Table({
@@ -77,11 +76,10 @@ export function services() {
       known.clear();
       for (const { name, match, authorizer } of found.items) known.set(name, { name, match, authorizer });
       ({ more } = found);
-      trouble.hidden = true;
       show();
     } catch (error) {
-      trouble.hidden = false;
-      say(trouble, words(error));
+      if (isForbidden(error)) known.clear();
+      table.fail(error);
     }
   };
   const commit = ({ detail }) => {
@@ -95,7 +93,7 @@ export function services() {
   };
   fleet();
   load();
-  const stop = listening({ fleet, commit, anew: load });
-  const element = h("div", {}, h("h1", {}, "Services"), trouble, h("div", { class: "card" }, table.element));
+  const stop = listening({ fleet, trouble: fleet, connection: fleet, commit, anew: load });
+  const element = h("div", {}, h("h1", {}, "Services"), h("div", { class: "card" }, table.element));
   return { title: "Services", element, stop };
 }

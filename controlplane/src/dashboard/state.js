@@ -1,25 +1,32 @@
 // What every view looks at: the fleet, the latest revisions, and what the plots show. All of it is bounded.
 
-import { get, list, path, Refusal } from "./api.js";
+import { get, isForbidden, list, path, Refusal } from "./api.js";
 import { soon } from "./dom.js";
+import { before, latest } from "./history.js";
 import { Poll } from "./poll.js";
 import { Watch } from "./watch.js";
 
 const FLEET_EVERY = 2_000;
+// A token may be given another role meanwhile.
+const FORBIDDEN_EVERY = 15_000;
 const PROXIES_MAX = 10_000;
-const REVISIONS_FIRST = 50;
 const REVISIONS_MAX = 500;
 // Of their lines as they came.
 const REVISIONS_CHARS_MAX = 16 << 20;
 // Five minutes.
 const SAMPLES_MAX = 150;
 
+function unseen() {
+  return { items: [], more: false, head: 0, epoch: null, loaded: false };
+}
+
 // It says `fleet` and `trouble` when they are new, `connection`, `commit` for each revision that comes, `revisions` now and then
 // for all of them, and `anew` when nothing is known of what came before.
 class State extends EventTarget {
   connection = "connecting";
-  trouble = null;
-  fleet = { items: [], more: false, head: 0, epoch: null, loaded: false };
+  // Why the fleet, or the history, could not be asked for last time.
+  troubles = { fleet: null, history: null };
+  fleet = unseen();
   // Oldest first, without a gap.
   revisions = [];
   // {writes, lag, draining, requests, errors}; per second, but for lag and draining. Null is not known.
@@ -48,6 +55,32 @@ class State extends EventTarget {
     this.#histories += 1;
   }
 
+  // Everything that was seen: whoever comes next may have to see less.
+  forget() {
+    this.stop();
+    this.connection = "connecting";
+    this.troubles = { fleet: null, history: null };
+    this.fleet = unseen();
+    this.samples = [];
+    this.traffic = { supported: null, requests: null, errors: null };
+    this.#since = { commits: 0, at: 0 };
+    this.#counted = null;
+    this.#empty();
+    for (const name of ["connection", "trouble"]) this.#say(name);
+  }
+
+  // What could not be asked for; null if all could be.
+  get trouble() {
+    return this.troubles.fleet ?? this.troubles.history;
+  }
+
+  // Why it is not known how the fleet stands now; null if it is known. That nothing is heard is noticed sooner than that an
+  // answer stays away.
+  doubt() {
+    if (this.troubles.fleet) return this.troubles.fleet;
+    return this.connection === "reconnecting" ? new Error("The control plane is not heard.") : null;
+  }
+
   // Looks at the fleet sooner: somebody waits for it.
   hurry() {
     this.poll?.now();
@@ -64,9 +97,17 @@ class State extends EventTarget {
     }
   }
 
-  #failed(error) {
-    this.trouble = error;
+  #stands(what, error) {
+    if (!error && !this.troubles[what]) return;
+    this.troubles[what] = error;
     this.#say("trouble");
+  }
+
+  #failed(error) {
+    if (isForbidden(error)) this.fleet = unseen();
+    this.#push({ writes: null, lag: null, draining: null, requests: null, errors: null });
+    this.#since = { commits: 0, at: 0 };
+    this.#stands("fleet", error);
   }
 
   async #look() {
@@ -75,10 +116,7 @@ class State extends EventTarget {
     const isAnother = this.fleet.epoch !== null && this.fleet.epoch !== first.epoch;
     this.fleet = { items, more, head: first.head, epoch: first.epoch, loaded: true };
     this.#sample();
-    if (this.trouble) {
-      this.trouble = null;
-      this.#say("trouble");
-    }
+    this.#stands("fleet", null);
     this.#say("fleet");
     if (isAnother) this.#history();
   }
@@ -102,7 +140,7 @@ class State extends EventTarget {
   // A control plane that is older counts nothing, and is not asked again.
   #uncounted(error) {
     this.#counted = null;
-    const isUnknown = error instanceof Refusal && [403, 404].includes(error.status);
+    const isUnknown = error instanceof Refusal && error.status === 404;
     this.traffic = { supported: isUnknown ? false : this.traffic.supported, requests: null, errors: null };
     if (isUnknown) this.counting.stop();
   }
@@ -112,16 +150,20 @@ class State extends EventTarget {
     const seconds = (at - this.#since.at) / 1_000;
     const { items } = this.fleet;
     if (this.#since.at) {
-      this.samples.push({
+      this.#push({
         writes: this.#since.commits / seconds,
         lag: items.reduce((most, proxy) => (proxy.state === "detached" ? most : Math.max(most, proxy.lag)), 0),
         draining: items.reduce((sum, proxy) => sum + proxy.draining.length, 0),
         requests: this.traffic.requests,
         errors: this.traffic.errors,
       });
-      if (this.samples.length > SAMPLES_MAX) this.samples.shift();
     }
     this.#since = { commits: 0, at };
+  }
+
+  #push(sample) {
+    this.samples.push(sample);
+    if (this.samples.length > SAMPLES_MAX) this.samples.shift();
   }
 
   // Begins with the last revisions there are, and follows.
@@ -134,19 +176,26 @@ class State extends EventTarget {
       const { head } = await get("/v1/fleet?limit=1");
       const page = await latest(head);
       if (turn !== this.#histories) return;
-      this.#lengths.clear();
-      this.#chars = 0;
-      this.revisions = [];
+      this.#empty();
+      this.#stands("history", null);
       for (const commit of page) this.#add(commit, JSON.stringify(commit).length);
       this.#tell();
       this.#say("anew");
       this.#follow(page.at(-1)?.revision ?? head);
     } catch (error) {
       if (turn !== this.#histories || (error instanceof Refusal && error.status === 401)) return;
-      this.#failed(error);
-      this.#connect("reconnecting");
-      this.retry = setTimeout(() => this.#history(), 3_000);
+      if (isForbidden(error)) this.#empty();
+      this.#stands("history", error);
+      this.#connect(isForbidden(error) ? "forbidden" : "reconnecting");
+      this.#tell();
+      this.retry = setTimeout(() => this.#history(), isForbidden(error) ? FORBIDDEN_EVERY : 3_000);
     }
+  }
+
+  #empty() {
+    this.#lengths.clear();
+    this.#chars = 0;
+    this.revisions = [];
   }
 
   #follow(since) {
@@ -186,24 +235,12 @@ class State extends EventTarget {
   // Those before the first one that is kept; whether there were any.
   async older() {
     const first = this.revisions[0]?.revision ?? this.fleet.head + 1;
-    const since = Math.max(0, first - 1 - REVISIONS_FIRST);
-    if (since === first - 1 || this.revisions.length + REVISIONS_FIRST > REVISIONS_MAX) return false;
-    const page = await get(`/v1/revisions?since=${since}&limit=${first - 1 - since}`);
-    this.revisions.unshift(...page.items);
-    for (const commit of page.items) this.#weigh(commit, JSON.stringify(commit).length);
+    if (this.revisions.length >= REVISIONS_MAX) return false;
+    const items = (await before(first)).slice(this.revisions.length - REVISIONS_MAX);
+    this.revisions.unshift(...items);
+    for (const commit of items) this.#weigh(commit, JSON.stringify(commit).length);
     this.#tell();
-    return page.items.length > 0;
-  }
-}
-
-async function latest(head) {
-  const since = Math.max(0, head - REVISIONS_FIRST);
-  try {
-    return (await get(`/v1/revisions?since=${since}&limit=1000`)).items;
-  } catch (error) {
-    if (!(error instanceof Refusal) || error.status !== 410) throw error;
-    // History does not reach as far back.
-    return (await get("/v1/revisions?limit=1000")).items;
+    return items.length > 0;
   }
 }
 

@@ -1,6 +1,7 @@
 // A table of any number of rows, of which a page is shown. Rows keep their elements, and so their focus, while they are
 // refreshed.
 
+import { isForbidden, words } from "./api.js";
 import { h, plural, reconcile, say } from "./dom.js";
 
 const PAGE = 20;
@@ -10,6 +11,7 @@ export class Table {
   // `tone(item)` becomes a class. `filter(item)` is the text that is searched, if one can search.
   constructor({ caption, columns, key, empty, filter, changed = () => {} }) {
     Object.assign(this, { columns, key, empty, filter, changed, items: [], page: 0, sought: "", more: false });
+    this.unknown = "Asking …";
     this.latest = new WeakMap();
     this.body = h("tbody");
     this.summary = h("span", { class: "quiet", role: "status" });
@@ -37,6 +39,14 @@ export class Table {
   show(items, more = false) {
     this.items = items;
     this.more = more;
+    this.unknown = null;
+    this.draw();
+  }
+
+  // Why it is not known what there is. What was known stays where it may only be out of date.
+  fail(error) {
+    this.unknown = words(error);
+    if (isForbidden(error)) this.items = [];
     this.draw();
   }
 
@@ -71,8 +81,9 @@ export class Table {
     reconcile(this.body, this.shown, this.key, () => this.row(), (row, item) => this.update(row, item));
     const all = `${plural(found.length, "row")}${this.more ? " of more" : ""}`;
     const part = `${from + 1}–${from + this.shown.length} of ${all}`;
-    const nothing = this.sought ? "Nothing is found." : this.empty;
-    say(this.summary, found.length === 0 ? nothing : found.length > PAGE ? part : all);
+    const nothing = this.unknown ?? (this.sought ? "Nothing is found." : this.empty);
+    const stale = this.unknown ? `, and out of date: ${this.unknown}` : "";
+    say(this.summary, found.length === 0 ? nothing : (found.length > PAGE ? part : all) + stale);
     this.back.hidden = this.on.hidden = found.length <= PAGE;
     this.back.disabled = this.page === 0;
     this.on.disabled = from + PAGE >= found.length;

@@ -54,12 +54,13 @@ export class Watch {
     let again = AGAIN_FIRST;
     while (!this.stopped) {
       await shown();
+      if (this.stopped) break;
       try {
         await this.follow(() => (again = AGAIN_FIRST));
       } catch (error) {
         if (this.stopped) break;
-        if (error instanceof Refusal && [401, 403].includes(error.status)) break;
-        if (error instanceof Refusal && [410, 422].includes(error.status)) {
+        if (error instanceof Refusal && error.status === 401) break;
+        if (error instanceof Refusal && [403, 410, 422].includes(error.status)) {
           this.on.lost();
           break;
         }

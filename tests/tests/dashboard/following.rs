@@ -1,4 +1,5 @@
 use serde_json::json;
+use vulcan_tests::binary;
 use vulcan_tests::eventually;
 use vulcan_tests::origin;
 use vulcan_tests::wire::{Connection, Request};
@@ -80,7 +81,15 @@ async fn it_can_be_used_by_the_keyboard_alone() {
     let mut page = open(&mut browser, &control).await;
     let named = "document.activeElement.textContent.trim()";
     let mut seen = Vec::new();
-    // The link to the content, the name, and the views.
+    // The first link leads past the views, and to no view.
+    page.key("Tab").await;
+    assert_eq!(page.eval(named).await, "To the content");
+    page.key("Enter").await;
+    page.until("document.activeElement.id === 'main'").await;
+    page.shows("h1", "Overview").await;
+    assert_eq!(page.eval("location.hash").await, "");
+    page.eval("document.querySelector('.skip').focus()").await;
+    // Then the name, and the views.
     while seen.last().is_none_or(|name| name != "Services") {
         assert!(seen.len() < 10, "{seen:?}");
         page.key("Tab").await;
@@ -143,5 +152,63 @@ async fn what_is_used_of_a_limit_is_looked_up_by_its_key() {
     // What is gone is said to be.
     api.delete(&format!("/v1/limits/{id}")).await.live();
     page.shows("main", "there is no limit").await;
+    assert_eq!(page.complaints().await, [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_stands_still_leaves_the_fleet_unknown() {
+    let world = World::new();
+    let (control, _proxies) = world.fleet(1, &[]).await;
+    let mut browser = browser(&world).await;
+    let mut page = open(&mut browser, &control).await;
+    page.shows(".worries", "All proxies serve the head.").await;
+    control.freeze();
+    page.shows(".worries", "How the fleet stands is not known now").await;
+    let certain = "document.querySelector('main').innerText.includes('All proxies serve the head.')";
+    assert_eq!(page.eval(certain).await, false);
+    page.press("link", "Fleet").await;
+    page.shows("main .foot", "1 row, and out of date").await;
+    page.press("link", "Overview").await;
+    control.thaw();
+    page.shows(".worries", "All proxies serve the head.").await;
+    assert_eq!(page.complaints().await, [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_restored_shows_what_it_knows() {
+    let world = World::new();
+    let mut control = world.control_plane("control", &[]).await;
+    let epoch = control.api().get("/v1/fleet").await.body["epoch"].clone();
+    control.api().service("shop", json!({})).await;
+    let file = world.path("saved.snapshot").to_str().unwrap().to_owned();
+    let store = format!("redb:{}", world.store("heir").display());
+    let url = control.api().url();
+    let restore = [
+        "restore",
+        "--store",
+        &store,
+        "--succeed",
+        epoch.as_str().unwrap(),
+        &file,
+    ];
+    for arguments in [&["backup", "-o", &file, "--url", &url][..], &restore] {
+        assert!(binary::vulcan().args(arguments).output().unwrap().status.success());
+    }
+    control.kill();
+    let heir = world.control_plane("heir", &[]).await;
+    let mut browser = browser(&world).await;
+    let mut page = open(&mut browser, &heir).await;
+    page.shows(".latest", "create epoch").await;
+    page.press("link", "Revisions").await;
+    page.shows(".history", "Revision 2").await;
+    heir.api().service("shop", json!({"max_body": 9})).await;
+    page.shows(".history", "Revision 3").await;
+    page.press("button", "Show older ones").await;
+    page.until("document.querySelector('main .card .buttons button:disabled')")
+        .await;
+    page.eval("document.querySelector('.history li:last-child summary').click()")
+        .await;
+    page.press("button", "Revert to this revision").await;
+    page.shows("dialog", "That changes 1 object").await;
     assert_eq!(page.complaints().await, [] as [String; 0]);
 }

@@ -56,3 +56,53 @@ async fn a_token_is_asked_for_and_kept_in_the_tab_alone() {
     other.shows("dialog", "Who are you?").await;
     assert_eq!(other.eval("sessionStorage.length").await, 0);
 }
+
+/// `printf secret-of-shop | sha256sum`
+const DEPLOYER: &str = "[[token]]\nname = \"shop-ci\"\nrole = \"deployer\"\nservices = [\"shop\"]\n\
+                        sha256 = \"12f27fa94cbef259460ca7b4abf73b50ab8ade216ef714aeec3f7957ac270e63\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_showed_goes_with_it_and_what_another_may_not_see_is_said_to_be_refused() {
+    let world = World::new();
+    let tokens = world.path("tokens.toml");
+    std::fs::write(&tokens, format!("{TOKENS}{DEPLOYER}")).unwrap();
+    let control = world
+        .control_plane("control", &["--tokens", tokens.to_str().unwrap()])
+        .await;
+    let api = control.api().with_token("secret-of-mine");
+    for service in ["shop", "unheard-of"] {
+        api.put(&format!("/v1/services/{service}"), json!({"match": []}))
+            .await
+            .live();
+    }
+    let mut browser = browser(&world).await;
+    let mut page = browser.open(&api.url()).await;
+    page.fill("Token", "secret-of-mine").await;
+    page.press("button", "Enter").await;
+    page.shows(".latest", "create service unheard-of").await;
+    page.shows(".worries", "No proxy has joined yet.").await;
+    page.press("button", "Forget token").await;
+    page.shows("dialog", "Who are you?").await;
+    let seen = "document.documentElement.textContent.includes('unheard-of')";
+    assert_eq!(page.eval(seen).await, false, "it goes at once");
+    assert_eq!(page.eval("document.querySelector('main').innerText").await, "");
+
+    page.fill("Token", "secret-of-shop").await;
+    page.press("button", "Enter").await;
+    page.shows("#connection", "Not allowed").await;
+    let reason = "this token is that of a deployer of shop";
+    page.shows(".worries", reason).await;
+    for view in ["Services", "Fleet", "Limits"] {
+        page.press("link", view).await;
+        page.shows("h1", view).await;
+        page.shows("main .foot", reason).await;
+    }
+    page.press("link", "Revisions").await;
+    page.shows("main .card", reason).await;
+    assert_eq!(page.eval(seen).await, false);
+    // What is its own is there.
+    page.go(&format!("{}/#/services/shop", api.url())).await;
+    page.shows("main .foot", "No upstream is registered").await;
+    page.shows("main", "That is not known now").await;
+    assert_eq!(page.complaints().await, [] as [String; 0]);
+}

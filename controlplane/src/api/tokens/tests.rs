@@ -32,6 +32,15 @@ fn a_token_is_known_by_its_hash_alone() {
 }
 
 #[test]
+fn nobody_is_called_as_what_acts_by_itself() {
+    for name in ["local", "heartbeat-ttl", "restore"] {
+        let (_directory, path) = file(&entry(name, SECRET, "admin"));
+        let refused = Tokens::open(&path).err().unwrap().to_string();
+        assert!(refused.contains(&format!("the name {name} is reserved")), "{refused}");
+    }
+}
+
+#[test]
 fn a_token_has_its_role() {
     let roles = [
         ("ci", "admin", "one"),

@@ -197,6 +197,11 @@ impl Heartbeats {
         all
     }
 
+    /// How many upstreams stand though they were not renewed, of the services whose times are kept here.
+    pub fn held_here(&self) -> usize {
+        self.with(|timers| timers.held()).unwrap_or_default()
+    }
+
     fn lapsed_here(&self) -> Vec<Lapsed> {
         let head = self.changelog.head();
         self.with(|timers| timers.lapsed(&size_in(&head))).unwrap_or_default()

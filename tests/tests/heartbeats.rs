@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use vulcan_tests::api::Api;
 use vulcan_tests::beating::{Beating, expired, registration};
 use vulcan_tests::eventually;
+use vulcan_tests::metrics::Page;
 use vulcan_tests::origin;
 use vulcan_tests::wire::Request;
 use vulcan_tests::world::World;
@@ -127,6 +128,42 @@ async fn a_renewal_says_what_it_renewed_and_waits_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_leaves_what_an_operator_set() {
+    let world = World::new();
+    let (control, _proxies) = world.fleet(1, &[]).await;
+    let api = control.api();
+    api.service("web", json!({})).await;
+    let address = origin::inside("one").await;
+    let body = registration(address, TTL);
+    let beats = alive(&api, "a", &body).await;
+    api.patch(&path("a"), json!({"state": "draining", "weight": 7}))
+        .await
+        .live();
+    let drained = head(&api).await;
+    beats.more(3).await;
+    let shown = api.get(&path("a")).await.body;
+    assert_eq!((&shown["state"], &shown["weight"]), (&json!("draining"), &json!(7)));
+    assert_eq!(head(&api).await, drained, "they are renewals");
+    // Another ttl changes that alone.
+    drop(beats);
+    api.put(&path("a"), registration(address, "1h")).await.live();
+    let shown = api.get(&path("a")).await.body;
+    assert_eq!((&shown["state"], &shown["ttl"]), (&json!("draining"), &json!("1h")));
+    // What is said counts, and what is not has its default where either is no heartbeat, or is of another server.
+    let said = json!({"address": address.to_string(), "ttl": "1h", "state": "active"});
+    api.put(&path("a"), said).await.live();
+    let shown = api.get(&path("a")).await.body;
+    assert_eq!((&shown["state"], &shown["weight"]), (&json!("active"), &json!(7)));
+    api.put(&path("a"), registration(origin::inside("two").await, "1h"))
+        .await
+        .live();
+    assert_eq!(api.get(&path("a")).await.body["weight"], 1);
+    api.patch(&path("a"), json!({"weight": 7, "ttl": null})).await.live();
+    api.put(&path("a"), body).await.live();
+    assert_eq!(api.get(&path("a")).await.body["weight"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_at_once_are_held_until_they_are_heard_again() {
     let world = World::new();
     let (control, _proxies) = world.fleet(1, &[]).await;
@@ -139,6 +176,8 @@ async fn all_at_once_are_held_until_they_are_heard_again() {
     }
     all[3].more(2).await;
     assert_eq!(api.get("/v1/fleet").await.body["lapsed"], json!([]));
+    let held = async || Page::scrape(&api).await.sum("vulcan_heartbeats_held", &[]);
+    assert_eq!(held().await, 0.0);
     drop(all);
     eventually("they are held", async || {
         api.get("/v1/fleet").await.body["lapsed"] == json!([{"service": "web", "lapsed": 4, "of": 4}])
@@ -146,6 +185,7 @@ async fn all_at_once_are_held_until_they_are_heard_again() {
     .await;
     tokio::time::sleep(THREE_TTLS).await;
     assert_eq!(registered(&api).await, ["a", "b", "c", "d"]);
+    assert_eq!(held().await, 4.0);
     assert!(control.logged().contains("too many upstreams were not renewed at once"));
     let mut back = Vec::new();
     for id in ["a", "b", "c"] {

@@ -102,6 +102,8 @@ fn render(api: &Api) -> String {
     page.gauge("vulcan_waiting_writes", "Writes that wait for the fleet.", waiting);
     let watching = WATCHERS_MAX - api.watchers.available_permits();
     page.gauge("vulcan_watchers", "Clients that watch the log.", watching);
+    let help = "Upstreams that stand though their heartbeats stopped, since too many of a service did at once.";
+    page.gauge("vulcan_heartbeats_held", help, api.heartbeats.held_here());
     metrics::process(&mut page);
     page.into_text()
 }

@@ -6,8 +6,11 @@
 //!    ▲ │                          │ a renewal wins               │ (the log says so)
 //!    │ │ due, with too many       ▼                              ▼ the log did not take it
 //!    │ └────────► Lapsed ──────► Live ◄──────────────────────────┘
-//!    └──────────────┘ renewed, or the hold of its service is over
+//!    └──────────────┘ renewed, or so many others were that the rest are few
 //! ```
+//!
+//! Who is due stays `Live` for as long as the others may have stopped with it: until they have been heard since, or are
+//! due themselves. Whoever is heard every third of its `ttl` keeps nobody waiting.
 //!
 //! Every control plane has all registrations with a `ttl` here, and decides about those of the services that it owns. A
 //! renewal is refused from `Ending` on, and where another control plane was promised so: whoever sends it registers anew.
@@ -293,6 +296,12 @@ impl Timers {
         held.collect()
     }
 
+    /// Registrations that stand though they were not renewed, of the services that are owned here.
+    pub fn held(&self) -> usize {
+        let held = self.holding.iter().filter_map(|service| self.groups.get(service));
+        held.map(|group| group.lapsed).sum()
+    }
+
     fn judge(&mut self, service: &Arc<str>, now: Time, size: usize, outputs: &mut Vec<Output>) {
         let Some(group) = self.groups.get_mut(service) else {
             return;
@@ -302,8 +311,10 @@ impl Timers {
             return;
         }
         if !group.is_mass(silent.len(), size, now) {
-            for id in silent {
-                outputs.extend(group.ask(service, &id).map(Output::Expire));
+            let (few, doubtful) = group.split(silent, size, now);
+            outputs.extend(few.iter().filter_map(|id| group.ask(service, id)).map(Output::Expire));
+            for id in &doubtful {
+                self.look_again(service, id, now + GATHER);
             }
             return;
         }
@@ -326,7 +337,7 @@ impl Timers {
             let Some(group) = self.groups.get_mut(&service) else {
                 continue;
             };
-            if group.is_mass(0, size(&service), now) {
+            if group.lapsed > 0 && group.is_mass(0, size(&service), now) {
                 continue;
             }
             let lapsed = group.release(now);
@@ -341,7 +352,9 @@ impl Timers {
         let Some(group) = self.groups.get_mut(service) else {
             return;
         };
-        self.holding.remove(service);
+        if group.lapsed == 0 {
+            self.holding.remove(service);
+        }
         let begun = group.begin_anew(now);
         begun.iter().for_each(|id| self.time(service, id));
     }
@@ -362,6 +375,14 @@ impl Timers {
                 beat.timer = Some(at);
                 self.timers.insert((at, service.clone(), id.clone()));
             }
+        }
+    }
+
+    /// Where it is not to be looked at sooner anyway.
+    fn look_again(&mut self, service: &Arc<str>, id: &Arc<str>, at: Time) {
+        if let Some(beat) = self.beat_mut(service, id).filter(|beat| beat.timer.is_none()) {
+            beat.timer = Some(at);
+            self.timers.insert((at, service.clone(), id.clone()));
         }
     }
 

@@ -20,8 +20,28 @@ pub fn replace(
     Ok(decision(move |head| {
         existing(head, &owner)?;
         check(head, &key, &conditions, Some(&document))?;
-        register(head, &key, &upstream)
+        register(head, &key, &with_unsaid(head, &upstream, &document))
     }))
+}
+
+/// A heartbeat says that its server lives, not what an operator wanted of it meanwhile: where both the registration that
+/// stands and the one that is sent have a `ttl`, and the same address, a `weight` and a `state` that are not said stay.
+fn with_unsaid(head: &Head, sent: &Upstream, document: &Document) -> Upstream {
+    let mut upstream = sent.clone();
+    let entry = head.table.entry(sent.service.as_str());
+    let stands = entry.and_then(|entry| entry.upstreams.get(sent.id.as_str()));
+    let Some(stands) = stands.map(|registered| &registered.upstream) else {
+        return upstream;
+    };
+    if stands.ttl.is_some() && sent.ttl.is_some() && stands.address == sent.address {
+        if document.value.get("weight").is_none() {
+            upstream.weight = stands.weight;
+        }
+        if document.value.get("state").is_none() {
+            upstream.state = stands.state;
+        }
+    }
+    upstream
 }
 
 /// The registration that stands, if this PUT repeats it and asks for nothing else.
@@ -32,11 +52,8 @@ pub fn repeated(
     conditions: &Conditions,
 ) -> Option<Registration> {
     let key = ObjectKey::upstream(upstream.service.as_str(), upstream.id.as_str());
-    let revision = head
-        .state
-        .get(&key)
-        .filter(|object| object.body == upstream.body())?
-        .revision;
+    let body = with_unsaid(head, upstream, document).body();
+    let revision = head.state.get(&key).filter(|object| object.body == body)?.revision;
     let agrees = document.agrees(Some(revision)).is_ok() && conditions.hold(Some(revision));
     agrees.then(|| Registration::new(&upstream.service.shared(), &upstream.id.shared(), revision))
 }

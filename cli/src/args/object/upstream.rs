@@ -36,9 +36,10 @@ pub enum Upstream {
     },
     /// Register an upstream, and return when every proxy sends it requests
     ///
-    /// Without --address the id is the address. What is not said has its default, also where it had another value before;
-    /// an upstream that stands like that already is left as it is, and waited for. With a health check of the service, the
-    /// command returns when every proxy has found the upstream well.
+    /// Without --address the id is the address. What is not said has its default, also where it had another value before,
+    /// but for the weight and the state of one that has a ttl and is put with one again; an upstream that stands like that
+    /// already is left as it is, and waited for. With a health check of the service, the command returns when every proxy has
+    /// found the upstream well.
     #[command(
         after_help = "Examples:\n  vulcan upstream put shop 10.0.0.5:3001\n  \
                       vulcan upstream put shop blue --address 10.0.0.5:3001 --weight 5",
@@ -61,7 +62,8 @@ pub enum Upstream {
     /// Change single fields of an upstream, and return when that is true on every proxy
     ///
     /// The document is a JSON merge patch (RFC 7396). With `{"state": "draining"}` the upstream stays registered and gets
-    /// no new requests; the command returns when nothing is in flight to it any more.
+    /// no new requests; the command returns when nothing is in flight to it any more. Its heartbeats, if it has a ttl, leave
+    /// the state and the weight as they are unless they say them.
     #[command(
         after_help = "Example:  vulcan upstream patch shop blue '{\"weight\": 5}'",
         override_usage = "vulcan upstream patch [OPTIONS] <SERVICE> <ID> <JSON|--file FILE>"

@@ -59,7 +59,11 @@ fn upstreams() -> Vec<Operation> {
         .refuses(&[NOT_FOUND, STORE_UNAVAILABLE]),
         get(ONE, "getUpstream", "Show an upstream").shows("UpstreamShown"),
         put(ONE, "putUpstream", "Register an upstream, or renew its registration")
-            .says("Without a body the id is the address. Repeated as it is, it commits nothing and waits again.")
+            .says(
+                "Without a body the id is the address. Repeated as it is, it commits nothing and waits again. Where the \
+                 upstream has a ttl, and the body has one and the same address, it is a heartbeat: a weight and a state that \
+                 it does not say stay as they are.",
+            )
             .optional_body("Upstream")
             .writes()
             .conditional()

@@ -8,10 +8,12 @@ use shared::time::Time;
 use super::beat::{Beat, Stage};
 use crate::heartbeats::registration::Registration;
 
-/// Fewer than so many are always unregistered.
+/// Fewer than so many are unregistered.
 const MASS_LEAST: usize = 3;
 /// More of a service than that within one `ttl` are not.
 const MASS_PERCENT: usize = 30;
+/// Of those that are gone so many are remembered.
+const GONE_MAX: usize = 10_000;
 
 #[derive(Debug)]
 pub struct Group {
@@ -19,7 +21,8 @@ pub struct Group {
     pub beats: BTreeMap<Arc<str>, Beat>,
     /// Of those in stage `Lapsed`.
     pub lapsed: usize,
-    /// Who was unregistered for its silence, and until when that counts.
+    /// Who was unregistered for its silence, and until when that counts. As long as others are held it counts on, and so
+    /// does who was held and then deleted: only who is heard ends a hold.
     gone: BTreeMap<Arc<str>, Time>,
 }
 
@@ -51,8 +54,13 @@ impl Group {
     pub fn remove(&mut self, id: &Arc<str>, now: Time) -> Option<Time> {
         let beat = self.beats.remove(id)?;
         self.lapsed -= usize::from(beat.stage == Stage::Lapsed);
-        if beat.stage == Stage::Ending {
-            self.gone.insert(id.clone(), now + beat.ttl);
+        let counts_until = match beat.stage {
+            Stage::Ending => Some(now + beat.ttl),
+            Stage::Lapsed if self.lapsed > 0 => Some(now),
+            _ => None,
+        };
+        if let Some(until) = counts_until.filter(|_| self.gone.len() < GONE_MAX) {
+            self.gone.insert(id.clone(), until);
         }
         beat.timer
     }
@@ -70,6 +78,7 @@ impl Group {
         let Some(beat) = self.beats.get_mut(id) else { return };
         self.lapsed -= usize::from(beat.stage == Stage::Lapsed);
         beat.stage = Stage::Live;
+        beat.alive = beat.alive.max(heard);
         beat.heard = beat.heard.max(Some(heard));
         beat.due = beat.due.max(heard + beat.ttl);
     }
@@ -80,9 +89,33 @@ impl Group {
         self.beats.iter().filter(silent).map(|(id, _)| id.clone()).collect()
     }
 
+    /// Those of `silent` that may go whatever becomes of the others, as they are no mass even with everybody who may have
+    /// stopped together with them; and those that have to wait for that.
+    pub fn split(&self, silent: Vec<Arc<str>>, size: usize, now: Time) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let others = self
+            .beats
+            .values()
+            .filter(|beat| beat.stage == Stage::Live && now < beat.due);
+        let mut others: Vec<Time> = others.map(|beat| beat.alive).collect();
+        others.sort_unstable();
+        let count = silent.len();
+        silent.into_iter().partition(|id| {
+            let Some(beat) = self.beats.get(id) else { return false };
+            let from = beat.outlived_from();
+            let doubtful = others.partition_point(|alive| *alive <= from);
+            !self.exceeds(count + doubtful, size)
+        })
+    }
+
     /// Whether these, with who is silent already and who was unregistered within one `ttl`, are too many of `size`.
     pub fn is_mass(&mut self, silent: usize, size: usize, now: Time) -> bool {
-        self.gone.retain(|_, until| now < *until);
+        if self.lapsed == 0 {
+            self.gone.retain(|_, until| now < *until);
+        }
+        self.exceeds(silent, size)
+    }
+
+    fn exceeds(&self, silent: usize, size: usize) -> bool {
         let leaving = self.beats.values().filter(|beat| beat.is_leaving()).count();
         let count = silent + self.lapsed + leaving + self.gone.len();
         let of = size.max(self.beats.len()) + self.gone.len();
@@ -114,12 +147,14 @@ impl Group {
         released
     }
 
-    /// All have; but for those that the log may let go of at any moment.
+    /// All have; but for those that the log may let go of at any moment, and those that are held anyway.
     pub fn begin_anew(&mut self, now: Time) -> Vec<Arc<str>> {
-        self.gone.clear();
-        self.lapsed = 0;
+        if self.lapsed == 0 {
+            self.gone.clear();
+        }
+        let stays = |stage| matches!(stage, Stage::Ending | Stage::Lapsed);
         let mut begun = Vec::new();
-        for (id, beat) in self.beats.iter_mut().filter(|(_, beat)| beat.stage != Stage::Ending) {
+        for (id, beat) in self.beats.iter_mut().filter(|(_, beat)| !stays(beat.stage)) {
             beat.stage = Stage::Live;
             beat.due = now + beat.ttl;
             begun.push(id.clone());

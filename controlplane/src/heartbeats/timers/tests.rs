@@ -158,6 +158,8 @@ fn of_three_that_stop_at_once_none_goes_and_of_one_that_one() {
     world.renew([0, 1]);
     assert_eq!(world.until(62_000), ["resumed web"]);
     world.renew([0, 1]);
+    assert_eq!(world.until(69_000), [""; 0]);
+    world.renew([0, 1]);
     assert_eq!(world.until(71_900), ["web/u2 at 71300"], "the third had one more time");
 }
 
@@ -177,9 +179,12 @@ fn three_of_ten_go_and_four_do_not() {
     assert_eq!(world.until(18_000), [""; 0]);
     world.renew(4..10);
     assert_eq!(world.until(19_500), ["held web: 1 of 7"]);
-    assert_eq!(world.until(21_500), ["resumed web"], "the three count no more");
-    world.renew(4..10);
-    assert_eq!(world.until(31_000), [""; 0]);
+    for ms in [28_000, 37_000, 46_000, 55_000] {
+        world.renew(4..10);
+        assert_eq!(world.until(ms), [""; 0], "a hold does not end by time");
+    }
+    world.renew(3..10);
+    assert_eq!(world.until(57_000), ["resumed web"]);
 
     let mut world = World::new(10);
     world.until(9_000);
@@ -188,6 +193,104 @@ fn three_of_ten_go_and_four_do_not() {
     let mut world = World::new(4);
     world.untimed = 10;
     assert_eq!(world.until(11_000).len(), 4, "others serve: that is no mass");
+}
+
+/// Each of `size` is renewed every `rhythm` ms, one after the other, until `stops(n)`. What came of it in a long time.
+fn beating(size: usize, rhythm: u64, stops: impl Fn(u64) -> u64) -> (World, Vec<String>) {
+    let mut world = World::new(size);
+    let mut all = Vec::new();
+    let upstreams = u64::try_from(size).unwrap();
+    while world.now < 120_000 {
+        for n in 0..upstreams {
+            let phase = (n * rhythm / upstreams).next_multiple_of(100);
+            if world.now < stops(n) && world.now >= phase && (world.now - phase).is_multiple_of(rhythm) {
+                world.renew([usize::try_from(n).unwrap()]);
+            }
+        }
+        all.extend(world.until(world.now + 100));
+    }
+    (world, all)
+}
+
+#[test]
+fn silence_never_empties_a_service_of_three_or_more() {
+    for size in 1..=10 {
+        for (rhythm, spread) in [
+            (500, 1),
+            (500, 500),
+            (2_000, 1),
+            (2_000, 2_000),
+            (3_300, 1),
+            (3_300, 3_300),
+            (5_000, 1),
+        ] {
+            for shift in (0..rhythm).step_by(300) {
+                let (world, all) = beating(size, rhythm, |n| 30_000 + shift + n * 1_700 % spread);
+                let case = format!("{size} every {rhythm} ms, stopped within {spread} from {shift}: {all:?}");
+                if size < MASS {
+                    assert_eq!(all.len(), size, "{case}");
+                    assert!(world.timers.groups.is_empty(), "{case}");
+                } else {
+                    assert!(matches!(&all[..], [held] if held.starts_with("held web")), "{case}");
+                    assert_eq!(world.timers.held(), size, "{case}");
+                }
+            }
+        }
+    }
+}
+
+/// From so many on too many can be silent.
+const MASS: usize = 3;
+
+#[test]
+fn one_that_stops_alone_goes_in_its_time() {
+    for size in 1..=10 {
+        for rhythm in [500, 2_000, 3_300] {
+            let (_, all) = beating(size, rhythm, |n| if n == 0 { 30_001 } else { u64::MAX });
+            let last = 30_000 / rhythm * rhythm;
+            assert_eq!(
+                all,
+                [format!("web/u0 at {}", last + 10_300)],
+                "{size} every {rhythm} ms"
+            );
+        }
+        // Those that are seldom heard keep it waiting, until they are.
+        let (world, all) = beating(size, 8_000, |n| if n == 0 { 30_000 } else { u64::MAX });
+        assert_eq!(all.len(), 1, "{size}: {all:?}");
+        assert!(
+            all[0].starts_with("web/u0 at 3") || all[0].starts_with("web/u0 at 4"),
+            "{all:?}"
+        );
+        assert_eq!(world.timers.held(), 0);
+    }
+}
+
+#[test]
+fn a_hold_is_ended_by_who_is_heard_and_by_nothing_else() {
+    let mut world = World::new(3);
+    assert_eq!(world.until(20_000), ["held web: 3 of 3"]);
+    // An operator takes one out.
+    world.timers.unregistered(&"web".into(), &"u2".into(), at(20_000));
+    assert_eq!(world.until(60_000), [""; 0]);
+    // The process stood still.
+    world.now = 90_000;
+    assert_eq!(world.tick(), []);
+    assert_eq!(world.until(150_000), [""; 0]);
+    assert_eq!(world.timers.held(), 2);
+    world.renew([0]);
+    assert_eq!(world.until(152_000), ["resumed web"]);
+    world.renew([0]);
+    assert_eq!(world.until(160_000), [""; 0]);
+    world.renew([0]);
+    let all = world.until(165_000);
+    assert!(all.len() == 1 && all[0].starts_with("web/u1"), "{all:?}");
+
+    let mut world = World::new(3);
+    assert_eq!(world.until(20_000), ["held web: 3 of 3"]);
+    for id in ["u0", "u1", "u2"] {
+        world.timers.unregistered(&"web".into(), &id.into(), at(20_000));
+    }
+    assert!(world.timers.groups.is_empty() && world.timers.holding.is_empty());
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn document() -> Value {
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "Where the document comes from."}],
-        "tags": TAGS.map(|(name, _, description)| json!({"name": name, "description": description})),
+        "tags": shown_tags(),
         "paths": paths,
         "components": {
             "schemas": schemas::all(problems::kinds(&operations)),
@@ -94,6 +94,14 @@ const TAGS: [(&str, &str, &str); 8] = [
     ),
     ("operations", "/", "Health, metrics, and pages."),
 ];
+
+/// What is not for others comes last.
+fn shown_tags() -> Vec<Value> {
+    let (internal, open): (Vec<_>, Vec<_>) = TAGS.into_iter().partition(|(name, ..)| *name == "internal");
+    let tags = open.into_iter().chain(internal);
+    tags.map(|(name, _, description)| json!({"name": name, "description": description}))
+        .collect()
+}
 
 fn tag(path: &str) -> &'static str {
     match path {

@@ -13,6 +13,9 @@ function resolved(of) {
   return { name: parts.at(-1), value: parts.reduce((value, part) => value?.[part], api) };
 }
 
+// What stands between backticks is code.
+const prose = (said) => (said ?? "").split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 const text = (value) => JSON.stringify(value, null, 2);
 
 // A schema in a few words; named ones lead to where they are shown.
@@ -44,7 +47,7 @@ function bounds(schema) {
 function member(name, schema, required) {
   return [
     h("dt", {}, name, required ? " (required)" : "", ": ", words(schema)),
-    h("dd", {}, schema.description, " ", h("span", { class: "quiet" }, bounds(schema))),
+    h("dd", {}, prose(schema.description), " ", h("span", { class: "quiet" }, bounds(schema))),
   ];
 }
 
@@ -59,7 +62,7 @@ function parameters(operation) {
   if (!all.length) return null;
   const shown = all.map(({ name, in: place, required, schema, description }) => [
     h("dt", {}, `${name} (${place}${required ? ", required" : ""}): `, words(schema)),
-    h("dd", {}, description, " ", h("span", { class: "quiet" }, bounds(schema))),
+    h("dd", {}, prose(description), " ", h("span", { class: "quiet" }, bounds(schema))),
   ]);
   return [h("h4", {}, "Parameters"), h("dl", {}, shown)];
 }
@@ -81,7 +84,7 @@ function body(operation) {
 function responses(operation) {
   const shown = Object.entries(operation.responses).map(([status, response]) => {
     const { value } = resolved(response);
-    return h("details", {}, h("summary", {}, `${status} ${value.description}`), contents(value.content));
+    return h("details", {}, h("summary", {}, `${status} `, prose(value.description)), contents(value.content));
   });
   return [h("h4", {}, "Answers"), shown];
 }
@@ -118,7 +121,7 @@ function operation(path, method, one) {
     "details",
     { class: "operation", id: anchor("operation", one.operationId) },
     h("summary", {}, h("span", { class: "method" }, method.toUpperCase()), h("span", { class: "route" }, path), ` ${one.summary}`),
-    h("p", {}, one.description),
+    h("p", {}, prose(one.description)),
     h("pre", {}, curl(method, path, one)),
     parameters(one),
     body(one),
@@ -131,7 +134,7 @@ function operation(path, method, one) {
 function part({ name, description }) {
   const there = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).filter(([, one]) => one.tags.includes(name)).map(([method, one]) => operation(path, method, one)));
-  return h("section", { id: anchor("part", name) }, h("h2", {}, name), h("p", { class: "quiet" }, description), there);
+  return h("section", { id: anchor("part", name) }, h("h2", {}, name), h("p", { class: "quiet" }, prose(description)), there);
 }
 
 function schema([name, one]) {
@@ -140,7 +143,7 @@ function schema([name, one]) {
     "details",
     { class: "operation", id: anchor("schema", name) },
     h("summary", {}, h("span", { class: "route" }, name)),
-    h("p", {}, one.description, " ", h("span", { class: "quiet" }, bounds(one))),
+    h("p", {}, prose(one.description), " ", h("span", { class: "quiet" }, bounds(one))),
     one.properties ? null : h("p", {}, words(one)),
     members(one),
     example === undefined ? null : h("pre", {}, text(example)),
@@ -168,7 +171,7 @@ async function start() {
     document.getElementById("parts").append(...names.map(([name, id]) => h("a", { href: `#${id}` }, name)));
     document.getElementById("main").replaceChildren(
       h("h1", {}, `${api.info.title} ${api.info.version}`),
-      h("p", {}, api.info.description),
+      h("p", {}, prose(api.info.description)),
       ...api.tags.map(part),
       h("section", { id: "part-schemas" }, h("h2", {}, "schemas"), Object.entries(api.components.schemas).map(schema)),
     );

@@ -291,7 +291,10 @@ fn streams() -> Vec<Operation> {
             "askPeer",
             "How a proxy sees its upstreams",
         )),
-        post("/v1/peers/heartbeats", "openHeartbeats", "Renewals of registrations").streams(),
+        // A store of one control plane has no others.
+        post("/v1/peers/heartbeats", "openHeartbeats", "Renewals of registrations")
+            .streams()
+            .refuses(&[NOT_FOUND]),
         post("/v1/peers/limits", "openLimits", "Questions about accounts of limits").streams(),
         told(get(OF_ACCOUNT, "askAccount", "What is spent of an account")),
         told(post(OF_ACCOUNT, "resetAccount", "Let an account begin anew")),

@@ -399,14 +399,16 @@ async fn slow_callers_are_in_nobodys_way() {
         for _ in 0..2 {
             let mut connection = Connection::connect(control.admin()).await.unwrap();
             let head = format!(
-                "POST {APPLY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{"
+                "POST {APPLY} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                 Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
             );
             connection.writer.send(head.as_bytes()).await.unwrap();
+            // From then on it is being read.
+            assert_eq!(connection.reader.head().await.unwrap().status, 100);
+            connection.writer.send(b"{").await.unwrap();
             stalled.push(connection);
         }
     }
-    // All of them are being read.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     api.post(APPLY, web("b.test", "one", "127.0.0.1:1")).await.expect(200);
     api.post(&format!("/v1/revisions/{before}/revert"), json!({}))
         .await

@@ -274,8 +274,8 @@ impl Ledger {
             span: nanos(rule.span()),
             buckets,
         };
-        // As many may be taken as go back: nothing is charged then, and they are to be had all the same.
-        if chunk == 0 && expected.as_ref().map(|row| &row.buckets) == Some(&new.buckets) {
+        // As many may be taken, or owed, as go back: the row stays as it is then, and they are settled all the same.
+        if chunk == 0 && self.carry == 0 && expected.as_ref().map(|row| &row.buckets) == Some(&new.buckets) {
             return None;
         }
         let change = Change {

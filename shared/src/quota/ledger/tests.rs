@@ -128,6 +128,19 @@ fn as_many_as_come_back_can_be_taken_at_once() {
 }
 
 #[test]
+fn as_many_as_come_back_can_be_owed_and_are_once() {
+    let (mut ledger, _) = reserving(100);
+    ledger.outcome(Outcome::Swapped);
+    ledger.take(10);
+    ledger.add_carry(10);
+    ledger.refund(ledger.bucket(), 10, false);
+    assert!(ledger.reserve(&rule(100), NOW, Demand::default(), op(2)).is_some());
+    ledger.outcome(Outcome::Swapped);
+    assert_eq!((ledger.carry(), ledger.obtainable(&rule(100), NOW, 0)), (0, 90));
+    assert_eq!(ledger.reserve(&rule(100), NOW, Demand::default(), op(3)), None);
+}
+
+#[test]
 fn what_was_reserved_under_a_higher_threshold_goes_back() {
     let (mut ledger, _) = reserving(100);
     ledger.close();

@@ -1,7 +1,7 @@
 //! What it costs to route a request and to find that its client may use the service, without any edge around it.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use dataplane::http::basic;
 use dataplane::pipeline::{Authorizers, Credentials, Protocol, RequestMeta, authorize, route};
 use dataplane::upstream::pool::Pool;
 use dataplane::view::{Reader, Views};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use shared::change::{Body, Kind, Op, Revision, Verb};
 use shared::table::Table;
 use tokio::task::LocalSet;
 
+use crate::authserver::{self, credentials};
 use crate::process::own_time;
 use crate::report::{Table as Report, against};
 
@@ -56,7 +57,7 @@ pub fn run(options: &Options) -> io::Result<()> {
 /// Without and with an authorizer.
 async fn measure(users: usize) -> io::Result<(Duration, Duration)> {
     let views = Views::new(1);
-    views.retire(views.swap(table(answers()?)?));
+    views.retire(views.swap(table(authserver::start(|_| "token".into())?)?));
     let desk = Desk::new(views.reader(), Pool::new(), Arc::<Memory>::default());
     let reader = views.reader();
     let users: Vec<HeaderMap> = (0..users).map(credentials).collect::<io::Result<_>>()?;
@@ -100,19 +101,6 @@ async fn pass(reader: &Reader, desk: &impl Authorizers, host: &str, fields: &Hea
     Ok(())
 }
 
-/// `00000n:password` and its like: fifteen characters, so that nothing has to be padded.
-fn credentials(n: usize) -> io::Result<HeaderMap> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let plain = format!("{n:06}:password");
-    let encoded = plain.as_bytes().chunks_exact(3).flat_map(|three| {
-        let bits = three.iter().fold(0, |bits: usize, byte| bits << 8 | usize::from(*byte));
-        [18, 12, 6, 0].map(|shift| DIGITS[bits >> shift & 63])
-    });
-    let value: Vec<u8> = b"Basic ".iter().copied().chain(encoded).collect();
-    let value = HeaderValue::from_bytes(&value).map_err(io::Error::other)?;
-    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
-}
-
 fn table(answers: SocketAddr) -> io::Result<Table> {
     let ops = [
         (Kind::Service, "auth".to_owned(), r#"{"match":[]}"#),
@@ -145,32 +133,4 @@ fn table(answers: SocketAddr) -> io::Result<Table> {
     });
     let ops: Vec<Op> = ops.collect::<io::Result<_>>()?;
     Ok(Table::default().apply(&ops, Revision(1)).table)
-}
-
-/// An authorization server that lets everybody in.
-fn answers() -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            std::thread::spawn(move || answer(stream?));
-        }
-    });
-    Ok(address)
-}
-
-/// A question is small, and the next comes after the answer: what is read ends with it.
-fn answer(mut stream: TcpStream) -> io::Result<()> {
-    let mut read = Vec::new();
-    let mut bytes = [0; 4096];
-    loop {
-        match stream.read(&mut bytes)? {
-            0 => return Ok(()),
-            n => read.extend_from_slice(&bytes[..n]),
-        }
-        if read.ends_with(b"}") {
-            read.clear();
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"auth_token\":\"token\"}")?;
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //! calls them. The hidden commands are the processes that a measurement starts for itself.
 
 mod authorize;
+mod authserver;
 mod background;
 mod deploys;
 mod fleet;

@@ -25,7 +25,7 @@ use shared::table::Authority;
 
 pub use self::answer::{Answer, Grant, Reply, Target, Understood, X_VULCAN_AUTH_TOKEN, basic_challenge};
 pub use self::desk::Desk;
-pub use self::memory::{Joining, Known, Landing, Memory};
+pub use self::memory::{Joining, Known, Landing, Limits, Memory};
 pub use self::shard::{Outcome, Remembered};
 
 /// An authorizer as it stood in one view.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use shared::model::{AuthorizerName, ServiceName, UpstreamId};
 
 pub use self::cells::Cells;
+pub(crate) use self::cells::WORKERS_MAX;
 pub use self::kept::Kept;
 pub use self::service::{Delivered, ServiceCounts};
 use crate::upstream::endpoint::Endpoint;

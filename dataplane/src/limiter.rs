@@ -22,14 +22,17 @@ pub(crate) mod tests;
 mod trip;
 mod turns;
 mod waiting;
+mod words;
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use net::clock::{asleep, monotonic_raw as raw};
 use shared::change::{Epoch, Revision};
-use shared::model::LimitId;
+use shared::model::{LimitId, ServiceName};
 use shared::quota::proxy::{Input, Output, Verdict};
 use shared::quota::slots::{Attempt, Decision, Need, Taken};
 use shared::quota::{AccountId, Down, Gates, KeyHash, Proxy, ProxyId, Settings, Shard, Slots, Up};
@@ -39,7 +42,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-pub use self::accounts::Accounts;
+pub use self::accounts::{Accounts, Needed};
 pub use self::desk::Desk;
 pub use self::permits::Permits;
 pub use self::tally::{Decided, Tallies, Tally};
@@ -90,6 +93,8 @@ pub struct Limiter {
     tallies: Tallies,
     observing: Observing,
     turns: Arc<Turns>,
+    /// Of this process alone.
+    hashes: RandomState,
 }
 
 struct Inner {
@@ -143,6 +148,7 @@ impl Limiter {
             tallies: Tallies::new(workers),
             observing: Observing::new(workers),
             turns: Arc::default(),
+            hashes: RandomState::default(),
         }
     }
 
@@ -284,10 +290,16 @@ impl Limiter {
         }
     }
 
-    /// Has the processor fetch an account's slot, and does not wait for it. `place`: the latter half of the account's name.
-    pub(crate) fn touch(&self, place: u64) {
+    /// The same for all workers.
+    fn service_hash(&self, service: &ServiceName) -> u64 {
+        self.hashes.hash_one(service.as_str())
+    }
+
+    /// Has the processor fetch what the account needs, and does not wait for it.
+    pub(crate) fn touch(&self, needed: &Needed) {
         if let Some(slots) = self.slots.get() {
-            slots.touch(place);
+            slots.touch(needed.place());
+            self.tallies.touch(needed.tally());
         }
     }
 
@@ -358,7 +370,7 @@ impl Limiter {
     /// A request passed under a limit that only observes, worth so many tokens there.
     pub fn observe(&self, account: AccountId, tokens: u64) {
         if !self.observing.note(account, tokens) {
-            self.tallies.of(LimitId(account.limit)).count(Decided::Uncounted);
+            self.tallies.of(LimitId(account.limit)).add(Decided::Uncounted, 1);
         }
     }
 

@@ -360,7 +360,8 @@ impl Views {
 
     pub fn reader(&self) -> Reader {
         let (lease, holding) = (self.lease.clone(), self.holding.clone());
-        Reader::new(self.current.clone(), lease, holding, self.counts.clone())
+        let (counts, limiter) = (self.counts.clone(), self.limiter.clone());
+        Reader::new(self.current.clone(), lease, holding, counts, limiter)
     }
 
     /// No request may be sent to an upstream after that.

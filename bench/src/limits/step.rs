@@ -4,29 +4,31 @@
 use std::cell::Cell;
 use std::hint::black_box;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::authorizer::{Answer, Asked, Grant};
-use dataplane::limiter::{Desk, Limiter};
-use dataplane::pipeline::{
-    Authorizers, Counted, Given, Limits, Protocol, RequestMeta, Verdict, authorize, limit, route,
-};
+use dataplane::authorizer::{self, Memory};
+use dataplane::http::basic;
+use dataplane::limiter::{self, Limiter};
+use dataplane::pipeline::{Counted, Protocol, RequestMeta, authorize, limit, route};
+use dataplane::upstream::pool::Pool;
 use dataplane::view::{Reader, Views};
-use http::HeaderValue;
+use http::HeaderMap;
 use shared::change::{Body, Epoch, Kind, Op, Revision, Verb};
 use shared::quota::slots::{Decision, Need, Slots};
 use shared::quota::{AccountId, Down, Label, ProxyId, SHARDS, Said, Told, Up};
-use shared::table::{self, Table};
+use shared::table::{self, Applied, Table};
 use shared::time::Time;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use uuid::Uuid;
 
+use crate::authserver::{self, credentials};
 use crate::process::own_time;
 use crate::report::{Table as Report, against};
 
 const REQUESTS: usize = 1_000_000;
+const SLICE: usize = 5_000;
 /// Of a decision about one limit whose tokens are named.
 const GOAL: Duration = Duration::from_nanos(200);
 /// More than are asked for.
@@ -35,6 +37,8 @@ const TOKENS: u64 = 1 << 31;
 /// So many accounts are decided about without asking, as many as by default.
 const ACCOUNTS: usize = 1 << 17;
 const ALLOWANCE: u32 = 1 << 24;
+
+const WITH_LIMITS: Revision = Revision(2);
 
 /// As a proxy reads it.
 fn clock() -> Time {
@@ -46,14 +50,15 @@ fn clock() -> Time {
 struct Scene {
     name: String,
     limits: Vec<String>,
-    token: Box<dyn Fn(usize) -> String>,
+    token: Arc<dyn Fn(usize) -> String + Send + Sync>,
     tokens: usize,
     has_goal: bool,
 }
 
 #[derive(Default)]
 struct Measured {
-    request: Duration,
+    /// What limits add to a request.
+    added: Duration,
     /// Parts of it, each by itself.
     look_up: Duration,
     name: Duration,
@@ -73,10 +78,9 @@ pub fn report(many: usize, run: usize) -> io::Result<Report> {
         "the token",
     ]);
     for scene in scenes(many, run) {
-        let without = scene.measure(&[])?;
-        let with = scene.measure(&scene.limits)?;
+        let measured = scene.measure()?;
         let ns = |time: Duration| format!("{:.0}", time.as_secs_f64() * 1e9);
-        let added = with.request.saturating_sub(without.request);
+        let added = measured.added;
         let goal = |text: String| if scene.has_goal { text } else { String::new() };
         report.row([
             scene.name,
@@ -84,9 +88,9 @@ pub fn report(many: usize, run: usize) -> io::Result<Report> {
             ns(added),
             goal(ns(GOAL)),
             goal(against(added.as_secs_f64(), GOAL.as_secs_f64())),
-            ns(with.look_up),
-            ns(with.name),
-            ns(with.take),
+            ns(measured.look_up),
+            ns(measured.name),
+            ns(measured.take),
         ]);
     }
     Ok(report)
@@ -111,7 +115,7 @@ fn scenes(many: usize, run: usize) -> Vec<Scene> {
         scenes.push(Scene {
             name: "1 of any token".into(),
             limits: vec![any()],
-            token: Box::new(user),
+            token: Arc::new(user),
             tokens,
             has_goal: true,
         });
@@ -119,7 +123,7 @@ fn scenes(many: usize, run: usize) -> Vec<Scene> {
     scenes.push(Scene {
         name: "3 of any token".into(),
         limits: (0..3).map(|_| any()).collect(),
-        token: Box::new(user),
+        token: Arc::new(user),
         tokens: 1_000,
         has_goal: false,
     });
@@ -127,7 +131,7 @@ fn scenes(many: usize, run: usize) -> Vec<Scene> {
         scenes.push(Scene {
             name: format!("{many} of a token each, and one of all others"),
             limits: (0..many - 1).map(named).chain([others()]).collect(),
-            token: Box::new(user_or_guest(many - 1)),
+            token: Arc::new(user_or_guest(many - 1)),
             tokens,
             has_goal: true,
         });
@@ -140,7 +144,7 @@ fn scenes(many: usize, run: usize) -> Vec<Scene> {
                 .chain([others()])
                 .chain((0..run).map(customer))
                 .collect(),
-            token: Box::new(user_or_guest(many - run - 1)),
+            token: Arc::new(user_or_guest(many - run - 1)),
             tokens,
             has_goal: false,
         });
@@ -149,45 +153,44 @@ fn scenes(many: usize, run: usize) -> Vec<Scene> {
 }
 
 impl Scene {
-    /// Requests that are routed, let in and counted.
-    fn measure(&self, limits: &[String]) -> io::Result<Measured> {
+    /// Requests that are routed, let in by what an authorizer said before, and counted: without limits and with them, some of
+    /// these and some of those in turns, since what else the machine does changes meanwhile.
+    fn measure(&self) -> io::Result<Measured> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async {
-            let views = Views::new(1);
-            let (owner, id) = (
-                Uuid::from_u128(1),
-                ProxyId {
-                    instance: Uuid::from_u128(2),
-                    boot: 1,
-                },
-            );
-            let limiter = views.limiter().clone();
-            limiter.begin(id, ACCOUNTS);
-            let mut table = table(limits)?;
-            table.warm();
-            views.retire(views.swap(table.clone()));
-            limiter.follow(&table, Revision(1), Epoch(owner));
-            limiter.welcome(Vec::new());
-            let granting = tokio::task::spawn_local(grant(limiter.clone(), owner, id));
-            // It introduces itself.
-            tokio::task::yield_now().await;
-            let (reader, desk) = (views.reader(), Desk::new(&views));
-            let users = Users::new((0..self.tokens).map(&self.token))?;
-            for turn in 0..self.tokens {
-                users.next.set(turn);
-                pass(&reader, &desk, &users).await?;
+            let token = self.token.clone();
+            let services = services(authserver::start(move |user| (*token)(user))?)?;
+            let roomy = authorizer::Limits {
+                entries: 2 * ACCOUNTS,
+                bytes: 1 << 28,
+            };
+            let memory = Arc::new(Memory::new(roomy));
+            let open = whole(Table::default().apply(&services, Revision(1)))?;
+            let mut limited = whole(open.apply(&limits(&self.limits)?, WITH_LIMITS))?;
+            limited.warm();
+            let (free, counted) = (Worker::new(&open, &memory), Worker::new(&limited, &memory));
+            let granting = counted.grant(&limited).await;
+            let users: Vec<HeaderMap> = (0..self.tokens).map(credentials).collect::<io::Result<_>>()?;
+            for user in &users {
+                free.pass(user).await?;
+                counted.pass(user).await?;
             }
-            let mut measured = Measured::default();
-            let began = own_time();
-            for turn in 0..REQUESTS {
-                users.next.set(self.turn(turn));
-                pass(&reader, &desk, &users).await?;
-            }
-            measured.request = (own_time() - began) / REQUESTS as u32;
-            if !limits.is_empty() {
-                self.parts(&table, &mut measured)?;
+            let mut took = [Duration::ZERO; 2];
+            for slice in 0..2 * REQUESTS / SLICE {
+                let worker = [&free, &counted][slice % 2];
+                let began = own_time();
+                for turn in slice * SLICE..(slice + 1) * SLICE {
+                    worker.pass(&users[self.turn(turn)]).await?;
+                }
+                took[slice % 2] += own_time() - began;
             }
             granting.abort();
+            let [without, with] = took;
+            let mut measured = Measured {
+                added: with.saturating_sub(without) / REQUESTS as u32,
+                ..Measured::default()
+            };
+            self.parts(&limited, &mut measured)?;
             Ok(measured)
         })
     }
@@ -199,7 +202,7 @@ impl Scene {
 
     /// What the step does one after the other for each request, one for all requests after the other.
     fn parts(&self, table: &Table, measured: &mut Measured) -> io::Result<()> {
-        let tokens: Vec<String> = (0..self.tokens).map(&self.token).collect();
+        let tokens: Vec<String> = (0..self.tokens).map(|n| (self.token)(n)).collect();
         fn asked(token: &str) -> table::Asked<'_> {
             table::Asked {
                 service: "web",
@@ -249,34 +252,62 @@ impl Scene {
     }
 }
 
-/// Says of one request after the other whose it is.
-struct Users {
-    answers: Vec<Arc<Answer>>,
-    next: Cell<usize>,
+/// Decides by its own table, and by what all remember.
+struct Worker {
+    views: Arc<Views>,
+    reader: Reader,
+    authorizers: authorizer::Desk,
+    limits: limiter::Desk,
 }
 
-impl Users {
-    fn new(tokens: impl Iterator<Item = String>) -> io::Result<Users> {
-        let answer = |token: String| {
-            let auth_token = Some(HeaderValue::from_str(&token).map_err(io::Error::other)?);
-            Ok(Arc::new(Answer::Granted(Grant {
-                auth_token,
-                ..Grant::default()
-            })))
-        };
-        Ok(Users {
-            answers: tokens.map(answer).collect::<io::Result<_>>()?,
-            next: Cell::new(0),
-        })
+impl Worker {
+    fn new(table: &Table, memory: &Arc<Memory>) -> Worker {
+        let views = Views::new(1);
+        views.retire(views.swap(table.clone()));
+        Worker {
+            reader: views.reader(),
+            authorizers: authorizer::Desk::new(views.reader(), Pool::new(), memory.clone()),
+            limits: limiter::Desk::new(&views),
+            views,
+        }
     }
-}
 
-impl Authorizers for Users {
-    async fn ask(&self, asked: &Asked, _: &RequestMeta<'_>) -> Result<Given, Verdict> {
-        Ok(Given {
-            answer: self.answers[self.next.get()].clone(),
-            stamp: asked.stamp(),
-        })
+    /// From now on it is given what it asks for.
+    async fn grant(&self, table: &Table) -> JoinHandle<()> {
+        let (owner, instance) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (limiter, id) = (self.views.limiter().clone(), ProxyId { instance, boot: 1 });
+        limiter.begin(id, ACCOUNTS);
+        limiter.follow(table, WITH_LIMITS, Epoch(owner));
+        limiter.welcome(Vec::new());
+        let granting = tokio::task::spawn_local(grant(limiter, owner, id));
+        // It introduces itself.
+        tokio::task::yield_now().await;
+        granting
+    }
+
+    /// As an edge does it.
+    async fn pass(&self, fields: &HeaderMap) -> io::Result<()> {
+        let mut meta = RequestMeta {
+            client: Ipv4Addr::LOCALHOST.into(),
+            protocol: Protocol::Http,
+            scheme: "http",
+            method: "GET",
+            host: "web.test",
+            path: "/v2/things/17",
+            uri: "/v2/things/17?a=b",
+            headers: &(),
+            fields: Some(fields),
+            length: Some(0),
+            account: None,
+            credentials: None,
+        };
+        let refused = |verdict| io::Error::other(format!("{verdict:?}"));
+        let routed = self.reader.with(|view| route(view, &meta)).map_err(refused)?;
+        meta.credentials = basic::credentials(fields);
+        let authorized = authorize(routed, &meta, &self.authorizers).await.map_err(refused)?;
+        let admitted = limit(authorized, &meta, &self.limits, Counted::default()).await;
+        black_box(admitted.map_err(refused)?);
+        Ok(())
     }
 }
 
@@ -316,7 +347,7 @@ async fn grant(limiter: Arc<Limiter>, owner: Uuid, id: ProxyId) {
                     id: next,
                     account,
                     epoch: 1,
-                    revision: Revision(1),
+                    revision: WITH_LIMITS,
                     tokens: TOKENS,
                     bucket: (0, 1),
                     expires_in: Duration::from_secs(3_600),
@@ -327,55 +358,38 @@ async fn grant(limiter: Arc<Limiter>, owner: Uuid, id: ProxyId) {
     }
 }
 
-async fn pass(reader: &Reader, desk: &impl Limits, users: &Users) -> io::Result<()> {
-    let meta = RequestMeta {
-        client: Ipv4Addr::LOCALHOST.into(),
-        protocol: Protocol::Http,
-        scheme: "http",
-        method: "GET",
-        host: "web.test",
-        path: "/v2/things/17",
-        uri: "/v2/things/17?a=b",
-        headers: &(),
-        fields: None,
-        length: Some(0),
-        account: None,
-        credentials: None,
-    };
-    let refused = |verdict| io::Error::other(format!("{verdict:?}"));
-    let routed = reader.with(|view| route(view, &meta)).map_err(refused)?;
-    let authorized = authorize(routed, &meta, users).await.map_err(refused)?;
-    let admitted = limit(authorized, &meta, desk, Counted::default()).await;
-    black_box(admitted.map_err(refused)?);
-    Ok(())
+/// One that is open to those whom its authorizer lets in, and that authorizer.
+fn services(answers: SocketAddr) -> io::Result<Vec<Op>> {
+    let authorizer = r#"{"service":"auth","timeout":"10s","cache":{"ttl":"1h"}}"#;
+    let service = r#"{"match":[{"hosts":["web.test"]}],"authorizer":"main"}"#;
+    Ok(vec![
+        op(Kind::Service, "auth".into(), r#"{"match":[]}"#)?,
+        op(Kind::Upstream, format!("auth/{answers}"), "{}")?,
+        op(Kind::Authorizer, "main".into(), authorizer)?,
+        op(Kind::Service, "web".into(), service)?,
+    ])
 }
 
-fn table(limits: &[String]) -> io::Result<Table> {
-    let op = |kind, key: String, body: &str| {
-        Ok::<_, io::Error>(Op {
-            verb: Verb::Put,
-            kind,
-            key: key.into(),
-            body: Some(Body::from_json(body)?),
-            registration: None,
-            before: None,
-        })
-    };
-    let service = r#"{"match":[{"hosts":["web.test"]}],"authorizer":"main"}"#;
-    let mut ops: Vec<Op> = vec![
-        op(Kind::Service, "auth".into(), r#"{"match":[]}"#)?,
-        op(
-            Kind::Authorizer,
-            "main".into(),
-            r#"{"service":"auth","style":"forward"}"#,
-        )?,
-        op(Kind::Service, "web".into(), service)?,
-    ];
-    for (n, members) in limits.iter().enumerate() {
+fn limits(bodies: &[String]) -> io::Result<Vec<Op>> {
+    let limit = |(n, members): (usize, &String)| {
         let body = format!(r#"{{{members},"threshold":1000000000000,"period":2678400}}"#);
-        ops.push(op(Kind::Limit, format!("00000000-0000-4000-8000-{n:012}"), &body)?);
-    }
-    let applied = Table::default().apply(&ops, Revision(1));
+        op(Kind::Limit, format!("00000000-0000-4000-8000-{n:012}"), &body)
+    };
+    bodies.iter().enumerate().map(limit).collect()
+}
+
+fn op(kind: Kind, key: String, body: &str) -> io::Result<Op> {
+    Ok(Op {
+        verb: Verb::Put,
+        kind,
+        key: key.into(),
+        body: Some(Body::from_json(body)?),
+        registration: None,
+        before: None,
+    })
+}
+
+fn whole(applied: Applied) -> io::Result<Table> {
     match applied.refused.first() {
         None => Ok(applied.table),
         Some(refusal) => Err(io::Error::other(refusal.to_string())),

@@ -119,6 +119,7 @@ impl Desk {
 
     /// Counted where it lies: nothing is looked up for that.
     fn remembered(&self, entry: &Remembered, asked: &Asked) -> Result<Given, Verdict> {
+        entry.touch(self.views.limiter());
         let given = given(&entry.answer, asked.stamp());
         let name = &asked.authority.authorizer.name;
         let counts = entry.counts(|| self.views.counts().authorizers.of(name));

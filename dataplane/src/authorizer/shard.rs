@@ -13,6 +13,7 @@ use super::answer::{Answer, Reply};
 use super::key::{ByKey, Key};
 use super::{Asked, Stamp};
 use crate::counts::AuthorizerCounts;
+use crate::limiter::{Limiter, Needed};
 
 /// Beside what an answer itself holds; with what limits keep beside it.
 const ENTRY_BYTES: usize = 512;
@@ -36,6 +37,8 @@ pub struct Remembered {
     /// Milliseconds since then; until that time a failed authorizer is not asked again.
     spared_until: AtomicU64,
     counts: OnceLock<Arc<AuthorizerCounts>>,
+    /// Of what limits needed for it the last time.
+    needed: Needed,
 }
 
 /// A call that others may wait for.
@@ -88,12 +91,22 @@ impl Remembered {
             born,
             spared_until: AtomicU64::new(0),
             counts: OnceLock::new(),
+            needed: Needed::default(),
         }
     }
 
     /// Of the authorizer that said it.
     pub fn counts(&self, find: impl FnOnce() -> Arc<AuthorizerCounts>) -> &AuthorizerCounts {
         self.counts.get_or_init(find)
+    }
+
+    /// Has the processor fetch all that is needed to let a request through that it lets in: the answer and what limits look
+    /// at, which lie in several places. Each by itself would be waited for.
+    pub fn touch(&self, limiter: &Limiter) {
+        limiter.touch(&self.needed);
+        if let Answer::Granted(grant) = &*self.answer {
+            grant.accounts.note(&self.needed);
+        }
     }
 
     /// The authorizer has failed: for a moment what it said before is used without asking.

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::upstream::inflight::here;
 
 /// Workers beyond that share one.
-pub(super) const WORKERS_MAX: usize = 63;
+pub(crate) const WORKERS_MAX: usize = 63;
 
 /// Two lines of 64 bytes, and more where they are needed: no two workers write to the same.
 #[repr(align(128))]
@@ -21,13 +21,6 @@ impl<const N: usize> Cells<N> {
     pub fn add(&self, counter: usize, many: u64) {
         if let Some(counter) = self.here().and_then(|cell| cell.0.get(counter)) {
             counter.fetch_add(many, Ordering::Relaxed);
-        }
-    }
-
-    /// Has the processor fetch what `add` needs, and does not wait for it.
-    pub fn touch(&self) {
-        if let Some(counter) = self.here().and_then(|cell| cell.0.first()) {
-            counter.load(Ordering::Relaxed);
         }
     }
 

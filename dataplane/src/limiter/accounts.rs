@@ -2,33 +2,44 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::{ArcSwapOption, Guard};
-use shared::model::{Cost, CountedUnder, Limit, LimitId, Mode, Service, ServiceName};
+use shared::model::{Cost, CountedUnder, Limit, LimitId, Mode, Service};
 use shared::quota::slots::Need;
 use shared::quota::{Digest, KeyHash};
 use shared::table::InForce;
 use smallvec::SmallVec;
+use uuid::Uuid;
 
-use super::Tally;
+use super::Limiter;
+use super::tally::{Number, Tallies};
+use super::words::Words;
 use crate::authorizer::Grant;
 use crate::pipeline::Quota;
 use crate::view::View;
 
 /// Requests that are about more look for them each time.
-const KEPT_MAX: usize = 4;
+const KEPT_MAX: usize = 3;
 
 /// Of one grant. Found out, so that grants are equal whatever is in it.
 #[derive(Default)]
 #[repr(C)]
 pub struct Accounts {
-    kept: ArcSwapOption<Kept>,
-    /// Of the first that is kept, perhaps.
-    name: AtomicU64,
+    /// Those of every request with the grant to one service, while no limit changes: how many there are, of which limits, of
+    /// which service, then each of them.
+    kept: Words<WORDS>,
     digests: OnceLock<Digests>,
 }
+
+const HEAD: usize = 3;
+const EACH: usize = 6;
+const WORDS: usize = HEAD + KEPT_MAX * EACH;
+/// In the place of how many there are.
+const NOTHING: u64 = 0;
+const REQUESTS_DIFFER: u64 = u64::MAX;
+/// Added to how many there are.
+const KEPT: u64 = 1;
 
 /// Of what requests are counted under.
 #[derive(Clone, Copy)]
@@ -37,24 +48,57 @@ pub(super) struct Digests {
     pub limit_key: Digest,
 }
 
-/// Those of every request with the grant to one service, while no limit changes.
-pub(super) struct Kept {
-    limits_era: u64,
-    service: ServiceName,
-    /// None: requests differ.
-    accounts: Option<SmallVec<[Account; 1]>>,
-}
-
 /// One that a request takes one token of, whatever else it asks for.
+#[derive(Clone, Copy)]
 pub(super) struct Account {
     pub key: KeyHash,
     pub quota: Quota,
-    pub tally: Tally,
+    pub tally: Number,
 }
+
+pub(super) type Kept = SmallVec<[Account; KEPT_MAX]>;
 
 impl Account {
     pub fn need(&self) -> Need {
         Need { key: self.key, cost: 1 }
+    }
+
+    fn of(in_force: &InForce, digests: &Digests, tallies: &Tallies) -> Account {
+        let digest = match in_force.limit.key {
+            CountedUnder::LimitKey => digests.limit_key,
+            CountedUnder::AuthToken | CountedUnder::ClientIp => digests.auth_token,
+        };
+        Account {
+            key: KeyHash::of_digests(in_force.digest, digest),
+            quota: Quota::from(&in_force.limit),
+            tally: tallies.number(in_force.limit.id),
+        }
+    }
+
+    fn words(&self) -> [u64; EACH] {
+        let (high, low) = self.key.halves();
+        let limit = self.quota.id.0.as_u64_pair();
+        let Quota { threshold, period, .. } = self.quota;
+        [
+            low,
+            high,
+            limit.0,
+            limit.1,
+            threshold,
+            u64::from(self.tally) << 32 | u64::from(period),
+        ]
+    }
+
+    fn from_words([low, high, limit_high, limit_low, threshold, rest]: [u64; EACH]) -> Account {
+        Account {
+            key: KeyHash::from_halves(high, low),
+            quota: Quota {
+                id: LimitId(Uuid::from_u64_pair(limit_high, limit_low)),
+                threshold,
+                period: rest as u32,
+            },
+            tally: (rest >> 32) as Number,
+        }
     }
 }
 
@@ -91,70 +135,98 @@ impl Digests {
 }
 
 impl Accounts {
-    /// Those of every request with `grant`, which these are of, to this service; None: each request has to look for its own.
-    pub(super) fn all(
+    /// Puts those of every request with `grant`, which these are of, to this service into `all`. False: each request has to look
+    /// for its own.
+    pub(super) fn find(
         &self,
         view: &View,
         grant: &Grant,
         service: &Service,
-        tally: impl Fn(LimitId) -> Tally,
-    ) -> Option<Guard<Option<Arc<Kept>>>> {
-        let is_of_now = |kept: &&Arc<Kept>| kept.limits_era == view.limits_era();
-        let mut kept = self.kept.load();
-        if kept.as_ref().filter(is_of_now).is_none() {
-            self.keep(Kept::find(view, grant, service, tally));
-            kept = self.kept.load();
+        limiter: &Limiter,
+        all: &mut Kept,
+    ) -> bool {
+        let (era, service_hash) = (view.limits_era(), limiter.service_hash(&service.name));
+        match self.kept.read(|words| known(words, era, service_hash, all)) {
+            Some(Known::These) => true,
+            Some(Known::Differ) | None => false,
+            Some(Known::Nothing) => {
+                let found = look(view, grant, service, limiter.tallies());
+                self.keep(era, service_hash, found.as_ref());
+                found.map(|found| *all = found).is_some()
+            }
         }
-        // Whoever goes to two services in turn does not look for the accounts of both in turn.
-        let is_of_service = |kept: &&Arc<Kept>| kept.service == service.name;
-        kept.as_ref().filter(is_of_now).filter(is_of_service)?;
-        Some(kept)
+    }
+
+    fn keep(&self, era: u64, service_hash: u64, found: Option<&Kept>) {
+        let many = found.map_or(REQUESTS_DIFFER, |all| all.len() as u64 + KEPT);
+        let mut words: SmallVec<[u64; WORDS]> = SmallVec::from_slice(&[many, era, service_hash]);
+        words.extend(found.into_iter().flatten().flat_map(Account::words));
+        self.kept.write(&words);
+    }
+
+    /// For whoever uses the grant next.
+    pub(crate) fn note(&self, needed: &Needed) {
+        let (place, rest) = (self.kept.peek(HEAD), self.kept.peek(HEAD + EACH - 1));
+        needed.note(place, (rest >> 32) as Number);
     }
 }
 
-impl Accounts {
-    fn keep(&self, kept: Kept) {
-        let first = kept.accounts().and_then(<[Account]>::first);
-        let name = first.map_or(0, |first| first.key.halves().1);
-        self.name.store(name, Ordering::Relaxed);
-        self.kept.store(Some(Arc::new(kept)));
+enum Known {
+    /// They are in `all`, unless the words are of two writings.
+    These,
+    /// Requests differ, or they are another service's: whoever goes to two services in turn does not look for the accounts of
+    /// both in turn.
+    Differ,
+    Nothing,
+}
+
+fn known(words: &Words<WORDS>, era: u64, service_hash: u64, all: &mut Kept) -> Known {
+    let many = match [0, 1, 2].map(|at| words.peek(at)) {
+        [NOTHING, ..] => return Known::Nothing,
+        [_, of_era, _] if of_era != era => return Known::Nothing,
+        [REQUESTS_DIFFER, ..] => return Known::Differ,
+        [_, _, of_service] if of_service != service_hash => return Known::Differ,
+        [many, ..] => usize::try_from(many - KEPT).unwrap_or(0).min(KEPT_MAX),
+    };
+    for at in 0..many {
+        let part = |part: usize| words.peek(HEAD + at * EACH + part);
+        all.push(Account::from_words(std::array::from_fn(part)));
+    }
+    Known::These
+}
+
+/// What the first account of a grant needs of the limiter, kept where it is known before the grant has been fetched.
+#[derive(Default)]
+pub struct Needed {
+    /// The latter half of the account's name: its slot is looked for there.
+    place: AtomicU64,
+    tally: AtomicU32,
+}
+
+impl Needed {
+    fn note(&self, place: u64, tally: Number) {
+        if self.place() != place || self.tally() != tally {
+            self.place.store(place, Ordering::Relaxed);
+            self.tally.store(tally, Ordering::Relaxed);
+        }
     }
 
-    /// Where the first one's slot is looked for: it takes long to fetch, and is not needed before what is kept.
     pub(super) fn place(&self) -> u64 {
-        self.name.load(Ordering::Relaxed)
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tally(&self) -> Number {
+        self.tally.load(Ordering::Relaxed)
     }
 }
 
-impl Kept {
-    pub fn accounts(&self) -> Option<&[Account]> {
-        self.accounts.as_deref()
-    }
-
-    fn find(view: &View, grant: &Grant, service: &Service, tally: impl Fn(LimitId) -> Tally) -> Kept {
-        let digests = Digests::of(Some(grant));
-        let account = |of: &Arc<InForce>| Account {
-            key: KeyHash::of_digests(
-                of.digest,
-                match of.limit.key {
-                    CountedUnder::LimitKey => digests.limit_key,
-                    CountedUnder::AuthToken | CountedUnder::ClientIp => digests.auth_token,
-                },
-            ),
-            quota: Quota::from(&of.limit),
-            tally: tally(of.limit.id),
-        };
-        let matching = view.table().limits_of_token(service.name.as_str(), &token(Some(grant)));
-        let are_plain =
-            |all: &SmallVec<_>| all.len() <= KEPT_MAX && all.iter().all(|of: &&Arc<InForce>| is_plain(&of.limit));
-        Kept {
-            limits_era: view.limits_era(),
-            service: service.name.clone(),
-            accounts: matching
-                .filter(are_plain)
-                .map(|all| all.into_iter().map(account).collect()),
-        }
-    }
+fn look(view: &View, grant: &Grant, service: &Service, tallies: &Tallies) -> Option<Kept> {
+    let digests = Digests::of(Some(grant));
+    let matching = view
+        .table()
+        .limits_of_token(service.name.as_str(), &token(Some(grant)))?;
+    let are_plain = matching.len() <= KEPT_MAX && matching.iter().all(|of: &&Arc<InForce>| is_plain(&of.limit));
+    are_plain.then(|| matching.iter().map(|of| Account::of(of, &digests, tallies)).collect())
 }
 
 /// Whether requests with one grant need one token of it under one key, and nothing else.

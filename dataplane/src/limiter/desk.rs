@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::HeaderMap;
 use shared::model::{LimitId, OnUnreachable, path};
 use shared::quota::slots::{Attempt, Decision, NEEDS_MAX, Need};
@@ -19,17 +20,17 @@ use shared::time::Time;
 use smallvec::SmallVec;
 
 use self::outlast::{Otherwise, Pending};
-use super::accounts::{Account, Digests, token};
+use super::accounts::{Account, Digests, Kept, token};
 use super::due::{Awaited, Due, Dues, Request, exceeded, reservations};
-use super::tally::Decided;
-use super::{Blocked, Limiter, RETRY_AFTER, Tally};
+use super::tally::{Decided, Number};
+use super::{Blocked, Limiter, RETRY_AFTER};
 use crate::pipeline::{Authorized, Counted, Limits, Protocol, Quota, RequestMeta, ReservedOf, Verdict};
 use crate::view::{Reader, View, Views};
 
 /// Decisions in one look: after each but the first there was something for this request a moment ago.
 const ATTEMPTS: usize = 16;
-/// Limits whose tallies a worker has at hand.
-const TALLIES_MAX: usize = 4_096;
+/// Limits whose numbers a worker has at hand.
+const NUMBERS_MAX: usize = 4_096;
 
 /// Shared by the connections of one worker.
 #[derive(Clone)]
@@ -39,7 +40,7 @@ struct Inner {
     views: Reader,
     limiter: Arc<Limiter>,
     /// Of limits of this era: one that was deleted and comes again has another tally.
-    tallies: RefCell<HashMap<LimitId, Tally>>,
+    numbers: RefCell<HashMap<LimitId, Number, RandomState>>,
     limits_era: Cell<u64>,
 }
 
@@ -54,16 +55,18 @@ impl Limits for Desk {
         &self,
         authorized: &Authorized,
         meta: &RequestMeta<'_>,
-        before: Counted,
+        mut before: Counted,
     ) -> Result<Counted, Verdict> {
         let at_once = self.0.views.with(|view| match view.table().has_limits() {
             // What is kept beside the grant is of its own token.
             true if meta.account.is_some() => None,
-            true => self.0.take_known(view, authorized, &before),
-            false => Some(Ok(before.clone())),
+            true => self.0.take_known(view, authorized, &mut before),
+            false => Some(Ok(())),
         });
-        if let Some(decided) = at_once {
-            return decided;
+        match at_once {
+            Some(Ok(())) => return Ok(before),
+            Some(Err(verdict)) => return Err(verdict),
+            None => {}
         }
         let path = match meta.protocol {
             Protocol::Http => path::normalise(meta.path).map_err(|bad| Verdict::BadRequest {
@@ -103,7 +106,7 @@ impl Desk {
         Desk(Rc::new(Inner {
             views: views.reader(),
             limiter: views.limiter().clone(),
-            tallies: RefCell::default(),
+            numbers: RefCell::default(),
             limits_era: Cell::default(),
         }))
     }
@@ -118,25 +121,29 @@ impl Desk {
 
 impl Inner {
     /// Decides about a request whose accounts are known beforehand, if there is something to decide by.
-    fn take_known(&self, view: &View, authorized: &Authorized, before: &Counted) -> Option<Result<Counted, Verdict>> {
-        let grant = authorized.grant().filter(|_| before.accounts.is_empty())?;
+    fn take_known(&self, view: &View, authorized: &Authorized, counted: &mut Counted) -> Option<Result<(), Verdict>> {
+        let grant = authorized.grant().filter(|_| counted.accounts.is_empty())?;
         self.turn_to(view);
-        let tally = |id| self.at_hand(id, Tally::clone);
-        self.limiter.touch(grant.accounts.place());
-        let kept = grant.accounts.all(view, grant, authorized.service(), tally)?;
-        let accounts = kept.as_ref()?.accounts()?;
-        accounts.iter().for_each(|of| of.tally.touch());
-        let needs: SmallVec<[Need; 2]> = accounts.iter().map(Account::need).collect();
+        let mut accounts = Kept::new();
+        let service = authorized.service();
+        if !grant.accounts.find(view, grant, service, &self.limiter, &mut accounts) {
+            return None;
+        }
+        let tallies = self.limiter.tallies();
+        let needs: SmallVec<[Need; 3]> = accounts.iter().map(Account::need).collect();
         match self.limiter.decide(&needs) {
             Decision::Admitted { low, least, .. } => {
-                accounts.iter().for_each(|of| of.tally.count(Decided::Admitted));
+                accounts
+                    .iter()
+                    .for_each(|of| tallies.count(of.tally, Decided::Admitted));
                 let all = accounts.iter().map(|of| (of.key, of.quota));
-                Some(Ok(self.admitted(all, low, least, before)))
+                self.note_admitted(all, low, least, counted);
+                Some(Ok(()))
             }
             Decision::Exhausted { need, retry } => {
-                let Account { quota, tally, .. } = &accounts[need];
-                tally.count(Decided::Refused);
-                Some(Err(exceeded(*quota, until(retry), true)))
+                let Account { quota, tally, .. } = accounts[need];
+                tallies.count(tally, Decided::Refused);
+                Some(Err(exceeded(quota, until(retry), true)))
             }
             Decision::Short { .. } => None,
         }
@@ -197,7 +204,8 @@ impl Inner {
                 Decision::Admitted { low, least, .. } => {
                     due.iter().for_each(|of| self.tally(of.quota.id, Decided::Admitted));
                     let all = due.iter().map(|of| (of.key, of.quota));
-                    let mut counted = self.admitted(all, low, least, before);
+                    let mut counted = before.clone();
+                    self.note_admitted(all, low, least, &mut counted);
                     counted.reserved.extend(reserved);
                     counted.permits = permits;
                     return Outcome::Counted(self.observe(&observed, counted));
@@ -231,14 +239,13 @@ impl Inner {
     }
 
     /// `taken`: the accounts in the order in which they were asked for, each with its limit.
-    fn admitted(
+    fn note_admitted(
         &self,
         taken: impl Iterator<Item = (KeyHash, Quota)>,
         low: u32,
         least: usize,
-        before: &Counted,
-    ) -> Counted {
-        let mut counted = before.clone();
+        counted: &mut Counted,
+    ) {
         for (at, (key, quota)) in taken.enumerate() {
             counted.accounts.push(key);
             if low >> at & 1 == 1 {
@@ -249,7 +256,6 @@ impl Inner {
                 counted.least = Some(quota);
             }
         }
-        counted
     }
 
     /// A request that is refused counts under no limit, so this comes last.
@@ -282,21 +288,19 @@ impl Inner {
     }
 
     fn tally(&self, id: LimitId, decided: Decided) {
-        self.at_hand(id, |tally| tally.count(decided));
-    }
-
-    fn at_hand<R>(&self, id: LimitId, look: impl FnOnce(&Tally) -> R) -> R {
-        let mut tallies = self.tallies.borrow_mut();
-        if tallies.len() >= TALLIES_MAX {
-            tallies.clear();
+        let mut numbers = self.numbers.borrow_mut();
+        if numbers.len() >= NUMBERS_MAX {
+            numbers.clear();
         }
-        look(tallies.entry(id).or_insert_with(|| self.limiter.tallies().of(id)))
+        let tallies = self.limiter.tallies();
+        let number = numbers.entry(id).or_insert_with(|| tallies.number(id));
+        tallies.count(*number, decided);
     }
 
     /// Forgets the tallies of limits before those of this view.
     fn turn_to(&self, view: &View) {
         if self.limits_era.replace(view.limits_era()) != view.limits_era() {
-            self.tallies.borrow_mut().clear();
+            self.numbers.borrow_mut().clear();
         }
     }
 }

@@ -74,9 +74,9 @@ fn limits_are_counted_and_many_of_them_together() {
     let tallies = status.views.limiter().tallies();
     assert!(!metrics::render(&status).contains("decisions_total{"));
     for n in 0..1_002 {
-        tallies.of(LimitId(Uuid::from_u128(n))).count(Decided::Admitted);
+        tallies.of(LimitId(Uuid::from_u128(n))).add(Decided::Admitted, 1);
     }
-    tallies.of(LimitId(Uuid::from_u128(7))).count(Decided::Refused);
+    tallies.of(LimitId(Uuid::from_u128(7))).add(Decided::Refused, 1);
     let text = metrics::render(&status);
     let line = |limit: &str, decision: &str, count: u64| {
         format!("vulcan_limit_decisions_total{{limit=\"{limit}\",decision=\"{decision}\"}} {count}\n")

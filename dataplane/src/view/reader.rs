@@ -10,6 +10,7 @@ use shared::time::Time;
 
 use super::{Holding, View};
 use crate::counts::Counts;
+use crate::limiter::Limiter;
 
 /// By the clock that runs through a suspend, in nanoseconds.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Reader {
     lease: Arc<LeaseEnd>,
     holding: Arc<Holding>,
     counts: Arc<Counts>,
+    limiter: Arc<Limiter>,
 }
 
 impl Reader {
@@ -43,12 +45,14 @@ impl Reader {
         lease: Arc<LeaseEnd>,
         holding: Arc<Holding>,
         counts: Arc<Counts>,
+        limiter: Arc<Limiter>,
     ) -> Reader {
         Reader {
             cache: RefCell::new(Cache::new(current)),
             lease,
             holding,
             counts,
+            limiter,
         }
     }
 
@@ -63,6 +67,10 @@ impl Reader {
 
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts
+    }
+
+    pub fn limiter(&self) -> &Arc<Limiter> {
+        &self.limiter
     }
 
     /// Whether requests may still be sent, by the clock of now.

@@ -34,7 +34,8 @@ impl KeyHash {
         KeyHash(Uuid::from_u128(limit.with(key)))
     }
 
-    pub(super) fn from_halves(high: u64, low: u64) -> KeyHash {
+    /// Of what [`KeyHash::halves`] gave.
+    pub fn from_halves(high: u64, low: u64) -> KeyHash {
         KeyHash(Uuid::from_u64_pair(high, low))
     }
 

@@ -29,7 +29,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             entries: 256 * 1024,
-            bytes: 64 * 1024 * 1024,
+            bytes: 96 * 1024 * 1024,
         }
     }
 }

@@ -15,8 +15,8 @@ use super::{Asked, Stamp};
 use crate::counts::AuthorizerCounts;
 use crate::limiter::{Limiter, Needed};
 
-/// Beside what an answer itself holds; with what limits keep beside it.
-const ENTRY_BYTES: usize = 512;
+/// Beside the texts that an answer holds: the answer, its entry, and their places in the map and in the clock.
+const ENTRY_BYTES: usize = 704;
 
 /// Whoever has a stale answer does not wait for a hanging authorizer more often than that.
 const SPARED_FOR: Duration = Duration::from_secs(1);

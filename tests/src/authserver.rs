@@ -50,7 +50,7 @@ impl Authserver {
         }
     }
 
-    /// Where it lies, built now.
+    /// Where it lies.
     pub fn binary() -> PathBuf {
         binary::authserver().get_program().into()
     }

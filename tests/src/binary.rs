@@ -1,18 +1,21 @@
-//! The binaries under test, built now and in the profile of the tests themselves: never a stale one.
+//! The binaries under test, of now and in the profile of the tests themselves: never a stale one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Builds a binary and tells where it lies. Cargo locks the target directory, so test binaries that run side by side
-/// build once.
-fn build(package: &str, binary: &str) -> PathBuf {
+/// Where this profile's binaries lie.
+fn output() -> PathBuf {
     // target/<profile>/deps/<test>
     let test = std::env::current_exe().expect("a test knows its own path");
-    let output = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests lie in target/<profile>/deps");
+    let output = test.parent().and_then(Path::parent);
+    output.expect("tests lie in target/<profile>/deps").to_owned()
+}
+
+/// Builds what is proved, as it is shipped: the tests' own dependencies have features switched on that it does without. Cargo
+/// locks the target directory, so test binaries that run side by side build once.
+fn build() -> PathBuf {
+    let output = output();
     let target = output.parent().expect("a profile lies in the target directory");
     let profile = match output.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -23,9 +26,9 @@ fn build(package: &str, binary: &str) -> PathBuf {
             "build",
             "--quiet",
             "--package",
-            package,
+            "vulcan",
             "--bin",
-            binary,
+            "vulcan",
             "--profile",
             profile,
             "--target-dir",
@@ -34,13 +37,18 @@ fn build(package: &str, binary: &str) -> PathBuf {
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .status()
         .expect("cargo runs");
-    assert!(status.success(), "`{binary}` does not build");
-    output.join(binary)
+    assert!(status.success(), "`vulcan` does not build");
+    output.join("vulcan")
+}
+
+/// A binary of this package: cargo built it before it ran the package's tests.
+fn own(binary: &str) -> Command {
+    Command::new(output().join(binary))
 }
 
 pub fn vulcan() -> Command {
     static VULCAN: OnceLock<PathBuf> = OnceLock::new();
-    let mut command = Command::new(VULCAN.get_or_init(|| build("vulcan", "vulcan")));
+    let mut command = Command::new(VULCAN.get_or_init(build));
     // What the machine's owner has set must not reach the tests.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("VULCAN_")) {
         command.env_remove(name);
@@ -49,11 +57,9 @@ pub fn vulcan() -> Command {
 }
 
 pub fn origin() -> Command {
-    static ORIGIN: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(ORIGIN.get_or_init(|| build("vulcan-tests", "vulcan-origin")))
+    own("vulcan-origin")
 }
 
 pub fn authserver() -> Command {
-    static AUTHSERVER: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(AUTHSERVER.get_or_init(|| build("vulcan-tests", "vulcan-authserver")))
+    own("vulcan-authserver")
 }

@@ -3,7 +3,7 @@
 
 use quota_sim::{Coverage, Focus, run_with};
 
-use crate::simulation::{number, tell};
+use crate::simulation::{give_up_with_the_other, number, tell};
 
 const SEEDS: u64 = 60;
 
@@ -42,6 +42,7 @@ fn the_rules_hold_for_what_is_in_flight() {
     let first = one.or(number("VULCAN_SIM_FROM")).unwrap_or(0);
     let mut coverage = Coverage::default();
     for seed in first..first + seeds {
+        give_up_with_the_other();
         match run_with(seed, Focus::Permits) {
             Ok(run) => coverage.merge(&run),
             Err(failure) => tell(&failure),

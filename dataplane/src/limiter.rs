@@ -410,7 +410,7 @@ impl Inner {
                 accounts_max: accounts,
                 ..Settings::default()
             };
-            let mut machine = Proxy::new(id, settings, slots.clone(), now);
+            let mut machine = Proxy::new(id, settings, slots.clone(), false, now);
             shared.gates.get_or_init(|| machine.gates());
             if let Some(epochs) = self.epochs.clone() {
                 let outputs = machine.handle(Input::Welcome(epochs), now);
@@ -432,6 +432,7 @@ impl Inner {
                     shared.spoken.notify_one();
                 }
                 Output::Wake(account) => self.waiters.wake(account.key),
+                Output::Mark(_) => {}
                 Output::Observed {
                     limit,
                     requests,

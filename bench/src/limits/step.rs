@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::authorizer::{Answer, Asked, Grant};
-use dataplane::limiter::{Desk, Limiter};
+use dataplane::limiter::{Desk, Identity, Limiter};
 use dataplane::pipeline::{
     Authorizers, Counted, Given, Limits, Protocol, RequestMeta, Verdict, authorize, limit, route,
 };
@@ -162,7 +162,11 @@ impl Scene {
                 },
             );
             let limiter = views.limiter().clone();
-            limiter.begin(id, ACCOUNTS);
+            limiter.begin(Identity {
+                id,
+                accounts: ACCOUNTS,
+                is_marked: true,
+            });
             let mut table = table(limits)?;
             table.warm();
             views.retire(views.swap(table.clone()));

@@ -83,9 +83,8 @@ fn the_rules_of_marks_hold_for_what_was_told() {
 fn the_rules_of_marks_hold_for_a_life_that_ended_long_ago() {
     let mut world = World::two_proxies();
     world.go_on(14, &[1]);
-    world.begin(life(2), 3);
     world.edit(Some(Rule {
-        period: settings().forget_after * 10,
+        period: settings().forget_after * 4,
         on_unreachable: OnUnreachable::Closed,
         ..rule()
     }));

@@ -14,6 +14,7 @@ mod accounts;
 mod cost;
 mod desk;
 mod due;
+mod marking;
 mod observing;
 mod permits;
 mod tally;
@@ -90,6 +91,8 @@ pub struct Limiter {
     spoken: Notify,
     /// There may be something to tick for.
     begun: Notify,
+    /// There may be something to write.
+    marking: Notify,
     tallies: Tallies,
     observing: Observing,
     turns: Arc<Turns>,
@@ -97,9 +100,18 @@ pub struct Limiter {
     hashes: RandomState,
 }
 
+/// Who a proxy is in one life, and what it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    pub id: ProxyId,
+    /// That are decided about without asking, 128 bytes each.
+    pub accounts: usize,
+    /// Whether this life found the mark of `Limiter::to_mark`.
+    pub is_marked: bool,
+}
+
 struct Inner {
-    /// Who this proxy is, and how many slots it may have.
-    identity: Option<(ProxyId, usize)>,
+    identity: Option<Identity>,
     machine: Option<Proxy>,
     /// The table in use, and the store that it is of.
     table: Table,
@@ -108,6 +120,8 @@ struct Inner {
     epochs: Option<Vec<(Shard, u64)>>,
     waiters: Waiters,
     said: VecDeque<Up>,
+    /// What is to be on the disk, until it is.
+    to_mark: Option<bool>,
     trip: RoundTrip,
     /// The least that a request waits for its owner, and the most.
     patience: Duration,
@@ -127,6 +141,7 @@ impl Default for Inner {
             epochs: None,
             waiters: Waiters::default(),
             said: VecDeque::new(),
+            to_mark: None,
             trip: RoundTrip::default(),
             patience: PATIENCE,
             patience_max: PATIENCE_MAX,
@@ -145,6 +160,7 @@ impl Limiter {
             inner: Mutex::default(),
             spoken: Notify::new(),
             begun: Notify::new(),
+            marking: Notify::new(),
             tallies: Tallies::new(workers),
             observing: Observing::new(workers),
             turns: Arc::default(),
@@ -152,10 +168,10 @@ impl Limiter {
         }
     }
 
-    /// Who this proxy is in this life. `accounts`: that are decided about without asking, 128 bytes each.
-    pub fn begin(&self, id: ProxyId, accounts: usize) {
+    /// Who this proxy is in this life.
+    pub fn begin(&self, identity: Identity) {
         let mut inner = self.lock();
-        inner.identity = Some((id, accounts));
+        inner.identity = Some(identity);
         inner.slept = asleep();
     }
 
@@ -415,14 +431,18 @@ impl Inner {
     /// Made when there is something for it to do. What came before was about nothing that this proxy has.
     fn machine(&mut self, shared: &Limiter, now: Time) -> Option<&mut Proxy> {
         if self.machine.is_none() {
-            let (id, accounts) = self.identity?;
+            let Identity {
+                id,
+                accounts,
+                is_marked,
+            } = self.identity?;
             let slots = shared.slots.get_or_init(|| Arc::new(Slots::new(accounts * SLOTS_EACH)));
             let settings = Settings {
                 // What has no slot is decided slowly: to remember more than that would be of little use.
                 accounts_max: accounts,
                 ..Settings::default()
             };
-            let mut machine = Proxy::new(id, settings, slots.clone(), now);
+            let mut machine = Proxy::new(id, settings, slots.clone(), is_marked, now);
             shared.gates.get_or_init(|| machine.gates());
             if let Some(epochs) = self.epochs.clone() {
                 let outputs = machine.handle(Input::Welcome(epochs), now);
@@ -444,6 +464,10 @@ impl Inner {
                     shared.spoken.notify_one();
                 }
                 Output::Wake(account) => self.waiters.wake(account.key),
+                Output::Mark(is_set) => {
+                    self.to_mark = Some(is_set);
+                    shared.marking.notify_one();
+                }
                 Output::Observed {
                     limit,
                     requests,

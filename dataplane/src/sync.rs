@@ -6,6 +6,7 @@
 pub mod directory;
 mod driver;
 mod fetch;
+mod mark;
 pub mod media;
 mod record;
 pub mod store;
@@ -17,10 +18,12 @@ use std::sync::Arc;
 
 use net::duplex::{Address, AddressError, Credentials};
 use shared::quota::ProxyId;
-use shared::stream::subscriber::{Identity, Loaded, Settings, Subscriber};
+use shared::stream::subscriber::{self, Loaded, Settings, Subscriber};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
+use crate::limiter::Identity;
 use crate::phase::PhaseSender;
 use crate::view::Views;
 use crate::worker::Barrier;
@@ -81,16 +84,23 @@ pub async fn run(
     let path = config.data.clone();
     let opened = tokio::task::spawn_blocking(move || Directory::open(path)).await;
     let Directory { lock, begun } = opened.map_err(|_| Error::Defect)??;
+    let lock = Arc::new(lock);
     let Begun {
         store,
         instance,
         boot,
+        mark,
         state,
         disk,
     } = begun;
-    views.limiter().begin(ProxyId { instance, boot }, config.limit_accounts);
+    views.limiter().begin(Identity {
+        id: ProxyId { instance, boot },
+        accounts: config.limit_accounts,
+        is_marked: mark.is_set(),
+    });
+    let _marking = AbortOnDropHandle::new(tokio::spawn(mark.keep(views.limiter().clone(), lock.clone())));
     let settings = Settings {
-        identity: Identity {
+        identity: subscriber::Identity {
             name: config.name.as_str().into(),
             instance,
             boot,

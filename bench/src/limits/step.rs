@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::authorizer::{self, Memory};
 use dataplane::http::basic;
-use dataplane::limiter::{self, Limiter};
+use dataplane::limiter::{self, Identity, Limiter};
 use dataplane::pipeline::{Counted, Protocol, RequestMeta, authorize, limit, route};
 use dataplane::upstream::pool::Pool;
 use dataplane::view::{Reader, Views};
@@ -276,7 +276,11 @@ impl Worker {
     async fn grant(&self, table: &Table) -> JoinHandle<()> {
         let (owner, instance) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let (limiter, id) = (self.views.limiter().clone(), ProxyId { instance, boot: 1 });
-        limiter.begin(id, ACCOUNTS);
+        limiter.begin(Identity {
+            id,
+            accounts: ACCOUNTS,
+            is_marked: true,
+        });
         limiter.follow(table, WITH_LIMITS, Epoch(owner));
         limiter.welcome(Vec::new());
         let granting = tokio::task::spawn_local(grant(limiter, owner, id));

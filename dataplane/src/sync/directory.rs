@@ -12,18 +12,23 @@ use shared::stream::subscriber::Disk;
 use uuid::Uuid;
 
 use super::Error;
+use super::mark::Mark;
 use super::media::{Files, Media};
 use super::store::Store;
 
 /// JSON, in the directory's file of that name.
-#[derive(Serialize, Deserialize)]
-struct Instance {
-    instance: Uuid,
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Instance {
+    pub instance: Uuid,
     /// Starts so far.
-    boot: u64,
+    pub boot: u64,
+    /// None of them used standby that may still count. An older version, which does not know of this, leaves it out when it
+    /// counts a start.
+    #[serde(default)]
+    pub is_unused: bool,
 }
 
-const INSTANCE: &str = "instance";
+pub(super) const INSTANCE: &str = "instance";
 
 pub(super) struct Directory {
     /// Released with the process, however it ends.
@@ -36,6 +41,7 @@ pub struct Begun {
     pub store: Store,
     pub instance: Uuid,
     pub boot: u64,
+    pub mark: Mark,
     pub state: Option<State>,
     pub disk: Disk,
 }
@@ -52,9 +58,10 @@ impl Directory {
 /// Counts a start, and loads what is stored. `fresh`: the instance that this is if none is known.
 pub fn begin(media: Arc<dyn Media>, fresh: Uuid) -> io::Result<Begun> {
     let counted = count_start(&*media, fresh);
-    let (mut store, mut state) = Store::open(media)?;
+    let (mut store, mut state) = Store::open(media.clone())?;
     let mut disk = Disk::Good;
-    let Instance { instance, boot } = counted.unwrap_or_else(|error| {
+    let mark = Mark::new(media, counted.as_ref().ok().copied());
+    let Instance { instance, boot, .. } = counted.unwrap_or_else(|error| {
         // Not known to be a restart, it is a new instance. What is stored must not be served, now or later: the
         // control plane could not tell this life's words from the last one's.
         tracing::error!(%error, "the boot counter cannot be written: nothing is served from disk");
@@ -66,12 +73,14 @@ pub fn begin(media: Arc<dyn Media>, fresh: Uuid) -> io::Result<Begun> {
         Instance {
             instance: fresh,
             boot: 0,
+            is_unused: false,
         }
     });
     Ok(Begun {
         store,
         instance,
         boot,
+        mark,
         state,
         disk,
     })
@@ -97,6 +106,7 @@ fn count_start(media: &dyn Media, fresh: Uuid) -> io::Result<Instance> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Instance {
             instance: fresh,
             boot: 0,
+            is_unused: true,
         },
         Err(error) => return Err(error),
     };

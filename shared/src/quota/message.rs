@@ -120,7 +120,8 @@ pub enum Said {
         idle: Option<Duration>,
         /// The oldest table that it may have been used by, for as long as that counts.
         by: Revision,
-        /// How long ago this life of the proxy began: it does not know what the one before used. None: it is the first.
+        /// How long ago this life of the proxy began, if those before it may have used standby that still counts. None: they used
+        /// none but what they told.
         began: Option<Duration>,
         standby: Vec<Standby>,
         /// Of these shards it wants to be told what was charged before it began.

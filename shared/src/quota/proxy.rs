@@ -24,6 +24,7 @@ mod heir;
 mod holding;
 mod late;
 mod link;
+mod mark;
 mod observing;
 mod permits;
 mod standby;
@@ -34,6 +35,7 @@ use heir::Heir;
 use holding::{Allowance, Holding, Source};
 use late::Late;
 use link::Link;
+use mark::Mark;
 use observing::Observing;
 use view::{Before, View};
 
@@ -57,6 +59,8 @@ pub enum Input {
     Leave,
     /// What passed since the last of these, under limits that only observe.
     Passed(Vec<Passed>),
+    /// What [`Output::Mark`] asked for is done, and outlives this process and its machine.
+    Marked(bool),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub enum Output {
     Send(Up),
     /// Requests that wait for this account should decide again.
     Wake(AccountId),
+    /// The next life of this proxy is to find a mark, or none; the last of these counts.
+    Mark(bool),
     /// Of requests that passed, so many would have been refused; none: nobody can say.
     Observed {
         limit: Uuid,
@@ -118,12 +124,14 @@ pub struct Proxy {
     late: Late,
     observing: Observing,
     permits: Holder,
+    mark: Mark,
     leaving: bool,
     outputs: Vec<Output>,
 }
 
 impl Proxy {
-    pub fn new(id: ProxyId, settings: Settings, slots: Arc<Slots>, now: Time) -> Proxy {
+    /// `is_marked`: the last [`Output::Mark`] of the lives before, if it was done: true for an instance that is new.
+    pub fn new(id: ProxyId, settings: Settings, slots: Arc<Slots>, is_marked: bool, now: Time) -> Proxy {
         Proxy {
             id,
             slots,
@@ -145,6 +153,7 @@ impl Proxy {
             late: Late::default(),
             observing: Observing::default(),
             permits: Holder::new(Arc::default(), settings.accounts_max),
+            mark: Mark::new(is_marked, id.boot <= 1, now),
             leaving: false,
             outputs: Vec::new(),
         }
@@ -170,6 +179,7 @@ impl Proxy {
                 self.permits.void(|_| true, now);
             }
             Input::Passed(passed) => self.observe(passed, now),
+            Input::Marked(is_set) => self.mark.written(is_set, now),
         }
         self.flush(now);
         std::mem::take(&mut self.outputs)
@@ -194,6 +204,7 @@ impl Proxy {
         self.tick_observing(now);
         self.tick_permits(now);
         self.beat(now);
+        self.tick_mark(now);
         let owners: BTreeSet<Uuid> = self.views.iter().filter_map(|view| view.owner).collect();
         let keep = self.settings.promise * 4;
         self.links

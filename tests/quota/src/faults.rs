@@ -331,7 +331,7 @@ impl World {
         self.cut_off_for(proxy, length);
     }
 
-    fn cut_off_for(&mut self, proxy: usize, length: u64) {
+    pub fn cut_off_for(&mut self, proxy: usize, length: u64) {
         self.count.add("proxies cut off");
         self.network.last_cut.entry(proxy).or_insert(self.now);
         for plane in 0..self.planes.len() {

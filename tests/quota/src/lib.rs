@@ -134,6 +134,30 @@ pub fn after_two_ends(seed: u64, threshold: u64, period: std::time::Duration, lo
     tally.admitted as f64 / tally.asked.min(threshold / 4) as f64
 }
 
+/// What is admitted soon after a proxy, one of two, and then an owner were killed and started again, within one period that hardly
+/// anybody had asked in. `alone`: the proxy was cut off before, for longer than a period, and used of its standby.
+pub fn all_after_two_ends(seed: u64, threshold: u64, period: std::time::Duration, alone: bool) -> u64 {
+    let mut world = World::new(seed, Focus::Peace, false);
+    let length = period.as_nanos() as u64;
+    world.set_up_measure(2, threshold, period, 20.0 / threshold as f64, false);
+    world.begin();
+    world.run(10 * SECOND);
+    if alone {
+        world.cut_off_for(0, 2 * length);
+        world.run(world.now + 2 * length - SECOND);
+        assert!(world.count.of("standbys spent") > 0, "seed {seed}");
+    }
+    world.restart_proxy(0, 100 * dice::MILLI);
+    world.run(world.now + 4 * SECOND);
+    world.restart_plane(0);
+    world.run(world.now + 2 * SECOND);
+    world.oracle.tally = oracle::Tally::default();
+    world.load.uniform(20.0 * threshold as f64 / period.as_secs_f64());
+    world.run(world.now + length / 2);
+    assert_eq!(world.violation, None, "seed {seed}");
+    world.oracle.tally.admitted
+}
+
 /// Periods that are looked at.
 const MEASURED: u64 = 12;
 

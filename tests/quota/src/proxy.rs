@@ -8,7 +8,8 @@ use shared::quota::{CellKey, CellValue, Departure, Down, Label, ProxyId, Rules, 
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::dice::{Dice, MILLI};
+use crate::dice::{Dice, MILLI, SECOND};
+use crate::focus::Focus;
 use crate::requests::Waiting;
 use crate::world::World;
 
@@ -23,6 +24,9 @@ pub struct Proxy {
     /// The table that it goes by.
     pub rules: Rules,
     pub waiting: BTreeMap<u64, Waiting>,
+    /// On its disk: what the next life finds, and until when it is written.
+    pub is_marked: bool,
+    pub disk_until: u64,
     /// When it found something to spend last while it had nobody to ask.
     pub alone_at: Option<u64>,
 }
@@ -43,6 +47,8 @@ impl Proxy {
             paused_until: 0,
             rules: Rules::default(),
             waiting: BTreeMap::new(),
+            is_marked: true,
+            disk_until: 0,
             alone_at: None,
         }
     }
@@ -61,9 +67,21 @@ impl World {
         };
         of.slots = Arc::new(Slots::new(SLOTS));
         let mono = of.clock.mono(now);
-        of.machine = Some(shared::quota::Proxy::new(id, settings, of.slots.clone(), mono));
+        of.machine = Some(shared::quota::Proxy::new(
+            id,
+            settings,
+            of.slots.clone(),
+            of.is_marked,
+            mono,
+        ));
         of.rules = rules.clone();
         let life = of.life;
+        if id.boot > 1 {
+            self.count.add(match self.proxies[proxy].is_marked {
+                true => "lives that found a mark",
+                false => "lives that found none",
+            });
+        }
         self.note(|| format!("p{proxy} starts, boot {}", id.boot));
         self.hand_proxy(proxy, Input::Rules(rules));
         if self.roster.insert(id.instance, proxy).is_none() {
@@ -99,6 +117,7 @@ impl World {
         of.life += 1;
         of.paused_until = 0;
         of.waiting.clear();
+        of.disk_until = 0;
         self.flights.killed(proxy);
     }
 
@@ -146,6 +165,7 @@ impl World {
         for output in outputs {
             match output {
                 Output::Send(up) => self.send_up(proxy, up),
+                Output::Mark(is_set) => self.mark(proxy, is_set),
                 Output::Observed { .. } => {}
                 Output::Wake(_) => {
                     let life = self.proxies[proxy].life;
@@ -156,6 +176,46 @@ impl World {
                     });
                 }
             }
+        }
+    }
+
+    /// One write after the other. Each is done some time before the proxy hears of that, and either may fall behind its end; what
+    /// its machine still has in hand then is lost.
+    fn mark(&mut self, proxy: usize, is_set: bool) {
+        let longest = if self.dice.percent(20) { SECOND } else { 30 * MILLI };
+        let (takes, told) = (self.dice.between(MILLI, longest), self.dice.between(MILLI, longest));
+        let of = &mut self.proxies[proxy];
+        let (life, done) = (of.life, of.disk_until.max(self.now) + takes);
+        of.disk_until = done + told;
+        // Chance hardly ends a life at such a moment.
+        if self.focus != Focus::Peace && self.dice.percent(15) {
+            let moment = self.dice.between(0, takes + told + 100 * MILLI);
+            self.after(moment, move |world| {
+                if world.proxies[proxy].life == life && !world.mended {
+                    world.restart_proxy(proxy, 100 * MILLI);
+                }
+            });
+        }
+        self.at(done, move |world| {
+            if world.proxies[proxy].life != life {
+                world.count.add("marks lost");
+                return;
+            }
+            world.note(|| format!("p{proxy} is marked: {is_set}"));
+            world.count.add(if is_set { "marks set" } else { "marks removed" });
+            world.proxies[proxy].is_marked = is_set;
+            world.after(told, move |world| world.tell_marked(proxy, life, is_set));
+        });
+    }
+
+    fn tell_marked(&mut self, proxy: usize, life: u64, is_set: bool) {
+        let paused_until = self.proxies[proxy].paused_until;
+        if self.proxies[proxy].life != life {
+            self.count.add("marks done and not told of");
+        } else if paused_until > self.now {
+            self.at(paused_until, move |world| world.tell_marked(proxy, life, is_set));
+        } else {
+            self.hand_proxy(proxy, Input::Marked(is_set));
         }
     }
 

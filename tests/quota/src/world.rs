@@ -87,7 +87,11 @@ fn settings(focus: Focus) -> Settings {
             Focus::Crossing => Duration::from_secs(4),
             _ => Duration::from_secs(2),
         },
-        forget_after: Duration::from_secs(8),
+        forget_after: match focus {
+            // Longer than any period there, and so short that a mark is set again.
+            Focus::Heirs => Duration::from_secs(3),
+            _ => Duration::from_secs(8),
+        },
         accounts_max: 6,
     }
 }

@@ -153,6 +153,7 @@ impl World {
             boot,
             state,
             disk,
+            ..
         } = begun;
         node.instance = instance;
         self.instances.insert((node.name.clone(), instance));

@@ -36,7 +36,7 @@ impl Spender {
             boot: 1,
         };
         let slots = Arc::new(Slots::new(1 << 10));
-        let machine = Proxy::new(id, settings, slots.clone(), monotonic_raw());
+        let machine = Proxy::new(id, settings, slots.clone(), false, monotonic_raw());
         let mut spender = Spender {
             id,
             settings,
@@ -136,7 +136,7 @@ impl Spender {
                     let _ = said.map(|said| said.try_send(ndjson::encode(&Up::Limits(Box::new(up)))));
                 }
                 Output::Wake(_) => self.woken.notify_waiters(),
-                Output::Observed { .. } => {}
+                Output::Mark(_) | Output::Observed { .. } => {}
             }
         }
     }

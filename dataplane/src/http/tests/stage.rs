@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::fixture::{self, Registry};
 use crate::http::session::Patience;
 use crate::limiter;
+use crate::limiter::Identity;
 use crate::limiter::tests::owner::Machine;
 use crate::phase::{self, Phase, PhaseSender};
 use crate::upstream::endpoint::Endpoint;
@@ -193,7 +194,11 @@ impl Stage {
         self.put(Kind::Limit, id, body);
         let table = self.registry.borrow().table();
         let (limiter, instance) = (self.views.limiter().clone(), Uuid::new_v4());
-        limiter.begin(ProxyId { instance, boot: 1 }, 1 << 10);
+        limiter.begin(Identity {
+            id: ProxyId { instance, boot: 1 },
+            accounts: 1 << 10,
+            is_marked: true,
+        });
         limiter.follow(&table, Revision(1_000), Epoch(instance));
         let mut owner = Machine::new(BTreeSet::from([instance]));
         owner.begin(&limiter, table.rules(Revision(1_000)));

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::authorizer::{Answer, Asked, Grant};
 use crate::fixture::{Registry, meta};
-use crate::limiter::{Decided, Desk, Limiter};
+use crate::limiter::{Decided, Desk, Identity, Limiter};
 use crate::pipeline::{
     Authorized, Authorizers, Counted, Given, Limits, Protocol, RequestMeta, Verdict, authorize, route,
 };
@@ -141,7 +141,11 @@ impl Stage {
             instance: Uuid::new_v4(),
             boot: 1,
         };
-        views.limiter().begin(id, 1_024);
+        views.limiter().begin(Identity {
+            id,
+            accounts: 1_024,
+            is_marked: true,
+        });
         let stage = Stage {
             desk: Desk::new(&views),
             views,

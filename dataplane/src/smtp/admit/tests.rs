@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::fixture::{self, Registry};
+use crate::limiter::Identity;
 use crate::limiter::tests::owner::{Machine, story};
 use crate::smtp::{BodyType, Mailbox, Notification};
 use crate::view::Views;
@@ -84,7 +85,11 @@ impl Stage {
         self.put(Kind::Limit, "00000000-0000-4000-8000-000000000001", body);
         let table = self.registry.borrow().table();
         let (limiter, instance) = (self.views.limiter().clone(), Uuid::new_v4());
-        limiter.begin(ProxyId { instance, boot: 1 }, 1 << 10);
+        limiter.begin(Identity {
+            id: ProxyId { instance, boot: 1 },
+            accounts: 1 << 10,
+            is_marked: true,
+        });
         limiter.follow(&table, Revision(1_000), Epoch(instance));
         let mut owner = Machine::new(BTreeSet::from([instance]));
         owner.begin(&limiter, table.rules(Revision(1_000)));

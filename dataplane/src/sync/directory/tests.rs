@@ -25,6 +25,7 @@ fn a_counter_at_its_end_is_no_counter() {
     let instance = serde_json::to_vec(&Instance {
         instance: Uuid::nil(),
         boot: u64::MAX,
+        is_unused: true,
     });
     fs::write(directory.path().join(INSTANCE), instance.unwrap()).unwrap();
     let begun = open(directory.path()).unwrap().begun;

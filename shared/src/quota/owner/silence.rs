@@ -36,7 +36,7 @@ impl Silence {
 }
 
 impl Held {
-    /// It says what it has. `began`: the life that says so; none: it is the proxy's first. Whether it was silent until now.
+    /// It says what it has. `began`: the life that says so; none: those before it used none. Whether it was silent until now.
     pub fn break_silence(&mut self, instance: &Uuid, began: Option<Label>) -> bool {
         let Some(silence) = self.silent.get_mut(instance) else {
             return false;

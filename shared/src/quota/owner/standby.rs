@@ -37,7 +37,7 @@ pub struct Beat {
     pub promised: bool,
     /// When it used standby last, and by which table.
     pub used: Option<(Label, Revision)>,
-    /// When this life of it began; none: it is the first.
+    /// When this life of it began; none: those before used none that they did not tell.
     pub began: Option<Label>,
 }
 
@@ -87,6 +87,12 @@ impl Ghost {
         self.quiet_until = Label::MAX;
         self.until = self.used_until.max(self.ended).after(counts);
     }
+
+    /// A later life knows that it used none but what it told.
+    fn vouched_for(&mut self, counts: Duration) {
+        self.ended = Label::ZERO;
+        self.until = self.used_until.after(counts);
+    }
 }
 
 impl Holder {
@@ -116,6 +122,9 @@ impl Held {
 impl Owner {
     pub(super) fn heard_beat(&mut self, from: ProxyId, beat: Beat, standby: &[Standby]) {
         let now = self.now;
+        if beat.began.is_none() {
+            self.vouch(from);
+        }
         let Some(peer) = self.peers.get_mut(&from.instance) else {
             return;
         };
@@ -212,6 +221,18 @@ impl Owner {
         let is_former = |ghost: &&mut Ghost| ghost.id.instance == id.instance && ghost.id.boot < id.boot;
         for ghost in ghosts.filter(is_former).filter(|ghost| ghost.quiet_until < Label::MAX) {
             ghost.end(now, counts);
+        }
+    }
+
+    /// What its former lives told that they used, they used; and nothing else. Of one that ended long ago that does not say
+    /// much: they may say so because it is long ago, and by a limit that was edited since it may count yet.
+    fn vouch(&mut self, id: ProxyId) {
+        let (now, counts) = (self.now, self.history.standby_counts());
+        let recently = now.before(self.settings.forget_after);
+        let ghosts = self.held.values_mut().flat_map(|held| &mut held.ghosts);
+        let is_former = |ghost: &&mut Ghost| ghost.id.instance == id.instance && ghost.id.boot < id.boot;
+        for ghost in ghosts.filter(is_former).filter(|ghost| ghost.ended > recently) {
+            ghost.vouched_for(counts);
         }
     }
 

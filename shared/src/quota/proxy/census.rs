@@ -34,7 +34,7 @@ impl Proxy {
             shard,
             epoch,
             knows: self.knows.map(|knows| now.since(knows)),
-            began: self.began.map(|began| now.since(began)),
+            began: self.mark.unknown_before.map(|began| now.since(began)),
             earliest: view
                 .before
                 .filter(|before| before.epoch + 1 == epoch)

@@ -64,7 +64,7 @@ impl Proxy {
                 standby: standby.collect(),
                 idle: self.standby_used.map(|(at, _)| now.since(at)),
                 by: self.standby_used.map_or(Revision::ZERO, |(_, by)| by),
-                began: self.began.map(|began| now.since(began)),
+                began: self.mark.unknown_before.map(|began| now.since(began)),
                 heir,
             };
             self.say(owner, said);
@@ -111,7 +111,7 @@ impl Proxy {
         let rest = rule
             .standby(view.standby.weight)
             .saturating_sub(holding.standby.charged(&own, at));
-        if rest < u64::from(cost) {
+        if rest < u64::from(cost) || !self.mark.is_removed(&mut self.outputs) {
             return false;
         }
         let bucket = own.bucket_of(at);
@@ -130,6 +130,7 @@ impl Proxy {
 
     pub(super) fn standby_closed(&mut self, key: KeyHash, bucket: u64, used: u64, unspent: u64, last: Time, now: Time) {
         self.standbys.remove(&key);
+        self.mark.used(now);
         let Some(holding) = self.holdings.get_mut(&key) else {
             return;
         };

@@ -1,5 +1,7 @@
 //! What is said may be overtaken by what is said later: orders that chance brings about too rarely.
 
+mod marks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ fn rule() -> Rule {
 }
 
 struct World {
+    id: ProxyId,
     proxy: Proxy,
     slots: Arc<Slots>,
     now: Time,
@@ -48,10 +51,16 @@ impl World {
     }
 
     fn with(settings: Settings, account: AccountId, rule: Rule) -> World {
+        World::of((PROXY, false), settings, account, rule)
+    }
+
+    /// With a life that found a mark or none.
+    fn of((id, is_marked): (ProxyId, bool), settings: Settings, account: AccountId, rule: Rule) -> World {
         let slots = Arc::new(Slots::new(8));
         let now = Time::from_nanos(1_000_000_000);
         let mut world = World {
-            proxy: Proxy::new(PROXY, settings, slots.clone(), now),
+            id,
+            proxy: Proxy::new(id, settings, slots.clone(), is_marked, now),
             slots,
             now,
             told: 0,
@@ -76,7 +85,7 @@ impl World {
     fn note(&mut self, outputs: Vec<Output>) -> Vec<Said> {
         let sent = outputs.into_iter().filter_map(|output| match output {
             Output::Send(up) => Some(up),
-            Output::Wake(_) | Output::Observed { .. } => None,
+            Output::Wake(_) | Output::Mark(_) | Output::Observed { .. } => None,
         });
         let mut said = Vec::new();
         for up in sent {
@@ -100,7 +109,7 @@ impl World {
         let label = self.label;
         self.hand(Input::Message(Down {
             from,
-            to: PROXY,
+            to: self.id,
             number: self.told,
             heard: self.heard,
             heard_at: label,
@@ -236,13 +245,17 @@ fn with_a_standby() -> (World, AccountId, Rule) {
 }
 
 fn with_a_standby_and(settings: Settings) -> (World, AccountId, Rule) {
+    with_a_standby_of((PROXY, false), settings)
+}
+
+fn with_a_standby_of(life: (ProxyId, bool), settings: Settings) -> (World, AccountId, Rule) {
     let account = AccountId::of(rule().limit, b"token");
     let rule = Rule {
         threshold: 10 * TOKENS,
         on_unreachable: OnUnreachable::Share,
         ..rule()
     };
-    let mut world = World::with(settings, account, rule);
+    let mut world = World::of(life, settings, account, rule);
     world.tell(Told::Standby(Standby {
         shard: account.shard(),
         epoch: 1,

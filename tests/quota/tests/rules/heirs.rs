@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quota_sim::after_two_ends;
+use quota_sim::{after_two_ends, all_after_two_ends};
 use shared::change::Revision;
 use shared::quota::proxy::{Input, Output};
 use shared::quota::slots::{Decision, Need};
@@ -65,7 +65,7 @@ impl Heir {
         };
         let now = Time::from_nanos(1_000_000_000);
         let mut heir = Heir {
-            proxy: Proxy::new(PROXY, settings, slots.clone(), now),
+            proxy: Proxy::new(PROXY, settings, slots.clone(), false, now),
             slots,
             now,
             label: Label::from_nanos(1_700_000_000_000_000_000),
@@ -237,4 +237,15 @@ fn grants_flow_soon_after_the_end_of_a_proxy_and_then_of_an_owner() {
             );
         }
     }
+}
+
+/// What it spent is in the store, and what it used of its standby is not.
+#[test]
+fn a_long_period_is_whole_after_both_ends_unless_standby_was_used() {
+    let (threshold, period) = (600, Duration::from_secs(200));
+    let admitted = all_after_two_ends(7, threshold, period, false);
+    assert!(admitted > threshold * 9 / 10, "{admitted} of {threshold}");
+    // The control.
+    let admitted = all_after_two_ends(7, threshold, period, true);
+    assert!(admitted <= threshold / 2, "{admitted} of {threshold}");
 }

@@ -3,6 +3,7 @@
 mod edits;
 mod heirs;
 mod ledgers;
+mod marks;
 mod refunds;
 mod restarts;
 mod standbys;
@@ -64,6 +65,8 @@ struct World {
     number: u64,
     /// Of the limits that everyone goes by.
     revision: Revision,
+    /// Later lives found a mark: those before used no standby.
+    is_marked: bool,
 }
 
 impl World {
@@ -87,6 +90,7 @@ impl World {
             told: Vec::new(),
             number: 0,
             revision: Revision::ZERO,
+            is_marked: false,
         };
         world.edit(Some(rule));
         let members = [1, 2].map(|instance| proxy(instance).instance);
@@ -192,7 +196,7 @@ impl World {
             promised: true,
             idle: None,
             by: Revision::ZERO,
-            began: None,
+            began: (from.boot > 1 && !self.is_marked).then_some(Duration::ZERO),
             standby: vec![standby],
             heir: Vec::new(),
         };

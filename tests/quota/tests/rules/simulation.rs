@@ -14,7 +14,7 @@ const SHOWN: usize = 3_000;
 static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// What has to have happened, or the runs prove nothing about it.
-const EXERCISED: [&str; 42] = [
+const EXERCISED: [&str; 46] = [
     "admitted",
     "censuses",
     "chunks",
@@ -26,6 +26,10 @@ const EXERCISED: [&str; 42] = [
     "hand-overs",
     "joins",
     "limits deleted",
+    "lives that found a mark",
+    "lives that found none",
+    "marks removed",
+    "marks set",
     "messages doubled",
     "messages into a cut",
     "messages late",

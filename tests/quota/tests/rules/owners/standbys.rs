@@ -82,6 +82,19 @@ fn after_a_restart(handed: Option<Handover>) -> World {
     world
 }
 
+/// The control: that life found a mark.
+#[test]
+fn who_found_a_mark_vouches_for_lives_that_ended_before() {
+    let mut world = World::new(Some(predecessor()));
+    world.is_marked = true;
+    world.go_on(12, &[1]);
+    world.say(1, answer(None, WHOLE / 2));
+    world.say_as(second(), answer(None, 0));
+    world.go_on(1, &[1]);
+    world.beat(second());
+    assert_eq!(world.want(1), TOKENS);
+}
+
 #[test]
 fn the_rules_of_standbys_hold_when_a_life_ended_that_nobody_heard() {
     let mut world = after_a_restart(None);

@@ -381,7 +381,8 @@ impl Proxy {
         self.earliest.map(|(label, at)| label.after(shrink(now.since(at))))
     }
 
-    /// A newer owner: what the older ones granted is void, and they are not listened to.
+    /// A newer owner: what the older ones granted is void, and they are not listened to. It is asked, whatever they said of
+    /// when there will be something again: they may have been closed for longer than it is.
     fn adopt(&mut self, shard: Shard, epoch: u64, owner: Option<Uuid>, now: Time) {
         let Some(view) = self.views.get_mut(usize::from(shard)) else {
             return;
@@ -411,7 +412,7 @@ impl Proxy {
             for key in self.of_shard(shard).map(|(key, _)| *key).collect::<Vec<_>>() {
                 self.void(key, now);
                 if let Some(holding) = self.holdings.get_mut(&key) {
-                    holding.wanted_at = None;
+                    (holding.wanted_at, holding.retry) = (None, Time::ZERO);
                     self.agenda.insert((now, key));
                 }
             }

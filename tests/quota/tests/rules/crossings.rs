@@ -358,6 +358,23 @@ fn who_was_let_in_again_is_not_kept_out_by_what_was_said_before() {
 }
 
 #[test]
+fn a_newer_owner_is_asked_whatever_the_one_before_said() {
+    let (mut world, account) = waiting();
+    world.tell(Told::Exhausted {
+        account,
+        epoch: 1,
+        retry_in: Duration::from_secs(9),
+    });
+    let refused = world.proxy.block(account, 1, world.now);
+    assert!(matches!(refused, Verdict::Refuse { .. }), "{refused:?}");
+    let shards = vec![(account.shard(), 2)];
+    world.tell_from(Uuid::from_u128(10), Told::Beat { shards });
+    assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Wait);
+    let said = world.hand(Input::Tick);
+    assert!(said.iter().any(|said| matches!(said, Said::Want(_))), "{said:?}");
+}
+
+#[test]
 fn the_rules_of_edits_hold_for_what_is_granted_by_the_form_before() {
     let (mut world, account) = waiting();
     world.grant(account);

@@ -26,14 +26,12 @@ mod waiting;
 mod words;
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use net::clock::{asleep, monotonic_raw as raw};
 use shared::change::{Epoch, Revision};
-use shared::model::{LimitId, ServiceName};
+use shared::model::LimitId;
 use shared::quota::proxy::{Input, Output, Verdict};
 use shared::quota::slots::{Attempt, Decision, Need, Taken};
 use shared::quota::{AccountId, Down, Gates, KeyHash, Proxy, ProxyId, Settings, Shard, Slots, Up};
@@ -96,8 +94,6 @@ pub struct Limiter {
     tallies: Tallies,
     observing: Observing,
     turns: Arc<Turns>,
-    /// Of this process alone.
-    hashes: RandomState,
 }
 
 /// Who a proxy is in one life, and what it has.
@@ -164,7 +160,6 @@ impl Limiter {
             tallies: Tallies::new(workers),
             observing: Observing::new(workers),
             turns: Arc::default(),
-            hashes: RandomState::default(),
         }
     }
 
@@ -304,11 +299,6 @@ impl Limiter {
             machine.settle_late(taken, late);
             self.spoken.notify_one();
         }
-    }
-
-    /// The same for all workers.
-    fn service_hash(&self, service: &ServiceName) -> u64 {
-        self.hashes.hash_one(service.as_str())
     }
 
     /// Has the processor fetch what the account needs, and does not wait for it.

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use shared::model::{Cost, CountedUnder, Limit, LimitId, Mode, Service};
+use foldhash::fast::RandomState;
+use shared::model::{Cost, CountedUnder, Limit, LimitId, Mode, Service, ServiceName};
 use shared::quota::slots::Need;
 use shared::quota::{Digest, KeyHash};
 use shared::table::InForce;
@@ -145,7 +147,7 @@ impl Accounts {
         limiter: &Limiter,
         all: &mut Kept,
     ) -> bool {
-        let (era, service_hash) = (view.limits_era(), limiter.service_hash(&service.name));
+        let (era, service_hash) = (view.limits_era(), hash(&service.name));
         match self.kept.read(|words| known(words, era, service_hash, all)) {
             Some(Known::These) => true,
             Some(Known::Differ) | None => false,
@@ -218,6 +220,12 @@ impl Needed {
     pub(super) fn tally(&self) -> Number {
         self.tally.load(Ordering::Relaxed)
     }
+}
+
+/// The same for all workers, and another in each process.
+fn hash(service: &ServiceName) -> u64 {
+    static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    HASHES.hash_one(service.as_str())
 }
 
 fn look(view: &View, grant: &Grant, service: &Service, tallies: &Tallies) -> Option<Kept> {

@@ -5,6 +5,7 @@ mod concurrent;
 mod costs;
 mod delays;
 mod observing;
+mod standbys;
 mod walk;
 
 use serde_json::json;

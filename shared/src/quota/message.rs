@@ -251,6 +251,9 @@ pub enum Told {
     Beat {
         shards: Vec<(Shard, u64)>,
     },
+    /// All that this owner had claimed is over, and the store lets it claim nothing: it can grant nothing. In every message
+    /// until it can.
+    Powerless,
     /// Accept nothing of an older epoch, give up what you hold by one, and say what you spent.
     Census {
         shard: Shard,

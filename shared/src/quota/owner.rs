@@ -443,10 +443,20 @@ impl Owner {
         }
     }
 
+    /// Whether it has claims, and none that is not over.
+    fn is_powerless(&self) -> bool {
+        let mut claims = self.held.values().filter_map(|held| held.claim).peekable();
+        claims.peek().is_some() && claims.all(|claim| claim.to <= self.now)
+    }
+
     fn flush(&mut self) {
         let now = self.now;
+        let is_powerless = self.is_powerless();
         for peer in self.peers.values_mut().filter(|peer| !peer.outbox.is_empty()) {
-            let items = std::mem::take(&mut peer.outbox);
+            let mut items = std::mem::take(&mut peer.outbox);
+            if is_powerless {
+                items.push(Told::Powerless);
+            }
             self.outputs.push(Output::Send(Down {
                 from: self.incarnation,
                 to: peer.id,

@@ -277,6 +277,9 @@ impl Proxy {
         }
         let link = self.links.entry(down.from).or_insert_with(|| Link::new(now));
         link.heard_when = now;
+        if !down.items.contains(&Told::Powerless) {
+            link.able_when = now;
+        }
         // An owner that has not heard of this life yet. It is heard, so that it does; but its numbers are the former life's.
         let is_known = down.to.boot == self.id.boot || down.to.boot == UNMET;
         let sent = if is_known {
@@ -361,6 +364,7 @@ impl Proxy {
             }
             Told::Observed { id, refused } => self.observed(id, refused),
             Told::Permits(level) => self.permits_told(owner, &level, now),
+            Told::Powerless => {}
             _ if behind => {}
             Told::Beat { shards } => {
                 for (shard, epoch) in shards {

@@ -394,6 +394,7 @@ impl World {
                         )
                     });
                 }
+                Told::Powerless => self.count.add("owners without their store"),
                 Told::Beat { .. } | Told::Census { .. } | Told::Observed { .. } => {}
             }
         }

@@ -19,6 +19,8 @@ pub struct Link {
     /// The newest message of the owner.
     pub heard: u64,
     pub heard_when: Time,
+    /// When it was heard last and could grant.
+    pub able_when: Time,
     /// The owner's label time at that time, at the least.
     pub earliest: Option<(Label, Time)>,
     pub outbox: Vec<Said>,
@@ -35,6 +37,7 @@ impl Link {
             sends: VecDeque::new(),
             heard: 0,
             heard_when: now,
+            able_when: now,
             earliest: None,
             outbox: Vec::new(),
             beat_at: now,

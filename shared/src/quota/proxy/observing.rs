@@ -51,7 +51,7 @@ impl Proxy {
         for of in passed {
             let shard = of.account.shard();
             let owner = self.views[usize::from(shard)].owner;
-            let owner = owner.filter(|_| !self.is_cut_off(shard, now) && self.observing.asked.len() < ASKED_MAX);
+            let owner = owner.filter(|_| !self.is_unheard(shard, now) && self.observing.asked.len() < ASKED_MAX);
             let (limit, requests) = (of.account.limit, of.requests);
             let Some(owner) = owner else {
                 self.outputs.push(Output::Observed {

@@ -22,9 +22,9 @@ impl Proxy {
         let Some(rule) = self.rules.concurrent.get(&account.limit).copied() else {
             return Blocked::Stale;
         };
-        let cut_off = self.is_cut_off(account.shard(), now);
-        match self.permits.block(account, !cut_off, now) {
-            Blocked::Refused { .. } if cut_off && rule.on_unreachable == OnUnreachable::Open => Blocked::Uncounted,
+        let unheard = self.is_unheard(account.shard(), now);
+        match self.permits.block(account, !unheard, now) {
+            Blocked::Refused { .. } if unheard && rule.on_unreachable == OnUnreachable::Open => Blocked::Uncounted,
             blocked => blocked,
         }
     }
@@ -62,7 +62,7 @@ impl Proxy {
     /// Whoever is back after a while may have been taken off the roster meanwhile, and what it had given to others.
     pub(super) fn void_permits_of_absence(&mut self, now: Time) {
         let absent: u64 = (0..SHARDS)
-            .filter(|shard| self.is_cut_off(*shard, now))
+            .filter(|shard| self.is_unheard(*shard, now))
             .fold(0, |all, shard| all | 1 << shard);
         if absent != 0 {
             self.permits.void(|account| absent >> account.shard() & 1 == 1, now);
@@ -86,7 +86,7 @@ impl Proxy {
     fn is_forgotten(&self, shard: Shard, now: Time) -> bool {
         let view = &self.views[usize::from(shard)];
         let forget_after = shrink(self.settings.forget_after);
-        self.is_cut_off(shard, now) && view.reached.is_none_or(|reached| now.since(reached) >= forget_after)
+        self.is_unheard(shard, now) && view.reached.is_none_or(|reached| now.since(reached) >= forget_after)
     }
 
     pub(super) fn say_of_permits(&mut self) {

@@ -1,8 +1,8 @@
 //! Beats, and what a proxy may do on its own.
 //!
-//! While it hears its owner it promises, with every beat, to use no standby for a while. Once it hears nothing it says
-//! nothing that it would have to keep, and begins with its standby a period after the last promise: by then the owner
-//! keeps it back.
+//! While it hears an owner that can grant it promises, with every beat, to use no standby for a while. Once it hears none
+//! it says nothing that it would have to keep, and begins with its standby a period after the last promise: by then the
+//! owner keeps it back. An owner that the store lets claim nothing is as good as not heard, however often it is.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::Proxy;
 use super::holding::{Allowance, Source, Spent};
+use super::link::Link;
 use super::view::View;
 use crate::change::Revision;
 use crate::quota::message::{KeyHash, Said, Shard, Standby, Use};
@@ -17,11 +18,21 @@ use crate::quota::{Algorithm, Label, Rule, stretch};
 use crate::time::Time;
 
 impl Proxy {
-    /// Whether a shard's owner, if there is one, has not been heard for so long that this proxy is on its own.
+    /// Whether a shard's owner, if there is one, has not been heard, or could grant nothing, for so long that this proxy is on
+    /// its own.
     pub fn is_cut_off(&self, shard: Shard, now: Time) -> bool {
+        self.is_over(shard, now, |link| link.able_when)
+    }
+
+    /// Whether it has not been heard for so long. What takes no claim, it can do without one.
+    pub(super) fn is_unheard(&self, shard: Shard, now: Time) -> bool {
+        self.is_over(shard, now, |link| link.heard_when)
+    }
+
+    fn is_over(&self, shard: Shard, now: Time, last: impl Fn(&Link) -> Time) -> bool {
         let view = &self.views[usize::from(shard)];
         let link = view.owner.and_then(|owner| self.links.get(&owner));
-        now >= view.quiet_until && link.is_none_or(|link| now.since(link.heard_when) >= self.settings.promise)
+        now >= view.quiet_until && link.is_none_or(|link| now.since(last(link)) >= self.settings.promise)
     }
 
     pub(super) fn beat(&mut self, now: Time) {
@@ -46,7 +57,7 @@ impl Proxy {
             if shards.is_empty() {
                 continue;
             }
-            let promised = now.since(link.heard_when) < self.settings.promise;
+            let promised = now.since(link.able_when) < self.settings.promise;
             // So that it is known how far they are used.
             shards.iter().for_each(|shard| self.close_standbys(*shard, now));
             if promised {

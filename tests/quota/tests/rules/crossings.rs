@@ -105,6 +105,10 @@ impl World {
     }
 
     fn tell_from(&mut self, from: Uuid, told: Told) -> Vec<Said> {
+        self.tell_all(from, vec![told])
+    }
+
+    fn tell_all(&mut self, from: Uuid, items: Vec<Told>) -> Vec<Said> {
         self.told += 1;
         let label = self.label;
         self.hand(Input::Message(Down {
@@ -114,7 +118,7 @@ impl World {
             heard: self.heard,
             heard_at: label,
             now: label,
-            items: vec![told],
+            items,
         }))
     }
 
@@ -280,6 +284,38 @@ fn the_rules_of_standbys_hold_until_a_period_is_over() {
     }
     world.now = lost + promised + (rule.period + rule.validity()) * 2;
     assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Again);
+}
+
+/// Its owner says so every second, for long. Whether it may use its standby then, and whether it has promised not to.
+fn told_for_long(items: &[Told]) -> (Verdict, bool) {
+    let (mut world, account, rule) = with_a_standby();
+    world.hand(Input::Tick);
+    let second = Duration::from_secs(1);
+    let seconds = ((rule.period + rule.validity()) * 2).as_secs() + 3;
+    let mut has_promised = false;
+    for _ in 0..seconds {
+        world.now = world.now + second;
+        world.label = world.label.after(second);
+        let mut said = world.tell_all(OWNER, items.to_vec());
+        said.extend(world.hand(Input::Tick));
+        for said in said {
+            if let Said::Beat { promised, .. } = said {
+                has_promised = promised;
+            }
+        }
+    }
+    (world.proxy.block(account, 1, world.now), has_promised)
+}
+
+#[test]
+fn an_owner_without_its_store_keeps_nobody_from_a_standby() {
+    let shard = AccountId::of(rule().limit, b"token").shard();
+    let beat = Told::Beat {
+        shards: vec![(shard, 1)],
+    };
+    assert_eq!(told_for_long(&[beat.clone(), Told::Powerless]), (Verdict::Again, false));
+    // The control: one that can grant is asked.
+    assert_eq!(told_for_long(&[beat]), (Verdict::Wait, true));
 }
 
 #[test]

@@ -61,6 +61,8 @@ struct World {
     claims: Vec<Claim>,
     row: Option<CellValue>,
     is_away: bool,
+    /// Nor does it take claims.
+    is_shut: bool,
     told: Vec<(Uuid, u64, Told)>,
     number: u64,
     /// Of the limits that everyone goes by.
@@ -87,6 +89,7 @@ impl World {
             claims: Vec::new(),
             row: None,
             is_away: false,
+            is_shut: false,
             told: Vec::new(),
             number: 0,
             revision: Revision::ZERO,
@@ -148,6 +151,7 @@ impl World {
         match (key, new) {
             (CellKey::Row(_), _) if self.is_away => return Outcome::Unknown,
             (CellKey::Row(_), row) => self.row = Some(row),
+            (CellKey::Claim(_), _) if self.is_shut => return Outcome::Unavailable,
             (CellKey::Claim(_), CellValue::Claim(claim)) => self.claims.push(claim),
             (CellKey::Claim(_), CellValue::Row(_)) => panic!("a row in place of a claim"),
         }

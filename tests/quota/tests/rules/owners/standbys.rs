@@ -1,9 +1,10 @@
 //! Who may spend how much of a limit without its owner, while proxies join, restart and are forgotten.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shared::quota::owner::Input;
-use shared::quota::{Claim, Handover, Label, ProxyId, Rule, Said, Standby, WHOLE};
+use shared::quota::{Claim, Handover, Label, ProxyId, Rule, Said, Standby, Told, WHOLE};
 use uuid::Uuid;
 
 use super::{TOKENS, WALL, World, account, proxy, rule, settings};
@@ -27,6 +28,37 @@ fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
         granted == TOKENS,
         "VULCAN_SIM_ORDER=a period later: {granted} of {TOKENS} granted"
     );
+}
+
+/// Whether all that an owner says in the next seconds says that it can grant nothing, or none of it.
+fn is_powerless(world: &mut World) -> bool {
+    world.told.clear();
+    world.go_on(3, &[1, 2]);
+    let is_said = |told: &(Uuid, u64, Told)| told.2 == Told::Powerless;
+    let numbers = |all: bool| {
+        let told = world.told.iter().filter(move |told| all || is_said(told));
+        told.map(|(to, number, _)| (*to, *number)).collect::<BTreeSet<_>>()
+    };
+    let (all, powerless) = (numbers(true), numbers(false));
+    assert!(
+        !all.is_empty() && (powerless.is_empty() || powerless == all),
+        "{:?}",
+        world.told
+    );
+    !powerless.is_empty()
+}
+
+#[test]
+fn an_owner_says_that_its_claims_are_over() {
+    let mut world = World::new(None);
+    world.go_on(4, &[1, 2]);
+    assert!(!is_powerless(&mut world));
+    world.is_shut = true;
+    world.go_on(settings().claim.as_secs(), &[1, 2]);
+    assert!(is_powerless(&mut world));
+    world.is_shut = false;
+    world.go_on(1, &[1, 2]);
+    assert!(!is_powerless(&mut world));
 }
 
 /// A predecessor that ends after a few seconds.

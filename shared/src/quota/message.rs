@@ -137,8 +137,7 @@ pub enum Said {
         began: Option<Duration>,
         /// What label time would be now, at the least, by the owner before; none if this proxy did not hear that one.
         earliest: Option<Label>,
-        /// What it would be now by the oldest owner that this proxy heard not long ago.
-        oldest: Option<Label>,
+        oldest: Option<Oldest>,
         uses: Vec<Use>,
         weight: u64,
         /// All permits that are held in the shard.
@@ -180,6 +179,15 @@ pub struct Want {
     pub least: u64,
     /// Tokens per second that are asked for here, thousandths.
     pub rate: u64,
+}
+
+/// The oldest owner that a proxy heard not long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Oldest {
+    /// What label time would be now by that owner, at the most.
+    pub label: Label,
+    /// How long ago that was known last.
+    pub age: Duration,
 }
 
 /// What was spent of one account.

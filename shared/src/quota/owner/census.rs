@@ -11,7 +11,7 @@ use super::silence::Silence;
 use super::standby::Holder;
 use super::testament::Will;
 use super::{Departure, Owner, Roster};
-use crate::quota::message::{AccountId, Handover, Inherited, ProxyId, Shard, Told, Use};
+use crate::quota::message::{AccountId, Handover, Inherited, Oldest, ProxyId, Shard, Told, Use};
 use crate::quota::permits::Report;
 use crate::quota::{Algorithm, DELTA, Label, shrink, stretch};
 
@@ -52,7 +52,7 @@ pub struct Answer {
     pub knows: Option<Label>,
     pub began: Option<Label>,
     pub earliest: Option<Label>,
-    pub oldest: Option<Label>,
+    pub oldest: Option<Oldest>,
     pub uses: Vec<Use>,
     pub weight: u64,
     pub permits: Vec<Report>,

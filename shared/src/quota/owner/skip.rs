@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::claim::Held;
 use crate::quota::cell::Claim;
 use crate::quota::label::Moment;
-use crate::quota::{Algorithm, DELTA, Label, Rule};
+use crate::quota::message::Oldest;
+use crate::quota::{Algorithm, DELTA, Label, Rule, stretch};
 
 /// For so long after a claim proxies are waited for that may know better.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ pub struct Skip {
     told: Option<Duration>,
     /// Since an owner before the predecessor, by what proxies told.
     longer: Duration,
+    /// No proxy told of an owner that it heard before this, but for what label time has jumped since.
+    heard: Option<Label>,
     /// Before that, all in all.
     before: Duration,
     is_settled: bool,
@@ -45,6 +48,7 @@ impl Skip {
             most: now.since(written),
             told: None,
             longer: Duration::ZERO,
+            heard: None,
             before: written.since(found.from),
             is_settled: false,
         }
@@ -52,11 +56,13 @@ impl Skip {
 
     /// By a proxy that knows what the predecessor's label time would be now, at the least. Of several the one that knows
     /// least: a predecessor whose machine slept was behind what others had heard of it.
-    fn hear(&mut self, earliest: Option<Label>, oldest: Option<Label>, now: Label) {
+    fn hear(&mut self, earliest: Option<Label>, oldest: Option<Oldest>, now: Label) {
         self.told = self.told.max(earliest.map(|earliest| now.since(earliest)));
-        self.longer = self
-            .longer
-            .max(oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)));
+        if let Some(oldest) = oldest {
+            let heard = now.before(stretch(oldest.age));
+            self.longer = self.longer.max(now.since(oldest.label));
+            self.heard = Some(self.heard.map_or(heard, |former| former.min(heard)));
+        }
     }
 
     /// What is charged from now on is charged by this; it may only become more.
@@ -89,7 +95,7 @@ impl Held {
         })
     }
 
-    pub fn hear_skip(&mut self, earliest: Option<Label>, oldest: Option<Label>, now: Label) {
+    pub fn hear_skip(&mut self, earliest: Option<Label>, oldest: Option<Oldest>, now: Label) {
         self.follow_skip(|skip| skip.hear(earliest, oldest, now));
     }
 
@@ -120,8 +126,7 @@ impl Held {
         let by = self.skip.by();
         if self.skip.longer > by + 2 * DELTA {
             // It jumped under the predecessor, too, and it is not known when.
-            let until = self.skip.at.after(rule.span());
-            return (until > now).then_some(until);
+            return self.closed_after_jumps(rule, now);
         }
         if by <= 2 * DELTA {
             return None;
@@ -140,6 +145,19 @@ impl Held {
             },
         );
         (until > now).then_some(until)
+    }
+
+    /// At some time since proxies heard an older owner, and by no more than all claims say together.
+    fn closed_after_jumps(&self, rule: &Rule, now: Label) -> Option<Label> {
+        let (at, by) = (self.skip.at, self.skip.all());
+        let current = rule.bucket_of(at);
+        let since = self.skip.heard.unwrap_or(Label::ZERO).before(by);
+        let (begin, until) = match rule.bucket_of(since) == current {
+            // Within one window: only the next one opens later.
+            true => (rule.end(current), rule.end(current).after(by)),
+            false => (Label::ZERO, at.after(rule.span())),
+        };
+        (begin <= now && now < until).then_some(until)
     }
 }
 

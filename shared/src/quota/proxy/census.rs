@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::Proxy;
-use crate::quota::message::{KeyHash, Said, Shard, Use};
+use crate::quota::message::{KeyHash, Oldest, Said, Shard, Use};
 use crate::quota::{shrink, stretch};
 use crate::time::Time;
 
@@ -39,9 +39,10 @@ impl Proxy {
                 .before
                 .filter(|before| before.epoch + 1 == epoch)
                 .map(|before| before.label.after(shrink(now.since(before.at)))),
-            oldest: view
-                .oldest
-                .map(|oldest| oldest.label.after(stretch(now.since(oldest.at)))),
+            oldest: view.oldest.map(|oldest| Oldest {
+                label: oldest.label.after(stretch(now.since(oldest.at))),
+                age: now.since(oldest.at),
+            }),
             uses,
             weight: view.standby.weight,
             permits: self.permits.count(shard, now),

@@ -94,3 +94,28 @@ fn a_jump_into_another_window_makes_the_one_after_it_late_too() {
     assert_eq!(held.closed_until(&rule(), at(1_210)), Some(late));
     assert_eq!(held.closed_until(&rule(), at(1_300)), None);
 }
+
+#[test]
+fn jumps_that_nobody_saw_make_the_next_window_late_by_all_of_them_if_they_were_in_this_one() {
+    let told = |age: u64| {
+        let mut held = claimed(1_030);
+        let oldest = Oldest {
+            label: at(1_010),
+            age: seconds(age),
+        };
+        held.hear_skip(Some(at(1_020)), Some(oldest), at(1_030));
+        held.settle_skip();
+        held
+    };
+    // Ten seconds since the predecessor, five before it.
+    let held = told(10);
+    assert_eq!(held.closed_until(&rule(), at(1_099)), None);
+    assert_eq!(held.closed_until(&rule(), at(1_100)), Some(at(1_115)));
+    assert_eq!(held.closed_until(&rule(), at(1_115)), None);
+    assert_eq!(held.closed_until(&rule(), at(1_200)), None);
+    // The first of them may have been in the window before.
+    let held = told(20);
+    let until = at(1_030).after(rule().span());
+    assert_eq!(held.closed_until(&rule(), at(1_031)), Some(until));
+    assert_eq!(held.closed_until(&rule(), until), None);
+}

@@ -151,6 +151,18 @@ fn has_any(limiter: &Arc<Limiter>) -> bool {
     matches!(limiter.block(account(), 1), Blocked::Again)
 }
 
+/// Sees a state, or fails: never a wait without an end.
+async fn eventually(mut holds: impl FnMut() -> bool) {
+    let seen = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen)
+        .await
+        .expect("it never came true");
+}
+
 #[tokio::test]
 async fn no_standby_is_used_while_its_mark_cannot_be_removed() {
     let (directory, disk) = disk();
@@ -162,14 +174,13 @@ async fn no_standby_is_used_while_its_mark_cannot_be_removed() {
     disk.is_full.store(true, Ordering::SeqCst);
     let keeping = tokio::spawn(mark.keep(limiter.clone(), lock));
     let ticking = tokio::spawn(limiter.clone().keep(Default::default()));
-    while disk.refused.load(Ordering::SeqCst) < 2 {
-        assert!(!has_any(&limiter));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually(|| {
+        assert!(!has_any(&limiter), "the disk is full");
+        disk.refused.load(Ordering::SeqCst) >= 2
+    })
+    .await;
     disk.is_full.store(false, Ordering::SeqCst);
-    while !has_any(&limiter) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually(|| has_any(&limiter)).await;
     assert!(!start(&disk).mark.is_set());
     keeping.abort();
     ticking.abort();

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use shared::change::{Body, Kind, Op, Revision, Verb};
-use shared::table::{Asked, Table};
+use shared::table::{Applied, Asked, Table};
 
 use crate::histogram::Histogram;
 use crate::process::own_time;
@@ -237,7 +237,7 @@ fn change(table: &mut Table, many: usize, by: usize, members: &dyn Fn(usize) -> 
     let mut times = Histogram::default();
     for turn in 0..CHANGES {
         let n = turn * 7_919 % many;
-        let op = op(n, &format!("{},\"threshold\":{turn}", members(n + by)))?;
+        let op = limit_of(n, &format!("{},\"threshold\":{turn}", members(n + by)))?;
         let began = Instant::now();
         *table = table.apply(&[op], Revision(2 + turn as u64)).table;
         table.warm();
@@ -248,21 +248,31 @@ fn change(table: &mut Table, many: usize, by: usize, members: &dyn Fn(usize) -> 
 
 fn table(many: usize, members: &dyn Fn(usize) -> String) -> io::Result<Table> {
     let ops: Vec<Op> = (0..many)
-        .map(|n| op(n, &format!("{},\"threshold\":1", members(n))))
+        .map(|n| limit_of(n, &format!("{},\"threshold\":1", members(n))))
         .collect::<io::Result<_>>()?;
-    let applied = Table::default().apply(&ops, Revision(1));
+    whole(Table::default().apply(&ops, Revision(1)))
+}
+
+/// The table, unless something was refused.
+fn whole(applied: Applied) -> io::Result<Table> {
     match applied.refused.first() {
         None => Ok(applied.table),
         Some(refusal) => Err(io::Error::other(refusal.to_string())),
     }
 }
 
-fn op(n: usize, members: &str) -> io::Result<Op> {
+/// The limit of that number.
+fn limit_of(n: usize, members: &str) -> io::Result<Op> {
+    let key = format!("00000000-0000-4000-8000-{n:012}");
+    put(Kind::Limit, key, &format!("{{{members}}}"))
+}
+
+fn put(kind: Kind, key: String, body: &str) -> io::Result<Op> {
     Ok(Op {
         verb: Verb::Put,
-        kind: Kind::Limit,
-        key: format!("00000000-0000-4000-8000-{n:012}").into(),
-        body: Some(Body::from_json(&format!("{{{members}}}"))?),
+        kind,
+        key: key.into(),
+        body: Some(Body::from_json(body)?),
         registration: None,
         before: None,
     })

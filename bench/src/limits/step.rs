@@ -15,14 +15,15 @@ use dataplane::pipeline::{Counted, Protocol, RequestMeta, authorize, limit, rout
 use dataplane::upstream::pool::Pool;
 use dataplane::view::{Reader, Views};
 use http::HeaderMap;
-use shared::change::{Body, Epoch, Kind, Op, Revision, Verb};
+use shared::change::{Epoch, Kind, Op, Revision};
 use shared::quota::slots::{Decision, Need, Slots};
 use shared::quota::{AccountId, Down, Label, ProxyId, SHARDS, Said, Told, Up};
-use shared::table::{self, Applied, Table};
+use shared::table::{self, Table};
 use shared::time::Time;
 use tokio::task::{JoinHandle, LocalSet};
 use uuid::Uuid;
 
+use super::{limit_of, put, whole};
 use crate::authserver::{self, credentials};
 use crate::process::own_time;
 use crate::report::{Table as Report, against};
@@ -367,35 +368,17 @@ fn services(answers: SocketAddr) -> io::Result<Vec<Op>> {
     let authorizer = r#"{"service":"auth","timeout":"10s","cache":{"ttl":"1h"}}"#;
     let service = r#"{"match":[{"hosts":["web.test"]}],"authorizer":"main"}"#;
     Ok(vec![
-        op(Kind::Service, "auth".into(), r#"{"match":[]}"#)?,
-        op(Kind::Upstream, format!("auth/{answers}"), "{}")?,
-        op(Kind::Authorizer, "main".into(), authorizer)?,
-        op(Kind::Service, "web".into(), service)?,
+        put(Kind::Service, "auth".into(), r#"{"match":[]}"#)?,
+        put(Kind::Upstream, format!("auth/{answers}"), "{}")?,
+        put(Kind::Authorizer, "main".into(), authorizer)?,
+        put(Kind::Service, "web".into(), service)?,
     ])
 }
 
 fn limits(bodies: &[String]) -> io::Result<Vec<Op>> {
-    let limit = |(n, members): (usize, &String)| {
-        let body = format!(r#"{{{members},"threshold":1000000000000,"period":2678400}}"#);
-        op(Kind::Limit, format!("00000000-0000-4000-8000-{n:012}"), &body)
+    let endless = |(n, members): (usize, &String)| {
+        let members = format!(r#"{members},"threshold":1000000000000,"period":2678400"#);
+        limit_of(n, &members)
     };
-    bodies.iter().enumerate().map(limit).collect()
-}
-
-fn op(kind: Kind, key: String, body: &str) -> io::Result<Op> {
-    Ok(Op {
-        verb: Verb::Put,
-        kind,
-        key: key.into(),
-        body: Some(Body::from_json(body)?),
-        registration: None,
-        before: None,
-    })
-}
-
-fn whole(applied: Applied) -> io::Result<Table> {
-    match applied.refused.first() {
-        None => Ok(applied.table),
-        Some(refusal) => Err(io::Error::other(refusal.to_string())),
-    }
+    bodies.iter().enumerate().map(endless).collect()
 }

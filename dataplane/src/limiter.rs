@@ -304,8 +304,8 @@ impl Limiter {
     /// Has the processor fetch what the account needs, and does not wait for it.
     pub(crate) fn touch(&self, needed: &Needed) {
         if let Some(slots) = self.slots.get() {
-            slots.touch(needed.place());
-            self.tallies.touch(needed.tally());
+            slots.touch(needed.place);
+            self.tallies.touch(needed.tally);
         }
     }
 

@@ -45,7 +45,7 @@ impl std::ops::Deref for Desk {
 impl Authorizers for Desk {
     async fn ask(&self, asked: &Asked, meta: &RequestMeta<'_>) -> Result<Given, Verdict> {
         let key = self.memory.key(asked, meta);
-        let stale = match self.memory.look(key, asked, Instant::now()) {
+        let stale = match self.memory.look(key, asked, Instant::now(), self.views.limiter()) {
             Known::Fresh(entry) => return self.remembered(&entry, asked),
             Known::Ending(entry) => {
                 self.refresh(key, asked, meta);
@@ -119,7 +119,6 @@ impl Desk {
 
     /// Counted where it lies: nothing is looked up for that.
     fn remembered(&self, entry: &Remembered, asked: &Asked) -> Result<Given, Verdict> {
-        entry.touch(self.views.limiter());
         let given = given(&entry.answer, asked.stamp());
         let name = &asked.authority.authorizer.name;
         let counts = entry.counts(|| self.views.counts().authorizers.of(name));

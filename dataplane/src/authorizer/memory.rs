@@ -12,6 +12,7 @@ use super::answer::Understood;
 use super::key::{Key, Keys};
 use super::shard::{Flight, Outcome, Remembered, Shard};
 use super::{Asked, Stamp};
+use crate::limiter::Limiter;
 use crate::pipeline::RequestMeta;
 use crate::pipeline::dice::roll;
 
@@ -89,8 +90,8 @@ impl Memory {
         self.keys.of(asked, meta)
     }
 
-    pub fn look(&self, key: Key, asked: &Asked, now: Instant) -> Known {
-        let Some(entry) = self.shard(key).look(key, asked, now) else {
+    pub fn look(&self, key: Key, asked: &Asked, now: Instant, limiter: &Limiter) -> Known {
+        let Some(entry) = self.shard(key).look(key, asked, now, limiter) else {
             return Known::Nothing;
         };
         if now >= entry.fresh_until {

@@ -16,7 +16,7 @@ use crate::counts::AuthorizerCounts;
 use crate::limiter::{Limiter, Needed};
 
 /// Beside the texts that an answer holds: the answer, its entry, and their places in the map and in the clock.
-const ENTRY_BYTES: usize = 704;
+const ENTRY_BYTES: usize = 736;
 
 /// Whoever has a stale answer does not wait for a hanging authorizer more often than that.
 const SPARED_FOR: Duration = Duration::from_secs(1);
@@ -37,8 +37,6 @@ pub struct Remembered {
     /// Milliseconds since then; until that time a failed authorizer is not asked again.
     spared_until: AtomicU64,
     counts: OnceLock<Arc<AuthorizerCounts>>,
-    /// Of what limits needed for it the last time.
-    needed: Needed,
 }
 
 /// A call that others may wait for.
@@ -61,8 +59,33 @@ pub enum Outcome {
 
 struct Slot {
     entry: Arc<Remembered>,
+    /// The entry's, at hand before the entry has been fetched.
+    answer: Arc<Answer>,
+    /// Of what limits needed for it the last time.
+    needed: Needed,
     /// Since the clock's hand passed.
     is_used: bool,
+}
+
+impl Slot {
+    fn new(entry: Arc<Remembered>) -> Slot {
+        Slot {
+            answer: entry.answer.clone(),
+            entry,
+            needed: Needed::default(),
+            is_used: false,
+        }
+    }
+
+    /// Has the processor fetch all that is needed to let a request through: the entry, its answer, and what limits look at for it,
+    /// which lie in several places. Each by itself would be waited for.
+    fn touch(&mut self, limiter: &Limiter) {
+        limiter.touch(&self.needed);
+        self.entry.generation.load(Ordering::Relaxed);
+        if let Answer::Granted(grant) = &*self.answer {
+            self.needed = grant.accounts.needed();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -91,22 +114,12 @@ impl Remembered {
             born,
             spared_until: AtomicU64::new(0),
             counts: OnceLock::new(),
-            needed: Needed::default(),
         }
     }
 
     /// Of the authorizer that said it.
     pub fn counts(&self, find: impl FnOnce() -> Arc<AuthorizerCounts>) -> &AuthorizerCounts {
         self.counts.get_or_init(find)
-    }
-
-    /// Has the processor fetch all that is needed to let a request through that it lets in: the answer and what limits look
-    /// at, which lie in several places. Each by itself would be waited for.
-    pub fn touch(&self, limiter: &Limiter) {
-        limiter.touch(&self.needed);
-        if let Answer::Granted(grant) = &*self.answer {
-            grant.accounts.note(&self.needed);
-        }
     }
 
     /// The authorizer has failed: for a moment what it said before is used without asking.
@@ -170,9 +183,10 @@ fn reply_bytes(reply: &Reply) -> usize {
 }
 
 impl Shard {
-    /// What is remembered under `key`, if it was not revoked and is good for anything yet.
-    pub fn look(&mut self, key: Key, asked: &Asked, now: Instant) -> Option<Arc<Remembered>> {
+    /// What is remembered under `key`, if it was not revoked and is good for anything yet. `limiter` is to decide about it next.
+    pub fn look(&mut self, key: Key, asked: &Asked, now: Instant, limiter: &Limiter) -> Option<Arc<Remembered>> {
         let slot = self.entries.get_mut(&key)?;
+        slot.touch(limiter);
         if now >= slot.entry.stale_until || !slot.entry.holds(asked) {
             return None;
         }
@@ -186,8 +200,7 @@ impl Shard {
         if bytes > bytes_max {
             return;
         }
-        let slot = Slot { entry, is_used: false };
-        match self.entries.insert(key, slot) {
+        match self.entries.insert(key, Slot::new(entry)) {
             Some(old) => self.bytes -= old.entry.bytes(),
             None => self.order.push_back(key),
         }

@@ -59,7 +59,8 @@ impl World {
 
     fn look(&self, meta: &RequestMeta<'_>, now: Instant) -> Known {
         let asked = self.asked();
-        self.memory.look(self.memory.key(&asked, meta), &asked, now)
+        let key = self.memory.key(&asked, meta);
+        self.memory.look(key, &asked, now, self.views.limiter())
     }
 
     fn remember(&self, meta: &RequestMeta<'_>, ttl: Duration, now: Instant) {

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use foldhash::fast::RandomState;
@@ -167,9 +166,10 @@ impl Accounts {
     }
 
     /// For whoever uses the grant next.
-    pub(crate) fn note(&self, needed: &Needed) {
+    pub(crate) fn needed(&self) -> Needed {
         let (place, rest) = (self.kept.peek(HEAD), self.kept.peek(HEAD + EACH - 1));
-        needed.note(place, (rest >> 32) as Number);
+        let tally = (rest >> 32) as Number;
+        Needed { place, tally }
     }
 }
 
@@ -198,28 +198,11 @@ fn known(words: &Words<WORDS>, era: u64, service_hash: u64, all: &mut Kept) -> K
 }
 
 /// What the first account of a grant needs of the limiter, kept where it is known before the grant has been fetched.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Needed {
     /// The latter half of the account's name: its slot is looked for there.
-    place: AtomicU64,
-    tally: AtomicU32,
-}
-
-impl Needed {
-    fn note(&self, place: u64, tally: Number) {
-        if self.place() != place || self.tally() != tally {
-            self.place.store(place, Ordering::Relaxed);
-            self.tally.store(tally, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn place(&self) -> u64 {
-        self.place.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn tally(&self) -> Number {
-        self.tally.load(Ordering::Relaxed)
-    }
+    pub(super) place: u64,
+    pub(super) tally: Number,
 }
 
 /// The same for all workers, and another in each process.

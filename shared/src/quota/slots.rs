@@ -166,12 +166,13 @@ impl Slots {
         }
     }
 
-    /// From the account's own place on, so that most are found where they are looked for first.
+    /// From the account's own place on, so that most are found where they are looked for first, and most others in the other half of
+    /// the pair of lines that a processor fetches together.
     fn near(&self, key: KeyHash) -> impl Iterator<Item = &Slot> {
         let own = key.halves().1 as usize & (self.slots.len() - 1);
         let first = own & !(NEAR - 1);
         let group = &self.slots[first..first + NEAR];
-        (own..own + NEAR).map(move |at| &group[at & (NEAR - 1)])
+        (0..NEAR).map(move |step| &group[(own ^ step) & (NEAR - 1)])
     }
 
     fn index_of(&self, slot: &Slot, key: KeyHash) -> Option<usize> {

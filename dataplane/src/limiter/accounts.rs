@@ -21,7 +21,7 @@ use crate::pipeline::Quota;
 use crate::view::View;
 
 /// Requests that are about more look for them each time.
-const KEPT_MAX: usize = 3;
+pub(super) const KEPT_MAX: usize = 3;
 
 /// Of one grant. Found out, so that grants are equal whatever is in it.
 #[derive(Default)]
@@ -167,9 +167,11 @@ impl Accounts {
 
     /// For whoever uses the grant next.
     pub(crate) fn needed(&self) -> Needed {
-        let (place, rest) = (self.kept.peek(HEAD), self.kept.peek(HEAD + EACH - 1));
-        let tally = (rest >> 32) as Number;
-        Needed { place, tally }
+        let (low, rest) = (self.kept.peek(HEAD), self.kept.peek(HEAD + EACH - 1));
+        Needed {
+            place: low as u32,
+            tally: (rest >> 32) as Number,
+        }
     }
 }
 
@@ -200,8 +202,8 @@ fn known(words: &Words<WORDS>, era: u64, service_hash: u64, all: &mut Kept) -> K
 /// What the first account of a grant needs of the limiter, kept where it is known before the grant has been fetched.
 #[derive(Clone, Copy, Default)]
 pub struct Needed {
-    /// The latter half of the account's name: its slot is looked for there.
-    pub(super) place: u64,
+    /// The end of the account's name: its slot is looked for there.
+    pub(super) place: u32,
     pub(super) tally: Number,
 }
 

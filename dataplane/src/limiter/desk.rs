@@ -3,6 +3,7 @@
 mod in_flight;
 mod outlast;
 
+use std::array::from_fn;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use shared::time::Time;
 use smallvec::SmallVec;
 
 use self::outlast::{Otherwise, Pending};
-use super::accounts::{Account, Digests, Kept, token};
+use super::accounts::{Account, Digests, KEPT_MAX, Kept, token};
 use super::due::{Awaited, Due, Dues, Request, exceeded, reservations};
 use super::tally::{Decided, Number};
 use super::{Blocked, Limiter, RETRY_AFTER};
@@ -130,8 +131,8 @@ impl Inner {
             return None;
         }
         let tallies = self.limiter.tallies();
-        let needs: SmallVec<[Need; 3]> = accounts.iter().map(Account::need).collect();
-        match self.limiter.decide(&needs) {
+        let needs: [Need; KEPT_MAX] = from_fn(|at| accounts.get(at).map_or(Need::NONE, Account::need));
+        match self.limiter.decide(&needs[..accounts.len()]) {
             Decision::Admitted { low, least, .. } => {
                 accounts
                     .iter()

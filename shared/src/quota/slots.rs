@@ -35,6 +35,13 @@ pub struct Need {
     pub cost: u32,
 }
 
+impl Need {
+    pub const NONE: Need = Need {
+        key: KeyHash::LEAST,
+        cost: 0,
+    };
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Admitted {
@@ -180,8 +187,8 @@ impl Slots {
         (first..first + NEAR).find(|place| std::ptr::eq(&self.slots[*place], slot))
     }
 
-    /// Has the processor fetch the slot that an account is looked for in first. `place`: the latter half of its name.
-    pub fn touch(&self, place: u64) {
+    /// Has the processor fetch the slot that an account is looked for in first. `place`: the last 32 bits of its name.
+    pub fn touch(&self, place: u32) {
         self.slots[place as usize & (self.slots.len() - 1)]
             .word
             .load(Ordering::Relaxed);
@@ -353,10 +360,15 @@ pub struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// More needs than [`NEEDS_MAX`] are never met.
     pub fn look(slots: &'a Slots, needs: &'a [Need]) -> Attempt<'a> {
+        let mut seen = SmallVec::new();
+        // One after the other: `collect` is a call, which takes as long as all the rest.
+        for need in needs.iter().take(NEEDS_MAX) {
+            seen.push(slots.see(need.key));
+        }
         Attempt {
             slots,
             needs,
-            seen: needs.iter().take(NEEDS_MAX).map(|need| slots.see(need.key)).collect(),
+            seen,
             taken: 0,
             low: 0,
         }

@@ -11,7 +11,6 @@
 
 mod answer;
 pub mod basic;
-pub mod chunks;
 mod exchange;
 pub mod fields;
 mod forward;

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod authorizer;
+pub mod codec;
 pub mod config;
 pub mod counts;
 pub mod http;

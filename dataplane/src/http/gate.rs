@@ -19,10 +19,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
-use super::chunks::Chunks;
 use super::gather::poll_write_gathered;
 use super::head::{Framing, Head, Refused, Scan};
 use super::session::{Fault, Session};
+use crate::codec::chunks::Chunks;
 
 /// Of what a client has sent ahead. No more is read, and its FIN behind it goes unseen until its turn has come.
 const AHEAD_MAX: usize = super::head::BYTES_MAX;

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use dataplane::http::chunks::Chunks;
+use dataplane::codec::chunks::Chunks;
 use dataplane::http::forwarded::Forwarding;
 use dataplane::http::head::{BYTES_MAX, Framing, Head, Refused, Scan};
 use dataplane::http::target;

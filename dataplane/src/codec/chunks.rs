@@ -1,4 +1,9 @@
-//! Where a chunked body ends (RFC 9112, 7.1). Nothing is decoded: the bytes pass on as they are, up to the last of them.
+//! A body in chunks (RFC 9112, 7.1).
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::decoder::Piece;
+use super::{Malformed, fields};
 
 /// Extensions and trailers of one body, which carry no data, are at most so long.
 const OVERHEAD_MAX: usize = 16 * 1024;
@@ -26,6 +31,8 @@ enum State {
     Trailer,
     TrailerLf,
     EndLf,
+    End,
+    Failed(Malformed),
 }
 
 const START: State = State::Size { size: 0, digits: 0 };
@@ -34,6 +41,8 @@ const START: State = State::Size { size: 0, digits: 0 };
 pub struct Chunks {
     state: State,
     overhead: usize,
+    /// Those that have come, as lines.
+    trailers: BytesMut,
 }
 
 impl Default for Chunks {
@@ -41,6 +50,7 @@ impl Default for Chunks {
         Chunks {
             state: START,
             overhead: 0,
+            trailers: BytesMut::new(),
         }
     }
 }
@@ -50,30 +60,73 @@ impl Chunks {
         Chunks::default()
     }
 
-    /// Takes the next bytes of the body and whatever follows it; says after how many the body ends, once it does.
-    pub fn go_on(&mut self, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    /// Takes the next piece out of what was read. A fault is told behind what stands in front of it.
+    pub fn next(&mut self, read: &mut Bytes) -> Result<Piece, Malformed> {
+        self.pass_over(read);
+        let piece = match self.state {
+            State::Failed(fault) => return Err(fault),
+            State::End if self.trailers.is_empty() => return Ok(Piece::End),
+            State::End => {
+                let lines = self.trailers.split().freeze();
+                let trailers = fields::parse(&lines);
+                let trailers = trailers.inspect_err(|fault| self.state = State::Failed(fault))?;
+                return Ok(Piece::Trailers(trailers));
+            }
+            State::Data(left) if !read.is_empty() => {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(read.len());
+                self.state = after_data(left - here as u64);
+                Piece::Data(read.split_to(here))
+            }
+            _ => return Ok(Piece::More),
+        };
+        self.pass_over(read);
+        Ok(piece)
+    }
+
+    /// Whether neither data nor trailers come any more.
+    pub fn is_over(&self) -> bool {
+        self.state == State::End && self.trailers.is_empty()
+    }
+
+    /// Up to the next byte of data.
+    fn pass_over(&mut self, read: &mut Bytes) {
+        let mut at = 0;
+        while at < read.len() && !matches!(self.state, State::Data(_) | State::End | State::Failed(_)) {
+            let before = self.state;
+            self.state = self.step(read[at]).unwrap_or_else(State::Failed);
+            if matches!(before, State::Line | State::Trailer | State::TrailerLf | State::EndLf) {
+                self.trailers.extend_from_slice(&[read[at]]);
+            }
+            at += 1;
+        }
+        read.advance(at);
+        if self.state == State::End && self.trailers[..] == *b"\r\n" {
+            self.trailers = BytesMut::new();
+        }
+    }
+
+    /// Takes the next bytes of the body and whatever follows it; says after how many the body ends, once it does. Nothing is
+    /// decoded: the bytes pass on as they are.
+    pub fn go_on(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let mut at = 0;
         while at < bytes.len() {
             if let State::Data(left) = self.state {
                 let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 at += here;
-                self.state = match left - here as u64 {
-                    0 => State::DataCr,
-                    left => State::Data(left),
-                };
+                self.state = after_data(left - here as u64);
                 continue;
             }
             let byte = bytes[at];
             at += 1;
-            if self.state == State::EndLf && byte == b'\n' {
+            self.state = self.step(byte)?;
+            if self.state == State::End {
                 return Ok(Some(at));
             }
-            self.state = self.step(byte)?;
         }
         Ok(None)
     }
 
-    fn step(&mut self, byte: u8) -> Result<State, &'static str> {
+    fn step(&mut self, byte: u8) -> Result<State, Malformed> {
         Ok(match (self.state, byte) {
             (State::Size { size, digits }, byte) => match char::from(byte).to_digit(16) {
                 // 15 digits leave room in what a length is counted with.
@@ -95,6 +148,7 @@ impl Chunks {
             (State::Line, b'\r') => State::EndLf,
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::TrailerLf, b'\n') => State::Line,
+            (State::EndLf, b'\n') => State::End,
             (State::Extension(_) | State::Line | State::Trailer, b'\n') => {
                 return Err("a line among the chunks ends without a carriage return");
             }
@@ -105,12 +159,19 @@ impl Chunks {
         })
     }
 
-    fn over(&mut self, next: State) -> Result<State, &'static str> {
+    fn over(&mut self, next: State) -> Result<State, Malformed> {
         self.overhead += 1;
         match self.overhead > OVERHEAD_MAX {
             true => Err("the chunks' extensions and trailers are too long"),
             false => Ok(next),
         }
+    }
+}
+
+fn after_data(left: u64) -> State {
+    match left {
+        0 => State::DataCr,
+        left => State::Data(left),
     }
 }
 

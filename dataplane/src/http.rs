@@ -49,7 +49,6 @@ use tokio::time::{Instant, sleep_until};
 use self::exchange::{Client, exchange};
 use self::forwarded::Forwarding;
 use self::gate::Gate;
-pub(crate) use self::gather::poll_write_gathered;
 use self::head::Refused;
 use self::linger::linger;
 use self::nudge::Nudged;

@@ -12,4 +12,5 @@ pub mod pool;
 pub mod queue;
 pub mod resolve;
 pub mod stray;
+pub mod talk;
 pub mod trial;

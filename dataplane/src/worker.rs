@@ -25,7 +25,6 @@ use self::accept::Acceptors;
 use crate::Config;
 use crate::access_log::Feed;
 use crate::authorizer::Desk;
-use crate::http::Upload;
 use crate::limiter;
 use crate::phase::PhaseReceiver;
 use crate::smtp;
@@ -39,7 +38,7 @@ pub struct WorkerContext {
     pub index: usize,
     pub views: Reader,
     /// Its connections to upstreams.
-    pub upstreams: Rc<Pool<Upload>>,
+    pub upstreams: Rc<Pool>,
     pub authorizers: Desk,
     pub limits: limiter::Desk,
     pub mail_clients: smtp::Clients,

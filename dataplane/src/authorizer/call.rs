@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::{Response, response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use shared::model::{Authorizer, Service};
 use tokio::time::timeout_at;
 
@@ -19,13 +18,13 @@ use super::Desk;
 use super::answer::{Senseless, Understood, understand};
 use super::question::Question;
 use crate::counts::{self, Outcome};
-use crate::http::Upload;
 use crate::pipeline::Picked;
 use crate::upstream::call::{CallError, call as call_upstream};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Doubt;
-use crate::upstream::pool::Connection;
+use crate::upstream::pool::{Connection, Incoming};
+use crate::upstream::talk::Error;
 
 /// Of an answer; one that is longer is no answer.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -35,7 +34,7 @@ pub enum Failure {
     TimedOut,
     NoUpstream,
     Connect(ConnectError),
-    Broken(hyper::Error),
+    Broken(Error),
     /// It has no end, or not within bounds.
     Body,
     Senseless(Senseless),
@@ -164,7 +163,7 @@ async fn exchange(
 }
 
 /// A connection whose answer was not read to its end is closed.
-async fn read(answer: Response<Incoming>, connection: Connection<Upload>) -> Result<Reply, Failure> {
+async fn read(answer: Response<Incoming>, connection: Connection) -> Result<Reply, Failure> {
     let (head, body) = answer.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|_| Failure::Body)?.to_bytes();

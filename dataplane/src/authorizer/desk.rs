@@ -15,7 +15,6 @@ use super::question::Question;
 use super::shard::{Outcome, Remembered};
 use super::{Asked, Stamp};
 use crate::counts::Decided;
-use crate::http::Upload;
 use crate::pipeline::{Authorizers, Given, Protocol, RequestMeta, Verdict};
 use crate::upstream::pool::Pool;
 use crate::view::Reader;
@@ -30,7 +29,7 @@ pub struct Desk(Rc<Inner>);
 
 pub struct Inner {
     pub(super) views: Reader,
-    pub(super) upstreams: Rc<Pool<Upload>>,
+    pub(super) upstreams: Rc<Pool>,
     memory: Arc<Memory>,
 }
 
@@ -109,7 +108,7 @@ fn given(answer: &Arc<Answer>, stamp: Stamp) -> Result<Given, Verdict> {
 }
 
 impl Desk {
-    pub fn new(views: Reader, upstreams: Rc<Pool<Upload>>, memory: Arc<Memory>) -> Desk {
+    pub fn new(views: Reader, upstreams: Rc<Pool>, memory: Arc<Memory>) -> Desk {
         Desk(Rc::new(Inner {
             views,
             upstreams,

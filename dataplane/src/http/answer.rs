@@ -4,18 +4,18 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::fields;
 use super::session::Session;
-use super::upload::Upload;
+use super::tunnel::Tunnel;
 use super::whole::Rest;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::health::Doubt;
-use crate::upstream::pool::Connection;
+use crate::upstream::pool::{Connection, Incoming};
 
 pub enum Answer {
     /// The proxy's own.
@@ -44,14 +44,14 @@ pub struct Relay {
 
 /// The upstream's part in an exchange: its connection, and its count.
 pub struct Lease {
-    connection: Connection<Upload>,
+    connection: Connection,
     in_flight: Rc<InFlight>,
     is_reusable: bool,
 }
 
 impl Lease {
     /// `is_reusable`: the connection may serve another request after this one.
-    pub fn new(connection: Connection<Upload>, in_flight: Rc<InFlight>, is_reusable: bool) -> Lease {
+    pub fn new(connection: Connection, in_flight: Rc<InFlight>, is_reusable: bool) -> Lease {
         Lease {
             connection,
             in_flight,
@@ -59,7 +59,7 @@ impl Lease {
         }
     }
 
-    pub fn connection(&self) -> &Connection<Upload> {
+    pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
@@ -67,10 +67,14 @@ impl Lease {
         self.is_reusable
     }
 
-    /// The protocols are switched: the connection is the tunnel's.
-    pub fn hand_over(self) {
+    /// The protocols are switched: the connection is the tunnel's. `answer`: the body of the answer that says so.
+    pub fn hand_over(self, answer: Incoming, idle: Duration) -> Option<Tunnel> {
         self.in_flight.endpoint().health().succeeded();
-        self.connection.hand_over();
+        Some(Tunnel {
+            upstream: self.connection.hand_over(answer)?,
+            in_flight: self.in_flight,
+            idle,
+        })
     }
 
     /// The answer has ended before its end. An upstream that was cut is not to blame.

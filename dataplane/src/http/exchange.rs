@@ -19,7 +19,6 @@ use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use super::session::Session;
 use super::target;
-use super::upload::Upload;
 use crate::pipeline::{Admitted, Counted, Protocol, RequestMeta, authorize, limit, route};
 use crate::upstream::pool::Pool;
 use crate::worker::WorkerContext;
@@ -32,7 +31,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn upstreams(&self) -> &Rc<Pool<Upload>> {
+    pub fn upstreams(&self) -> &Rc<Pool> {
         &self.context.upstreams
     }
 }

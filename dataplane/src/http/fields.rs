@@ -17,20 +17,6 @@ pub struct HopByHop {
     pub takes_trailers: bool,
 }
 
-/// Whether a body's end is told in one way only: by a length, by chunks, or by the connection's end (RFC 9112, 6.3).
-pub fn is_delimited(headers: &HeaderMap) -> bool {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_number = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-    match (lengths.next(), codings.next()) {
-        (None, None) => true,
-        (Some(length), None) => is_number(length) && lengths.next().is_none(),
-        (None, Some(coding)) => is_chunked(coding) && codings.next().is_none(),
-        (Some(_), Some(_)) => false,
-    }
-}
-
 /// Takes out what belongs to the connection, and what its sender nominates by `Connection`. A nomination of what a
 /// message cannot do without is void: it would make another message of it.
 pub fn take_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {

@@ -5,9 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
-use hyper::client::conn::TrySendError;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode, Version, response};
 use shared::model::Service;
 
 use super::answer::{Answer, Lease};
@@ -16,8 +15,6 @@ use super::fields;
 use super::outgoing::Outgoing;
 use super::quota;
 use super::refusal::{self, Refusal};
-use super::tunnel::Tunnel;
-use super::upload::Upload;
 use super::whole::{Rest, Short};
 use crate::counts::{self, Outcome};
 use crate::pipeline::{Admitted, Counted, Picked, Tried, Verdict, pick_in_turn};
@@ -25,6 +22,7 @@ use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::upstream::health::Doubt;
 use crate::upstream::pool::Connection;
+use crate::upstream::talk::Error;
 
 /// Changes of the service that one request bears.
 const STALE_MAX: usize = 16;
@@ -134,95 +132,51 @@ async fn attempt(
     let (in_flight, _trial) = picked.into_parts();
     let in_flight = Rc::new(in_flight.holding(admitted.counted().permits.clone()));
     let endpoint = in_flight.endpoint();
-    let mut given_back = None;
-    let mut has_waited = false;
-    loop {
-        // A kept connection, or a new one.
-        let mut connection = match client.upstreams().take(endpoint, outgoing.is_repeatable()) {
-            Some(kept) => kept,
-            None => match client.upstreams().connect(endpoint, service.timeouts.connect).await {
-                Ok(new) => {
-                    endpoint.health().connected();
-                    has_waited = true;
-                    new
-                }
-                Err(error) => {
-                    given_back.into_iter().for_each(|request| outgoing.take_back(request));
-                    return Err(unreachable(&in_flight, error));
-                }
-            },
-        };
-        // What was true when the upstream was picked may not be any more. From this look to the hand-over nothing waits.
-        if has_waited && !client.context.views.with(|view| admitted.is_of(view)) {
-            connection.release();
-            given_back.into_iter().for_each(|request| outgoing.take_back(request));
-            return Err(Failure::stale());
+    // A kept connection, or a new one.
+    let mut connection = match client.upstreams().take(endpoint, outgoing.is_repeatable()) {
+        Some(kept) => kept,
+        None => {
+            let connecting = client.upstreams().connect(endpoint, service.timeouts.connect);
+            let new = connecting.await.map_err(|error| unreachable(&in_flight, error))?;
+            endpoint.health().connected();
+            // What was true when the upstream was picked may not be any more. From this look to the hand-over nothing waits.
+            if !client.context.views.with(|view| admitted.is_of(view)) {
+                new.release();
+                return Err(Failure::stale());
+            }
+            new
         }
-        let Some(request) = given_back
-            .take()
-            .or_else(|| outgoing.request(client, &in_flight, may_repeat))
-        else {
-            return Err(Failure::for_good(Verdict::Stale.into()));
-        };
-        let upgrade = outgoing.wants_upgrade().then(|| connection.upgrade());
+    };
+    let Some(request) = outgoing.request(client, &in_flight, may_repeat) else {
+        return Err(Failure::for_good(Verdict::Stale.into()));
+    };
+    let go_ahead = outgoing.go_ahead();
+    let on_interim = |answer: &response::Parts| {
+        if let (StatusCode::CONTINUE, Some(go_ahead)) = (answer.status, &go_ahead) {
+            go_ahead.give();
+        }
+    };
 
-        // Its head and its body go, and the answer's head comes, in any order.
-        client
-            .session
-            .awaits_answer(service.timeouts.response, service.timeouts.idle);
-        let sent = client.session.attempt(pin!(connection.send(request))).await;
-        has_waited = true;
-        let mut error = match sent {
-            Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, Doubt::Answers, expired.into())),
-            Ok(Ok(answer)) => {
-                is_sound(answer.headers())
-                    .map_err(|refusal| Failure::of_answer(endpoint, outgoing, Doubt::Answers, refusal))?;
-                endpoint.health().answers();
-                endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
-                let mut answer = answer.map(Rest::from);
-                if may_repeat && outgoing.is_repeatable() && answer.body().is_short() {
-                    let gathered = answer.body_mut().gather(&client.session, &service.timeouts).await;
-                    gathered.map_err(|short| cut_short(client, service, endpoint, outgoing, short))?;
-                }
-                let tunnel = upgrade.map(|upstream| Tunnel {
-                    upstream,
-                    in_flight: in_flight.clone(),
-                    idle: service.timeouts.idle,
-                });
-                let lease = Lease::new(connection, in_flight, !outgoing.is_withheld());
-                return relay(client, answer, lease, tunnel).map_err(Failure::for_good);
-            }
-            Ok(Err(error)) => error,
-        };
-        match error.take_message() {
-            // The server closed it while it was kept.
-            Some(request) if connection.is_kept() => given_back = Some(request),
-            Some(request) => {
-                outgoing.take_back(request);
-                endpoint.health().reset(Instant::now());
-                return Err(Failure::unsent(Refusal::upstream_failed(
-                    "the upstream closed the connection at once",
-                )));
-            }
-            None if is_asked_again(&error, outgoing, &connection) => {}
-            None => {
-                return Err(broken(
-                    client,
-                    service,
-                    &in_flight,
-                    outgoing,
-                    &connection,
-                    error.into_error(),
-                ));
-            }
-        }
+    // Its head and its body go, and the answer's head comes, in any order.
+    client
+        .session
+        .awaits_answer(service.timeouts.response, service.timeouts.idle);
+    let sent = client.session.attempt(pin!(connection.send(request, on_interim))).await;
+    let answer = match sent {
+        Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, Doubt::Answers, expired.into())),
+        Ok(Err(error)) => return Err(broken(client, service, &in_flight, outgoing, &connection, &error)),
+        Ok(Ok(answer)) => answer,
+    };
+    endpoint.health().answers();
+    endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
+    let mut answer = answer.map(Rest::from);
+    if may_repeat && outgoing.is_repeatable() && answer.body().is_short() {
+        let gathered = answer.body_mut().gather(&client.session, &service.timeouts).await;
+        gathered.map_err(|short| cut_short(client, service, endpoint, outgoing, short))?;
     }
-}
-
-/// The answer has too many fields for this connection, not for another one.
-fn is_asked_again(error: &TrySendError<Request<Upload>>, outgoing: &Outgoing, connection: &Connection<Upload>) -> bool {
-    let is_possible = outgoing.is_repeatable() && outgoing.head().is_some();
-    error.error().is_parse_too_large() && connection.widen() && is_possible
+    let wanted = outgoing.wants_upgrade().then_some(service.timeouts.idle);
+    let lease = Lease::new(connection, in_flight, !outgoing.is_withheld());
+    relay(client, answer, lease, wanted).map_err(Failure::for_good)
 }
 
 impl Failure {
@@ -284,15 +238,15 @@ fn broken(
     service: &Service,
     in_flight: &InFlight,
     outgoing: &Outgoing,
-    connection: &Connection<Upload>,
-    error: hyper::Error,
+    connection: &Connection,
+    error: &Error,
 ) -> Failure {
     let endpoint = in_flight.endpoint();
     tracing::debug!(upstream = %endpoint.identity().address, %error, "no answer");
     if let Some(refusal) = blameless(client, service, endpoint) {
         return Failure::for_good(refusal);
     }
-    if error.is_parse() {
+    if error.is_malformed() {
         let refusal = Refusal::upstream_failed("the upstream's answer is not valid HTTP");
         return Failure::of_answer(endpoint, outgoing, Doubt::Answers, refusal);
     }
@@ -340,12 +294,13 @@ fn blameless(client: &Client, service: &Service, endpoint: &Endpoint) -> Option<
     is_cut.then(|| Refusal::upstream_failed("the upstream was unregistered, and its time is over"))
 }
 
-/// The answer as the client is to see it.
+/// The answer as the client is to see it. `wanted`: the client has asked for another protocol, in which nobody may be silent for
+/// longer.
 fn relay(
     client: &Client,
     answer: Response<Rest>,
     lease: Lease,
-    tunnel: Option<Tunnel>,
+    wanted: Option<Duration>,
 ) -> Result<Response<Answer>, Refusal> {
     let (mut head, body) = answer.into_parts();
     let hop = fields::take_hop_by_hop(&mut head.headers);
@@ -354,14 +309,15 @@ fn relay(
     }
     head.version = Version::HTTP_11;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(tunnel), Some(upgrade)) = (tunnel, hop.upgrade) else {
-            return Err(Refusal::upstream_failed("the upstream switched protocols unasked"));
+        let unasked = || Refusal::upstream_failed("the upstream switched protocols unasked");
+        let (Some(idle), Some(upgrade)) = (wanted, hop.upgrade) else {
+            return Err(unasked());
         };
         head.headers.insert(header::UPGRADE, upgrade);
         head.headers
             .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        lease.hand_over();
-        client.session.set_tunnel(tunnel);
+        let tunnel = lease.hand_over(body.into_incoming(), idle);
+        client.session.set_tunnel(tunnel.ok_or_else(unasked)?);
         let nothing = Answer::own(bytes::Bytes::new(), client.session.clone());
         return Ok(Response::from_parts(head, nothing));
     }
@@ -373,12 +329,4 @@ fn relay(
         close_after(&mut answer);
     }
     Ok(answer)
-}
-
-/// An answer's body must be delimited in one way only.
-fn is_sound(headers: &HeaderMap) -> Result<(), Refusal> {
-    match fields::is_delimited(headers) {
-        true => Ok(()),
-        false => Err(Refusal::upstream_failed("the upstream's answer has no definite length")),
-    }
 }

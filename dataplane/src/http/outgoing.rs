@@ -1,7 +1,6 @@
 //! A request as upstreams are to see it, for as many attempts as are made.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Version, request};
@@ -29,7 +28,7 @@ pub struct Outgoing {
     wants_upgrade: bool,
     is_continue_expected: bool,
     /// Of the last attempt.
-    go_ahead: Option<Arc<GoAhead>>,
+    go_ahead: Option<Rc<GoAhead>>,
 }
 
 impl Outgoing {
@@ -133,6 +132,11 @@ impl Outgoing {
         self.head.as_ref()
     }
 
+    /// Of the last attempt, if its body waits for one.
+    pub fn go_ahead(&self) -> Option<Rc<GoAhead>> {
+        self.go_ahead.clone()
+    }
+
     /// The client still waits to be asked for its body, and will not be.
     pub fn is_withheld(&self) -> bool {
         self.go_ahead.as_ref().is_some_and(|go_ahead| !go_ahead.is_used())
@@ -156,13 +160,6 @@ impl Outgoing {
                 .headers_mut()
                 .insert(header::HOST, host.unwrap_or(HeaderValue::from_static("")));
         }
-        if let Some(go_ahead) = self.go_ahead.clone() {
-            hyper::ext::on_informational(&mut request, move |answer| {
-                if answer.status() == http::StatusCode::CONTINUE {
-                    go_ahead.give();
-                }
-            });
-        }
         Some(request)
     }
 
@@ -176,11 +173,6 @@ impl Outgoing {
         let wait = Wait::new(session.now() + session.patience().go_ahead);
         self.go_ahead = Some(wait.go_ahead());
         Some(wait)
-    }
-
-    /// Nothing of it was sent.
-    pub fn take_back(&mut self, request: Request<Upload>) {
-        self.head = Some(request.into_parts().0);
     }
 }
 

@@ -12,7 +12,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
@@ -23,7 +22,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// An upstream that has switched protocols, and waits for the client to get the answer.
 pub struct Tunnel {
-    pub upstream: oneshot::Receiver<Raw>,
+    pub upstream: Raw,
     pub in_flight: Rc<InFlight>,
     pub idle: Duration,
 }
@@ -31,7 +30,7 @@ pub struct Tunnel {
 impl Tunnel {
     /// `early`: what the client has sent already.
     pub async fn run(self, mut client: TcpStream, early: Bytes) {
-        let Ok(mut raw) = self.upstream.await else { return };
+        let mut raw = self.upstream;
         let moved = Cell::new(Instant::now());
         let (client_read, client_write) = client.split();
         let (upstream_read, upstream_write) = raw.stream.split();

@@ -6,11 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -214,48 +212,48 @@ impl std::error::Error for Aborted {}
 /// For a client that expects `100 Continue`: its body is not asked for before the upstream does so, or has had its time
 /// to. hyper tells the client when the body is first polled.
 pub struct Wait {
-    go_ahead: Arc<GoAhead>,
+    go_ahead: Rc<GoAhead>,
     patience: Pin<Box<Sleep>>,
 }
 
-/// Shared with the parser of the upstream's answer, which may belong to any thread as far as its types know.
+/// Shared with whoever reads the upstream's answer.
 #[derive(Default)]
 pub struct GoAhead {
-    is_given: AtomicBool,
-    is_used: AtomicBool,
-    waker: AtomicWaker,
+    is_given: Cell<bool>,
+    is_used: Cell<bool>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl GoAhead {
     pub fn give(&self) {
-        self.is_given.store(true, Ordering::Release);
-        self.waker.wake();
+        self.is_given.set(true);
+        self.waker.take().into_iter().for_each(Waker::wake);
     }
 
     /// Whether the client has been asked for its body.
     pub fn is_used(&self) -> bool {
-        self.is_used.load(Ordering::Relaxed)
+        self.is_used.get()
     }
 }
 
 impl Wait {
     pub fn new(until: Instant) -> Wait {
         Wait {
-            go_ahead: Arc::default(),
+            go_ahead: Rc::default(),
             patience: Box::pin(sleep_until(until)),
         }
     }
 
-    pub fn go_ahead(&self) -> Arc<GoAhead> {
+    pub fn go_ahead(&self) -> Rc<GoAhead> {
         self.go_ahead.clone()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.go_ahead.waker.register(cx.waker());
-        if !self.go_ahead.is_given.load(Ordering::Acquire) {
+        if !self.go_ahead.is_given.get() {
+            self.go_ahead.waker.set(Some(cx.waker().clone()));
             ready!(self.patience.as_mut().poll(cx));
         }
-        self.go_ahead.is_used.store(true, Ordering::Relaxed);
+        self.go_ahead.is_used.set(true);
         Poll::Ready(())
     }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use shared::model::Timeouts;
 use tokio::time::{Instant, timeout_at};
 
 use super::session::{Expired, Session};
+use crate::upstream::pool::Incoming;
+use crate::upstream::talk::Error;
 
 /// Bytes. The answers of most programs are shorter, and come in one read or two, so that nobody waits for them; a client
 /// begins sooner with a longer one if it gets what is there.
@@ -44,6 +45,11 @@ impl From<Incoming> for Rest {
 }
 
 impl Rest {
+    /// The upstream has switched protocols: what is there does not belong to an answer.
+    pub fn into_incoming(self) -> Incoming {
+        self.incoming
+    }
+
     /// Whether it is worth waiting for: of known length, and short.
     pub fn is_short(&self) -> bool {
         let length = self.incoming.size_hint().exact();
@@ -79,9 +85,9 @@ impl Rest {
 
 impl Body for Rest {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let rest = self.get_mut();
         if rest.held.is_empty() {
             return Pin::new(&mut rest.incoming).poll_frame(cx);

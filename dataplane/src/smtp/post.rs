@@ -7,20 +7,19 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use shared::model::Service;
 
 use super::Reply;
 use super::answer::Answered;
 use super::outflow::{Outflow, Progress};
 use crate::counts::{self, Outcome};
-use crate::http::{Upload, fields};
+use crate::http::Upload;
 use crate::pipeline::Picked;
 use crate::upstream::call::{CallError, call};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::{Endpoint, InFlight};
 use crate::upstream::health::Doubt;
-use crate::upstream::pool::{Connection, Pool};
+use crate::upstream::pool::{Connection, Incoming, Pool};
 use crate::worker::WorkerContext;
 
 /// Of an answer's body, to be looked at.
@@ -147,7 +146,7 @@ fn suspend(endpoint: &Arc<Endpoint>, doubt: Doubt) {
 }
 
 async fn exchange(
-    upstreams: &Rc<Pool<Upload>>,
+    upstreams: &Rc<Pool>,
     attempt: &Attempt,
     is_current: impl Fn() -> bool,
     make: impl Fn() -> Option<Request<Upload>>,
@@ -166,15 +165,8 @@ async fn exchange(
 
 /// The whole of it is waited for: whoever breaks off within has not said anything. A connection is kept only if both are
 /// complete, its request and its answer.
-async fn read(
-    answer: Response<Incoming>,
-    connection: Connection<Upload>,
-    progress: &Progress,
-) -> Result<Answered, Failure> {
+async fn read(answer: Response<Incoming>, connection: Connection, progress: &Progress) -> Result<Answered, Failure> {
     let (head, mut body) = answer.into_parts();
-    if !fields::is_delimited(&head.headers) {
-        return Err(Failure::Partial);
-    }
     let (mut start, mut bytes) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Failure::Partial)?;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use shared::model::Service;
 
 use super::connect::ConnectError;
 use super::endpoint::Endpoint;
 use super::health::Doubt;
-use super::pool::{Connection, Pool};
+use super::pool::{Connection, Incoming, Pool};
+use super::talk::Error;
 use crate::http::Upload;
 
 #[derive(Debug)]
@@ -22,18 +22,18 @@ pub enum CallError {
     Stale,
     /// There is no request to be made.
     Unaskable,
-    Broken(hyper::Error),
+    Broken(Error),
 }
 
 /// `is_current` is asked at every connection: from its answer to the hand-over nothing waits. `make` is called for each
 /// connection that is tried; a server that closed a kept one has no part in that.
 pub async fn call(
-    upstreams: &Rc<Pool<Upload>>,
+    upstreams: &Rc<Pool>,
     service: &Service,
     endpoint: &Arc<Endpoint>,
     is_current: impl Fn() -> bool,
     make: impl Fn() -> Option<Request<Upload>>,
-) -> Result<(Response<Incoming>, Connection<Upload>), CallError> {
+) -> Result<(Response<Incoming>, Connection), CallError> {
     loop {
         let mut connection = match upstreams.take(endpoint, true) {
             Some(kept) => kept,
@@ -55,24 +55,22 @@ pub async fn call(
             return Err(CallError::Stale);
         }
         let request = make().ok_or(CallError::Unaskable)?;
-        match connection.send(request).await {
+        match connection.send(request, |_| {}).await {
             Ok(answer) => {
                 endpoint.health().answers();
                 endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
                 return Ok((answer, connection));
             }
             // The server closed it while it was kept.
-            Err(_) if connection.is_kept() && !connection.is_heard() => {}
-            // Its head is too long for this connection, not for another one.
-            Err(error) if error.error().is_parse_too_large() && connection.widen() => {}
+            Err(error) if error.is_of_upstream() && connection.is_kept() && !connection.is_heard() => {}
             Err(error) => {
-                if !endpoint.cut_token().is_cancelled() {
+                if error.is_of_upstream() && !endpoint.cut_token().is_cancelled() {
                     match connection.is_heard() {
                         true => drop(endpoint.care().suspend(endpoint, Doubt::Answers, Instant::now())),
                         false => endpoint.health().reset(Instant::now()),
                     }
                 }
-                return Err(CallError::Broken(error.into_error()));
+                return Err(CallError::Broken(error));
             }
         }
     }

@@ -1,12 +1,14 @@
 //! A worker's connections to upstreams. The one that was used last is used next, so that a burst's connections grow old
 //! and close. Nothing is shared with other workers, and nothing is locked.
 //!
-//! Every connection has a task that drives hyper, and every endpoint that has connections a task that closes them: the
-//! idle ones when they are old or the endpoint is retired, all of them when it is cut.
+//! No connection has a task: whoever sends a request on it reads the answer, and whoever waits for the answer sends. Only
+//! what is left of a request whose answer has come already goes on by itself. Every endpoint that has connections has a task
+//! that closes them: the idle ones when they are old, have been closed by the server, or the endpoint is retired, all of them
+//! when it is cut.
 
 mod connection;
-mod driver;
 mod heads;
+mod incoming;
 mod site;
 mod wire;
 
@@ -16,15 +18,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::Body;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use self::connection::Link;
-pub use self::connection::{Connection, Raw};
+pub use self::connection::Connection;
+use self::heads::Owed;
+pub use self::incoming::Incoming;
 use self::site::{Idle, Site};
+pub use self::wire::Raw;
 use self::wire::Wire;
 use super::connect::{ConnectError, connect};
 use super::endpoint::Endpoint;
@@ -35,64 +35,53 @@ const IDLE_MAX: usize = 4096;
 const KEEP: Duration = Duration::from_secs(50);
 /// A request that must not be sent twice is not entrusted to a connection that the server may be closing just now.
 const FRESH: Duration = Duration::from_secs(2);
-/// An answer's head is at most so long.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Of what is read ahead of the client, and written ahead of the upstream.
-const BUFFER_BYTES_MAX: usize = 128 * 1024;
-/// hyper reads more than a hundred fields at a price that nearly no server makes worth paying: only where an answer had
-/// more, later ones may have so many.
-const FIELDS_MAX_WIDE: usize = 4096;
 
-/// The body of a request to an upstream.
-pub trait OutBody: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static {}
-
-impl<T> OutBody for T where T: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static {}
-
-pub struct Pool<B> {
-    builder: http1::Builder,
-    wide: http1::Builder,
-    sites: RefCell<HashMap<Key, Site<B>>>,
+#[derive(Default)]
+pub struct Pool {
+    sites: RefCell<HashMap<Key, Site>>,
     idle: Cell<usize>,
+    /// The number of the last head that was not written at once.
+    heads: Cell<u64>,
+    owed: RefCell<Vec<Owed>>,
 }
 
 /// The endpoint's place in memory; its site's task holds it, so that no other endpoint can have that place.
 type Key = *const Endpoint;
 
-impl<B: OutBody> Pool<B> {
-    pub fn new() -> Rc<Pool<B>> {
-        let mut builder = http1::Builder::new();
-        builder.max_header_size(HEAD_BYTES_MAX).max_buf_size(BUFFER_BYTES_MAX);
-        let mut wide = builder.clone();
-        wide.max_headers(FIELDS_MAX_WIDE);
-        Rc::new(Pool {
-            builder,
-            wide,
-            sites: RefCell::default(),
-            idle: Cell::new(0),
-        })
+impl Pool {
+    pub fn new() -> Rc<Pool> {
+        Rc::default()
     }
 
     /// A kept connection that is ready for a request. `repeatable`: the request may be sent again if the server closes
     /// the connection at the same moment.
-    pub fn take(self: &Rc<Self>, endpoint: &Arc<Endpoint>, repeatable: bool) -> Option<Connection<B>> {
+    pub fn take(&self, endpoint: &Arc<Endpoint>, repeatable: bool) -> Option<Connection> {
         if endpoint.is_retired() {
             return None;
         }
-        let mut sites = self.sites.borrow_mut();
-        let site = sites.get_mut(&Arc::as_ptr(endpoint))?;
         let now = Instant::now();
-        while let Some(newest) = site.take_idle() {
+        // One that closes looks for its site, which nobody else may be looking at then.
+        while let Some(newest) = self.take_idle(endpoint) {
             let age = now.saturating_duration_since(newest.since);
             if !repeatable && age > FRESH {
-                site.put_idle(newest);
+                if let Some(site) = self.sites.borrow_mut().get_mut(&Arc::as_ptr(endpoint)) {
+                    self.idle.set(self.idle.get() + 1);
+                    site.put_back(newest);
+                }
                 return None;
             }
-            self.idle.set(self.idle.get() - 1);
-            if newest.sender.is_ready() && age < newest.link.keep() {
-                return Some(Connection::new(newest.sender, newest.link, self.clone(), true));
+            if age < newest.wire.keep() && newest.wire.is_quiet() {
+                return Some(Connection::new(newest.wire, true));
             }
         }
         None
+    }
+
+    fn take_idle(&self, endpoint: &Arc<Endpoint>) -> Option<Idle> {
+        let mut sites = self.sites.borrow_mut();
+        let idle = sites.get_mut(&Arc::as_ptr(endpoint))?.take_idle()?;
+        self.idle.set(self.idle.get() - 1);
+        Some(idle)
     }
 
     /// A new connection, of which `within` is the deadline.
@@ -100,66 +89,44 @@ impl<B: OutBody> Pool<B> {
         self: &Rc<Self>,
         endpoint: &Arc<Endpoint>,
         within: Duration,
-    ) -> Result<Connection<B>, ConnectError> {
+    ) -> Result<Connection, ConnectError> {
         let stream = connect(endpoint, within).await?;
-        let is_wide = self.is_wide(endpoint);
-        let link = Rc::new(Link::new(endpoint.clone(), KEEP, is_wide));
-        let wire = TokioIo::new(Wire::new(stream, link.signs().clone()));
-        let builder = if is_wide { &self.wide } else { &self.builder };
-        // Nothing is exchanged for it: it is ready at once, and cannot fail.
-        let (sender, http) = builder
-            .handshake(wire)
-            .await
-            .map_err(|error| ConnectError::Failed(std::io::Error::other(error)))?;
-        if self.enter(&link) {
+        let wire = Rc::new(Wire::new(stream, endpoint.clone(), Rc::downgrade(self), KEEP));
+        if self.enter(&wire) {
             tokio::task::spawn_local(site::watch(endpoint.clone(), self.clone()));
         }
-        tokio::task::spawn_local(driver::drive(http, link.clone(), self.clone()));
-        Ok(Connection::new(sender, link, self.clone(), false))
-    }
-
-    fn is_wide(&self, endpoint: &Arc<Endpoint>) -> bool {
-        let sites = self.sites.borrow();
-        sites.get(&Arc::as_ptr(endpoint)).is_some_and(Site::is_wide)
-    }
-
-    /// Whether that makes a difference to what the link could read.
-    fn widen(&self, link: &Link<B>) -> bool {
-        if let Some(site) = self.sites.borrow_mut().get_mut(&Arc::as_ptr(link.endpoint())) {
-            site.widen();
-        }
-        !link.is_wide()
+        Ok(Connection::new(wire, false))
     }
 
     /// Whether it is its endpoint's first.
-    fn enter(&self, link: &Rc<Link<B>>) -> bool {
+    fn enter(&self, wire: &Rc<Wire>) -> bool {
         let mut sites = self.sites.borrow_mut();
         let before = sites.len();
-        sites.entry(Arc::as_ptr(link.endpoint())).or_default().enter(link);
+        sites.entry(Arc::as_ptr(wire.endpoint())).or_default().enter(wire);
         sites.len() > before
     }
 
-    /// The connection has ended.
-    fn leave(&self, link: &Rc<Link<B>>) {
-        if let Some(site) = self.sites.borrow_mut().get_mut(&Arc::as_ptr(link.endpoint())) {
-            self.idle.set(self.idle.get() - site.leave(link));
+    /// The connection has closed.
+    fn leave(&self, wire: &Wire) {
+        if let Some(site) = self.sites.borrow_mut().get_mut(&Arc::as_ptr(wire.endpoint())) {
+            site.leave(wire);
         }
     }
 
-    /// Keeps it, unless there are too many already or its endpoint has been retired: then it closes.
-    fn put(&self, sender: http1::SendRequest<B>, link: &Rc<Link<B>>) {
-        if self.idle.get() >= IDLE_MAX || link.endpoint().is_retired() {
+    /// Keeps it, unless there are too many already, it has been closed by the server, or its endpoint has been retired.
+    fn put(&self, wire: Rc<Wire>) {
+        if self.idle.get() >= IDLE_MAX || wire.endpoint().is_retired() {
             return;
         }
-        if let Some(site) = self.sites.borrow_mut().get_mut(&Arc::as_ptr(link.endpoint())) {
-            let idle = Idle {
-                sender,
-                link: link.clone(),
-                since: Instant::now(),
-            };
-            if site.put_idle(idle) {
-                self.idle.set(self.idle.get() + 1);
-            }
+        // Where it is not kept it closes after that look at its site.
+        let idle = Idle {
+            wire: wire.clone(),
+            since: Instant::now(),
+        };
+        let mut sites = self.sites.borrow_mut();
+        let site = sites.get_mut(&Arc::as_ptr(wire.endpoint()));
+        if site.is_some_and(|site| site.has_room() && site.put_idle(idle)) {
+            self.idle.set(self.idle.get() + 1);
         }
     }
 

@@ -54,7 +54,7 @@ pub async fn others() {
 pub struct Stage {
     pub views: Arc<Views>,
     pub phase: PhaseSender,
-    pub upstreams: Rc<Pool<crate::http::Upload>>,
+    pub upstreams: Rc<Pool>,
     registry: RefCell<Registry>,
     listener: std::net::SocketAddr,
 }

@@ -7,10 +7,11 @@ use http::{Method, Uri};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::probe::{Sender, converse, drain, request};
+use super::probe::{BODY_BYTES_MAX, request};
 use crate::upstream::connect::{ConnectError, connect};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Doubt;
+use crate::upstream::talk::converse;
 use crate::upstream::trial::Probe;
 
 pub(super) async fn make(probe: Probe) {
@@ -50,12 +51,10 @@ async fn find_out(probe: &Probe) {
 /// Any answer that is whole, whatever it says: this asks nothing of any resource (RFC 9110, 9.3.7: "a ping").
 async fn answers(endpoint: &Endpoint, stream: TcpStream, within: Duration) -> Result<(), String> {
     let request = request(endpoint, Method::OPTIONS, Uri::from_static("*")).map_err(|error| error.to_string())?;
-    let exchange = async |mut sender: Sender| {
-        let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        drain(answer.into_body()).await.map_err(|error| error.to_string())
-    };
-    let answered = timeout(within, converse(stream, exchange)).await;
-    answered.map_err(|_| "no answer in time".to_owned())?
+    let exchange = async { converse(stream, request).await?.drain(BODY_BYTES_MAX).await };
+    let answered = timeout(within, exchange).await;
+    let answered = answered.map_err(|_| "no answer in time".to_owned())?;
+    answered.map_err(|error| error.to_string())
 }
 
 /// For the next pause. Where the service cannot spare it for its answers it is as if it were up.

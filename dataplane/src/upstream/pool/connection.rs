@@ -1,163 +1,24 @@
-use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper::{Request, Response};
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use http::{Request, Response, StatusCode, response};
 
-use super::heads::Heads;
-use super::{OutBody, Pool};
-use crate::upstream::endpoint::Endpoint;
-
-/// A connection that has left HTTP, with what the upstream has said since.
-pub struct Raw {
-    pub stream: TcpStream,
-    pub early: Bytes,
-}
-
-/// What the socket has shown.
-#[derive(Default)]
-pub(super) struct Signs {
-    /// A byte has come since the last request began.
-    pub(super) is_heard: Cell<bool>,
-    /// Nothing that is written arrives any more.
-    pub(super) is_deaf: Cell<bool>,
-    pub(super) heads: Heads,
-}
-
-/// What a connection's user, its driver and its pool tell each other.
-pub(super) struct Link<B> {
-    endpoint: Arc<Endpoint>,
-    signs: Rc<Signs>,
-    place: Cell<usize>,
-    /// For so long it may stay idle.
-    keep: Cell<Duration>,
-    is_wide: bool,
-    /// Its answer was complete before its request was.
-    unready: Cell<Option<http1::SendRequest<B>>>,
-    is_given_up: Cell<bool>,
-    upgrade: Cell<Option<oneshot::Sender<Raw>>>,
-    driver: RefCell<Option<Waker>>,
-}
-
-impl<B> Link<B> {
-    pub(super) fn new(endpoint: Arc<Endpoint>, keep: Duration, is_wide: bool) -> Link<B> {
-        Link {
-            endpoint,
-            signs: Rc::default(),
-            place: Cell::default(),
-            keep: Cell::new(keep),
-            is_wide,
-            unready: Cell::default(),
-            is_given_up: Cell::default(),
-            upgrade: Cell::default(),
-            driver: RefCell::default(),
-        }
-    }
-
-    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-
-    pub(super) fn signs(&self) -> &Rc<Signs> {
-        &self.signs
-    }
-
-    /// Among its site's open connections.
-    pub(super) fn place(&self) -> usize {
-        self.place.get()
-    }
-
-    pub(super) fn set_place(&self, place: usize) {
-        self.place.set(place);
-    }
-
-    pub(super) fn keep(&self) -> Duration {
-        self.keep.get()
-    }
-
-    /// Whether it reads answers with very many fields.
-    pub(super) fn is_wide(&self) -> bool {
-        self.is_wide
-    }
-
-    /// Ends the connection, whatever is under way.
-    pub(super) fn give_up(&self) {
-        self.is_given_up.set(true);
-        self.wake();
-    }
-
-    /// Asked by the driver, which is woken when that changes.
-    pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
-        let driver = &mut *self.driver.borrow_mut();
-        if !driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
-            *driver = Some(cx.waker().clone());
-        }
-        self.is_given_up.get()
-    }
-
-    pub(super) fn take_ready(&self) -> Option<http1::SendRequest<B>> {
-        let sender = self.unready.take()?;
-        if sender.is_ready() {
-            return (!self.signs.is_deaf.get()).then_some(sender);
-        }
-        self.unready.set(Some(sender));
-        None
-    }
-
-    pub(super) fn take_upgrade(&self) -> Option<oneshot::Sender<Raw>> {
-        self.upgrade.take()
-    }
-
-    fn wake(&self) {
-        if let Some(driver) = &*self.driver.borrow() {
-            driver.wake_by_ref();
-        }
-    }
-}
+use super::incoming::Incoming;
+use super::wire::{Raw, Wire};
+use crate::upstream::talk::{Error, OutBody, Reading, Writing};
 
 /// A connection in the hands of one request. Dropped, it closes; `release` lets it be used again.
-pub struct Connection<B: OutBody> {
-    sender: http1::SendRequest<B>,
-    leash: Leash<B>,
-    pool: Rc<Pool<B>>,
+pub struct Connection {
+    /// Until it is released.
+    wire: Option<Rc<Wire>>,
     is_kept: bool,
 }
 
-struct Leash<B> {
-    link: Rc<Link<B>>,
-    is_released: bool,
-}
-
-impl<B> Drop for Leash<B> {
-    fn drop(&mut self) {
-        if !self.is_released {
-            self.link.give_up();
-        }
-    }
-}
-
-impl<B: OutBody> Connection<B> {
-    pub(super) fn new(
-        sender: http1::SendRequest<B>,
-        link: Rc<Link<B>>,
-        pool: Rc<Pool<B>>,
-        is_kept: bool,
-    ) -> Connection<B> {
-        link.signs.is_heard.set(false);
+impl Connection {
+    pub(super) fn new(wire: Rc<Wire>, is_kept: bool) -> Connection {
         Connection {
-            sender,
-            leash: Leash {
-                link,
-                is_released: false,
-            },
-            pool,
+            wire: Some(wire),
             is_kept,
         }
     }
@@ -169,63 +30,66 @@ impl<B: OutBody> Connection<B> {
 
     /// Whether the upstream has said anything since this request began.
     pub fn is_heard(&self) -> bool {
-        self.leash.link.signs.is_heard.get()
+        self.wire.as_ref().is_some_and(|wire| wire.is_heard())
     }
 
     /// Whether the upstream has stopped reading: of what was written since nothing has arrived.
     pub fn is_deaf(&self) -> bool {
-        self.leash.link.signs.is_deaf.get()
+        self.wire.as_ref().is_some_and(|wire| wire.is_deaf())
     }
 
-    /// The request comes back in the error when nothing of it was sent.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
-        self.leash.link.signs.heads.hand_over();
-        self.sender.try_send_request(request).await
-    }
-
-    /// Where the connection arrives if the upstream switches protocols.
-    pub fn upgrade(&self) -> oneshot::Receiver<Raw> {
-        let (sender, receiver) = oneshot::channel();
-        self.leash.link.upgrade.set(Some(sender));
-        receiver
+    /// Sends the request and waits for the head of its answer. Nothing waits from the first poll to the first write. What is
+    /// left of the request then goes on by itself, in a task of its own, whether or not anybody reads the answer.
+    ///
+    /// `on_interim` hears what comes before the answer.
+    pub async fn send<B: OutBody>(
+        &mut self,
+        request: Request<B>,
+        mut on_interim: impl FnMut(&response::Parts),
+    ) -> Result<Response<Incoming>, Error> {
+        let wire = self.wire.as_ref().ok_or(Error::GivenUp)?;
+        let mut reading = Reading::new(request.method().clone());
+        let mut writing = Writing::new(request);
+        wire.begin();
+        let exchange = poll_fn(|cx| wire.poll_exchange(&mut writing, &mut reading, cx, &mut on_interim));
+        let head = exchange.await?;
+        if !writing.is_done() {
+            tokio::task::spawn_local(wire.clone().carry(writing));
+        }
+        let is_persistent = head.is_persistent && head.parts.status != StatusCode::SWITCHING_PROTOCOLS;
+        let body = Incoming::new(wire.clone(), head.framing, is_persistent, reading.into_rest());
+        Ok(Response::from_parts(head.parts, body))
     }
 
     /// The server has said for how long it keeps an idle connection.
     pub fn keep_for(&self, most: Duration) {
-        let keep = &self.leash.link.keep;
-        // It counts from its own last byte, and its FIN takes a moment.
-        keep.set(keep.get().min(most.saturating_sub(Duration::from_secs(1))));
-    }
-
-    /// The answer had more fields than this connection reads, or was too long. Says whether it is worth asking again.
-    pub fn widen(&self) -> bool {
-        self.pool.widen(&self.leash.link)
+        if let Some(wire) = &self.wire {
+            // It counts from its own last byte, and its FIN takes a moment.
+            wire.keep_for(most.saturating_sub(Duration::from_secs(1)));
+        }
     }
 
     /// The answer is complete: once the request is, too, the connection may serve another.
-    pub fn release(self) {
-        let Connection {
-            sender,
-            mut leash,
-            pool,
-            ..
-        } = self;
-        let link = &leash.link;
-        link.upgrade.set(None);
-        if link.signs.is_deaf.get() || link.keep.get().is_zero() || sender.is_closed() {
-            return;
+    pub fn release(mut self) {
+        if let Some(wire) = self.wire.take() {
+            wire.release();
         }
-        if sender.is_ready() {
-            pool.put(sender, link);
-        } else {
-            link.unready.set(Some(sender));
-            link.wake();
-        }
-        leash.is_released = true;
     }
 
-    /// The protocols are switched: the connection ends as soon as it has been handed on.
-    pub fn hand_over(mut self) {
-        self.leash.is_released = true;
+    /// The upstream has switched protocols. `answer` is the body of its answer, behind which the other one begins.
+    pub fn hand_over(mut self, answer: Incoming) -> Option<Raw> {
+        let early = answer.into_rest();
+        let stream = self.wire.take()?.take_stream()?;
+        Some(Raw { stream, early })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(wire) = &self.wire
+            && Rc::strong_count(wire) > 1
+        {
+            wire.give_up();
+        }
     }
 }

@@ -9,6 +9,7 @@ mod ending;
 mod failing;
 mod forwarding;
 mod holding;
+mod keeping;
 mod limiting;
 mod patience;
 mod proving;

@@ -6,6 +6,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 
+pub mod answer;
 pub mod api;
 pub mod apply;
 pub mod documents;
@@ -28,7 +29,8 @@ pub mod texts;
 /// The name of the fuzzer's target and of the folder of the corpus, and what is run on an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
+    ("answer", answer::check),
     ("api", api::check),
     ("apply", apply::check),
     ("documents", documents::check),

@@ -67,6 +67,7 @@ macro_rules! targets {
 }
 
 targets!(
+    answer,
     api,
     apply,
     documents,

@@ -279,6 +279,13 @@ fn a_bad_answer_is_the_upstreams_failure() {
             "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\nx",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
             "HTTP/1.1 200 OK\r\nX : 1\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+            "HTTP/1.1 200 OK\r\nX: 1\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: 1\rContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
             &long,
         ] {
             let (_stage, origin, mut client) = scene("").await;

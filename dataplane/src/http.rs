@@ -1,7 +1,7 @@
 //! The HTTP/1 edge: turns bytes into a `RequestMeta`, and what the pipeline makes of it into bytes again.
 //!
 //! ```text
-//! socket → gate → hyper → exchange → pipeline → pool → hyper → wire → socket
+//! socket → gate → hyper → exchange → pipeline → pool → codec → socket
 //!                           ↑ upload, answer: bodies both ways at once
 //! ```
 //!

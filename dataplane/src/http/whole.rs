@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use shared::model::Timeouts;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::session::{Expired, Session};
 use crate::upstream::pool::Incoming;
@@ -58,7 +58,7 @@ impl Rest {
 
     /// Waits until all of it has come, but not for long: what comes later goes on as it comes.
     pub async fn gather(&mut self, session: &Session, timeouts: &Timeouts) -> Result<(), Short> {
-        let until = Instant::now() + GATHER_FOR;
+        let until = session.now() + GATHER_FOR;
         let mut parts = BytesMut::new();
         session.awaits_answer(timeouts.idle, timeouts.idle);
         while !self.incoming.is_end_stream() {

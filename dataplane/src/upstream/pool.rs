@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 pub use self::connection::Connection;
@@ -38,7 +39,7 @@ const FRESH: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub struct Pool {
-    sites: RefCell<HashMap<Key, Site>>,
+    sites: RefCell<HashMap<Key, Site, RandomState>>,
     idle: Cell<usize>,
     /// The number of the last head that was not written at once.
     heads: Cell<u64>,

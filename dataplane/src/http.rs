@@ -1,34 +1,37 @@
 //! The HTTP/1 edge: turns bytes into a `RequestMeta`, and what the pipeline makes of it into bytes again.
 //!
 //! ```text
-//! socket → gate → hyper → exchange → pipeline → pool → codec → socket
-//!                           ↑ upload, answer: bodies both ways at once
+//! socket → wire → exchange → pipeline → pool → socket
+//!                   ↑ upload, answer: bodies both ways at once
 //! ```
 //!
 //! A connection is one task. It has one timer, which follows whatever is due first, and ends in one place.
 //!
-//! What only looks at bytes and fields is public: `fuzz/` holds it against the parser behind it.
+//! What only looks at bytes and fields is public: `fuzz/` holds it against another parser.
 
 mod answer;
 pub mod basic;
+mod converse;
+mod date;
 mod exchange;
 pub mod fields;
 mod forward;
 pub mod forwarded;
-mod gate;
-mod gather;
 pub mod head;
+mod intake;
 mod linger;
 mod nudge;
 mod outgoing;
 mod quota;
 mod record;
 mod refusal;
+mod reply;
 mod session;
 pub mod target;
 mod tunnel;
 mod upload;
 mod whole;
+mod wire;
 
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
@@ -38,45 +41,26 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use self::exchange::{Client, exchange};
+use self::converse::{Ended, converse};
+use self::exchange::Client;
 use self::forwarded::Forwarding;
-use self::gate::Gate;
-use self::head::Refused;
 use self::linger::linger;
 use self::nudge::Nudged;
 use self::record::Record;
 use self::refusal::Refusal;
-use self::session::{Expired, Fault, Patience, Session};
+use self::session::{Expired, Patience, Session};
 pub use self::upload::{Aborted, Upload};
+use self::wire::Wire;
 use crate::phase::{Phase, PhaseReceiver};
 use crate::worker::{STOP_GRACE, WorkerContext};
-
-/// Of what is read ahead of the upstream, and written ahead of the client. More than a head may have.
-const BUFFER_BYTES_MAX: usize = 128 * 1024;
 
 /// Serves a client's connection to its end, on the worker's own `LocalSet`.
 pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>) {
     serve(stream, peer, context, Patience::default()).await;
-}
-
-/// How a connection's HTTP ended.
-enum Ended {
-    /// By hyper's account, or the gate's.
-    Http(hyper::Result<()>),
-    /// With no request under way.
-    Quiet,
-    /// The client has not sent its head in time.
-    Late,
-    /// Within an answer.
-    Cut,
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, patience: Patience) {
@@ -84,23 +68,20 @@ async fn serve(stream: TcpStream, peer: SocketAddr, context: Rc<WorkerContext>, 
     let Ok(local) = stream.local_addr() else { return };
     let record = Record::new(context.clone(), peer.ip().to_canonical(), Instant::now());
     let session = Rc::new(Session::new(patience, record));
-    let gate = Gate::new(stream, session.clone(), context.config.half_close);
+    let wire = Wire::new(stream, session.clone(), context.config.half_close);
     let phase = context.phase.clone();
     let drain_timeout = context.config.drain_timeout;
-    let client = Rc::new(Client {
+    let client = Client {
         forwarding: Forwarding::new(peer, local, &context.config.trusted),
         context,
         session: session.clone(),
-    });
-    let service = service_fn(|request| exchange(client.clone(), request));
-    let mut http = http1::Builder::new()
-        // The driver has its own.
-        .header_read_timeout(None)
-        .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(gate), service);
-    let ended = drive(&mut http, &session, ending(phase, drain_timeout)).await;
-    let parts = http.into_parts();
-    end(ended, parts.io.into_inner(), parts.read_buf, &session).await;
+        wire: wire.clone(),
+    };
+    let ended = {
+        let http = pin!(converse(&client, &wire));
+        drive(http, &wire, ending(phase, drain_timeout)).await
+    };
+    end(ended, &wire).await;
 }
 
 /// Ready once connections are to end; says how long they may take.
@@ -112,26 +93,29 @@ async fn ending(mut phase: PhaseReceiver, drain_timeout: Duration) -> Duration {
     }
 }
 
-/// Runs hyper until it has ended, the connection is to end, or patience has.
-async fn drive<C>(mut http: C, session: &Session, ending: impl Future<Output = Duration>) -> Ended
-where
-    C: Future<Output = hyper::Result<()>> + Unpin,
-{
+/// Lets requests be served until that has ended, the connection is to end, or patience has.
+async fn drive(
+    mut http: Pin<&mut impl Future<Output = Ended>>,
+    wire: &Wire,
+    ending: impl Future<Output = Duration>,
+) -> Ended {
+    let session = wire.session();
     let mut ending = pin!(ending);
     let mut nudged = Nudged::default();
     let mut sleep = pin!(sleep_until(session.due().0));
     let mut is_first = true;
     poll_fn(|cx| {
+        wire.belongs_to(cx);
         session.tick();
         loop {
-            if let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
-                return Poll::Ready(Ended::Http(ended));
+            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+                return Poll::Ready(ended);
             }
             if !session.is_closing()
                 && let Poll::Ready(allowed) = nudged.poll(ending.as_mut(), cx)
             {
                 session.close(allowed);
-                // The gate has its last look.
+                // There is a last look at the socket.
                 continue;
             }
             if session.is_over() {
@@ -155,7 +139,7 @@ where
                 continue;
             }
             match expired {
-                // The gate has its last look.
+                // There is a last look at the socket.
                 None | Some(Expired::Quiet) => {}
                 Some(Expired::Head) => return Poll::Ready(Ended::Late),
                 // Nobody took the last one: there is no answer to be had.
@@ -168,33 +152,24 @@ where
     .await
 }
 
-/// `read`: what hyper has read beyond the last request.
-async fn end(ended: Ended, gate: Gate, read: Bytes, session: &Session) {
-    let refusal = match &ended {
-        Ended::Http(Ok(())) => gate.refused().map(Refusal::from),
-        Ended::Http(Err(error)) if error.is_parse() && !session.is_served() => Some(match error.is_parse_too_large() {
-            true => Refused::TooLarge.into(),
-            false => Refused::Malformed("the head is not that of an HTTP/1 request").into(),
-        }),
+async fn end(ended: Ended, wire: &Wire) {
+    let session = wire.session();
+    let is_unread = wire.is_unread();
+    let Some((stream, early)) = wire.take() else { return };
+    let refusal = match ended {
+        Ended::Refused(refused) => Some(Refusal::from(refused)),
         Ended::Late => Some(Expired::Head.into()),
-        Ended::Http(Err(_)) | Ended::Quiet | Ended::Cut => None,
+        Ended::Done | Ended::Quiet | Ended::Broken | Ended::Cut => None,
     };
-    let is_complete = matches!(ended, Ended::Http(Ok(()))) && !session.is_blocked();
-    let is_orderly = is_complete || matches!(ended, Ended::Quiet);
-    let is_unread = gate.is_unread() || matches!(session.fault(), Some(Fault::Malformed(_)));
-    let (stream, kept) = gate.into_parts();
+    let is_orderly = matches!(ended, Ended::Done | Ended::Quiet);
     if let Some(refusal) = refusal {
         session.record().no_request(&refusal, session.now());
         linger(stream, &refusal.into_bytes(), session.patience().linger).await;
-    } else if let (true, Some(tunnel)) = (is_complete, session.take_tunnel()) {
-        let early = [read, kept].into_iter().fold(BytesMut::new(), |mut early, bytes| {
-            early.extend_from_slice(&bytes);
-            early
-        });
-        tunnel.run(stream, early.freeze()).await;
+    } else if let (Ended::Done, Some(tunnel)) = (ended, session.take_tunnel()) {
+        tunnel.run(stream, early).await;
     } else if is_orderly && (is_unread || has_bytes(&stream)) {
         linger(stream, &[], session.patience().linger).await;
-    } else if !is_complete && session.ends_with_close() {
+    } else if !is_orderly && session.ends_with_close() {
         // A FIN would say that the answer is complete.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }

@@ -31,8 +31,8 @@ pub fn parse(block: &Bytes) -> Result<HeaderMap, Malformed> {
     Err("the fields have no end")
 }
 
-/// What stands from `start` on, without the white space around it.
-fn trimmed(line: &[u8], start: usize) -> std::ops::Range<usize> {
+/// What stands from `start` on, without the white space around it (RFC 9110, 5.6.3).
+pub fn trimmed(line: &[u8], start: usize) -> std::ops::Range<usize> {
     let is_black = |byte: &u8| !matches!(byte, b' ' | b'\t');
     let value = &line[start..];
     let first = value.iter().position(is_black).unwrap_or(value.len());
@@ -43,11 +43,15 @@ fn trimmed(line: &[u8], start: usize) -> std::ops::Range<usize> {
 /// As lines, without the empty one behind them.
 pub fn write(headers: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_one(name, value, out);
     }
+}
+
+pub fn write_one(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// A number as it stands in a length or a status.

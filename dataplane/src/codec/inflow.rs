@@ -21,8 +21,9 @@ thread_local! {
 /// it on is copied.
 pub fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
     BUFFER.with_borrow_mut(|buffer| {
-        // All that was read before has gone on, as a rule, and its place can be used again.
-        if buffer.capacity() < READ_BYTES_MIN && !buffer.try_reclaim(READ_BYTES_MIN) {
+        // All that was read before has gone on, as a rule, and its place can be used again: it is in the processor's caches,
+        // and what was secret in it does not stay.
+        if !buffer.try_reclaim(BUFFER_BYTES) && buffer.capacity() < READ_BYTES_MIN {
             *buffer = BytesMut::with_capacity(BUFFER_BYTES);
         }
         ready!(poll_read_buf(Pin::new(stream), cx, buffer))?;

@@ -1,6 +1,5 @@
 //! One request of a client, from its head to the head of its answer.
 
-use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -9,16 +8,17 @@ use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Version, request};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use super::answer::Answer;
 use super::basic;
 use super::forward::forward;
 use super::forwarded::Forwarding;
+use super::intake::Intake;
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use super::session::Session;
 use super::target;
+use super::wire::Wire;
 use crate::pipeline::{Admitted, Counted, Protocol, RequestMeta, authorize, limit, route};
 use crate::upstream::pool::Pool;
 use crate::worker::WorkerContext;
@@ -28,6 +28,7 @@ pub struct Client {
     pub context: Rc<WorkerContext>,
     pub session: Rc<Session>,
     pub forwarding: Forwarding,
+    pub wire: Rc<Wire>,
 }
 
 impl Client {
@@ -36,9 +37,8 @@ impl Client {
     }
 }
 
-pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+pub async fn exchange(client: &Client, request: Request<Intake>) -> Response<Answer> {
     let session = &client.session;
-    session.serve();
     let record = session.record();
     record.head(&request, || {
         let trusted = &client.context.config.trusted;
@@ -46,15 +46,16 @@ pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<
     });
     let _unanswered = Unanswered(session);
     let version = request.version();
-    let answered = pin!(answer(&client, request));
-    let answer = match session.patient(answered).await {
-        Ok(answer) => answer,
-        Err(expired) => Err(Refusal::from(expired)),
+    let answer = {
+        let answered = pin!(answer(client, request));
+        session.patient(answered).await
     };
-    let mut answer = answer.unwrap_or_else(|refusal| {
-        record.refused(&refusal);
-        own(refusal.into_response(), session)
-    });
+    let mut answer = answer
+        .unwrap_or_else(|expired| Err(expired.into()))
+        .unwrap_or_else(|refusal| {
+            record.refused(&refusal);
+            own(refusal.into_response(), session)
+        });
     record.answered(answer.status());
     let is_own = matches!(answer.body(), Answer::Own { .. });
     // The rest of a refused request is not waited for, and who has sent a bad one is not trusted with the next.
@@ -65,7 +66,7 @@ pub async fn exchange(client: Rc<Client>, request: Request<Incoming>) -> Result<
     if version == Version::HTTP_10 && answer.body().size_hint().exact().is_none() {
         session.end_with_close();
     }
-    Ok(answer)
+    answer
 }
 
 /// Sees to it that a request is counted whose client has gone.
@@ -77,14 +78,17 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-async fn answer(client: &Client, request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
-    let (mut head, body) = request.into_parts();
+async fn answer(client: &Client, request: Request<Intake>) -> Result<Response<Answer>, Refusal> {
+    let (mut head, mut body) = request.into_parts();
 
     // What it is for, told in one way.
     target::to_origin_form(&mut head)?;
 
     // Whether the client waits to be asked for its body.
     let is_continue_expected = expectation(&head)?;
+    if is_continue_expected {
+        body.ask_first();
+    }
 
     // Which service it goes to, whether the client may use it, and as often.
     let length = body.size_hint().exact();

@@ -15,6 +15,7 @@ use super::fields;
 use super::outgoing::Outgoing;
 use super::quota;
 use super::refusal::{self, Refusal};
+use super::reply;
 use super::whole::{Rest, Short};
 use crate::counts::{self, Outcome};
 use crate::pipeline::{Admitted, Counted, Picked, Tried, Verdict, pick_in_turn};
@@ -151,10 +152,11 @@ async fn attempt(
         return Err(Failure::for_good(Verdict::Stale.into()));
     };
     let go_ahead = outgoing.go_ahead();
-    let on_interim = |answer: &response::Parts| {
-        if let (StatusCode::CONTINUE, Some(go_ahead)) = (answer.status, &go_ahead) {
-            go_ahead.give();
-        }
+    let on_interim = |answer: &response::Parts| match (answer.status, &go_ahead) {
+        (StatusCode::CONTINUE, Some(go_ahead)) => go_ahead.give(),
+        // The client has not asked for it.
+        (StatusCode::CONTINUE, None) => {}
+        _ => client.wire.inform(|out| reply::write_interim(answer, out)),
     };
 
     // Its head and its body go, and the answer's head comes, in any order.

@@ -1,27 +1,28 @@
-//! The head of a request as bytes: where it ends, how its body is delimited, and what is refused before anyone reads it.
+//! The head of a request: where it ends, what it says, how its body is delimited, and what is refused.
 //!
-//! This looks at lines only. What stands in them beyond that (tokens, control bytes) is left to the parser behind it,
-//! which splits the same lines, since a line feed without its carriage return gets no further than this.
+//! A head is gone through once, line by line as its bytes come. What is not valid is refused; nothing is repaired.
 
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Request, Uri, Version, request};
 use memchr::memchr;
+
+use crate::codec::{Framing, fields};
 
 /// A head, with the empty line that ends it, is at most so long.
 pub const BYTES_MAX: usize = 64 * 1024;
 pub const FIELDS_MAX: usize = 100;
 
-/// How a request's body is delimited (RFC 9112, 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// Zero also when the head says nothing.
-    Length(u64),
-    Chunked,
-}
+/// What this proxy adds to a head, so that its map need not grow for that.
+const FIELDS_ADDED: usize = 7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Up to and with the empty line.
     pub bytes: usize,
     pub framing: Framing,
+    /// The client would send another request on this connection (RFC 9112, 9.3).
+    pub persists: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +40,38 @@ pub struct Scan {
     line: usize,
     /// No line feed stands before this.
     searched: usize,
-    lines: usize,
+    method: Span,
+    target: Span,
+    /// The name and the value of each field.
+    fields: Vec<(Span, Span)>,
     is_http_11: bool,
     has_host: bool,
     is_chunked: bool,
     length: Option<u64>,
+    says_close: bool,
+    says_keep_alive: bool,
+}
+
+/// Where something stands in a head.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    from: u32,
+    to: u32,
+}
+
+impl Span {
+    /// A part of `line`, which begins at `at`.
+    fn of(at: usize, range: std::ops::Range<usize>) -> Span {
+        // A head is far shorter than 4 GiB.
+        Span {
+            from: (at + range.start) as u32,
+            to: (at + range.end) as u32,
+        }
+    }
+
+    fn range(self) -> std::ops::Range<usize> {
+        self.from as usize..self.to as usize
+    }
 }
 
 impl Scan {
@@ -62,21 +90,54 @@ impl Scan {
             let line = bytes[self.line..end]
                 .strip_suffix(b"\r")
                 .ok_or(Malformed("a line of the head ends without a carriage return"))?;
+            let at = self.line;
             self.searched = end + 1;
             self.line = end + 1;
-            match (self.lines, line) {
+            match (at, line) {
                 (0, line) => self.request_line(line)?,
                 (_, []) => return self.finish(end + 1).map(Some),
-                (lines, _) if lines > FIELDS_MAX => return Err(TooLarge),
-                (_, line) => self.field(line)?,
+                _ if self.fields.len() >= FIELDS_MAX => return Err(TooLarge),
+                (at, line) => self.field(at, line)?,
             }
-            self.lines += 1;
         }
         self.searched = bytes.len();
         if bytes.len() >= BYTES_MAX {
             return Err(TooLarge);
         }
         Ok(None)
+    }
+
+    /// The request in the bytes of the whole head; begins anew for the next one.
+    pub fn take(&mut self, head: &Bytes) -> Result<request::Parts, Refused> {
+        let parts = self.parts(head);
+        let fields = std::mem::take(&mut self.fields);
+        *self = Scan {
+            fields,
+            ..Scan::default()
+        };
+        self.fields.clear();
+        parts
+    }
+
+    fn parts(&self, head: &Bytes) -> Result<request::Parts, Refused> {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let invalid_target = Malformed("the target is not valid");
+        parts.method =
+            Method::from_bytes(&head[self.method.range()]).map_err(|_| Malformed("the method is not valid"))?;
+        parts.uri = Uri::from_maybe_shared(head.slice(self.target.range())).map_err(|_| invalid_target)?;
+        parts.version = match self.is_http_11 {
+            true => Version::HTTP_11,
+            false => Version::HTTP_10,
+        };
+        parts.headers.reserve(self.fields.len() + FIELDS_ADDED);
+        for (name, value) in &self.fields {
+            let name = HeaderName::from_bytes(&head[name.range()]);
+            let name = name.map_err(|_| Malformed("the name of a field is not valid"))?;
+            let value = HeaderValue::from_maybe_shared(head.slice(value.range()));
+            let value = value.map_err(|_| Malformed("the value of a field is not valid"))?;
+            parts.headers.append(name, value);
+        }
+        Ok(parts)
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), Refused> {
@@ -87,31 +148,45 @@ impl Scan {
             line.strip_suffix(b" HTTP/1.0")
                 .ok_or(Malformed("the first line is not that of an HTTP/1 request"))?
         };
-        if before.starts_with(b"CONNECT ") {
+        let space = memchr(b' ', before).ok_or(Malformed("the first line has no target"))?;
+        let target = &before[space + 1..];
+        if &before[..space] == b"CONNECT" {
             return Err(Malformed("this is no proxy for CONNECT"));
         }
-        // The parser behind this one would drop it.
-        if memchr(b'#', before).is_some() {
+        // Whoever reads targets by the letter drops it.
+        if memchr(b'#', target).is_some() {
             return Err(Malformed("the target holds a fragment"));
         }
+        if !target.iter().copied().all(is_target_byte) {
+            return Err(Malformed("the target is not valid"));
+        }
+        self.method = Span::of(0, 0..space);
+        self.target = Span::of(0, space + 1..before.len());
         Ok(())
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Refused> {
-        match line[0] | 0x20 {
-            b'c' => match value_of(line, b"content-length") {
-                Some(value) => self.content_length(value),
-                None => Ok(()),
-            },
-            b't' => match value_of(line, b"transfer-encoding") {
-                Some(value) => self.transfer_encoding(value),
-                None => Ok(()),
-            },
-            b'h' => match value_of(line, b"host") {
-                Some(value) => self.host(value),
-                None => Ok(()),
-            },
+    /// `line` begins at `at`.
+    fn field(&mut self, at: usize, line: &[u8]) -> Result<(), Refused> {
+        let colon = memchr(b':', line).ok_or(Malformed("a line of the head is no field"))?;
+        let value = fields::trimmed(line, colon + 1);
+        self.fields.push((Span::of(at, 0..colon), Span::of(at, value.clone())));
+        let (name, value) = (&line[..colon], &line[value]);
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.connection(value);
+                Ok(())
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
+        }
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.says_close |= token.eq_ignore_ascii_case(b"close");
+            self.says_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
         }
     }
 
@@ -119,12 +194,7 @@ impl Scan {
         if self.length.is_some() {
             return Err(Malformed("there is more than one Content-Length"));
         }
-        // 19 digits fit.
-        let digits = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-        if !digits {
-            return Err(Malformed("the Content-Length is not a number"));
-        }
-        self.length = Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+        self.length = Some(fields::length(value).map_err(Malformed)?);
         Ok(())
     }
 
@@ -159,15 +229,17 @@ impl Scan {
             (true, None) => Framing::Chunked,
             (false, length) => Framing::Length(length.unwrap_or(0)),
         };
-        Ok(Head { bytes, framing })
+        Ok(Head {
+            bytes,
+            framing,
+            persists: !self.says_close && (self.is_http_11 || self.says_keep_alive),
+        })
     }
 }
 
-/// The value, without the white space around it, if the line is that field.
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (field, rest) = line.split_at_checked(name.len())?;
-    let value = rest.strip_prefix(b":")?;
-    field.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+/// Visible ASCII, as every form of a target is written with (RFC 9112, 3.2), and what servers take for UTF-8.
+fn is_target_byte(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
 }
 
 /// What a host and a port are written with (RFC 3986, 3.2.2), without what only lists and user names need.
@@ -251,6 +323,7 @@ mod tests {
         let expected = Head {
             bytes: head.len() - 3,
             framing: Framing::Length(3),
+            persists: true,
         };
         assert_eq!(complete, Some(expected));
     }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Version, request};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use super::exchange::Client;
 use super::fields;
+use super::intake::Intake;
 use super::upload::{GoAhead, KEPT_MAX, Source, Upload, Wait};
 use crate::authorizer::X_VULCAN_AUTH_TOKEN;
 use crate::pipeline::Admitted;
@@ -35,7 +35,7 @@ impl Outgoing {
     pub fn new(
         client: &Client,
         mut head: request::Parts,
-        body: Incoming,
+        body: Intake,
         is_continue_expected: bool,
         admitted: &Admitted,
     ) -> Outgoing {
@@ -64,8 +64,6 @@ impl Outgoing {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
         head.version = Version::HTTP_11;
-        // What hyper has put there is about the client's connection.
-        head.extensions.clear();
         let is_idempotent = is_idempotent(&head.method);
         let is_kept = is_idempotent && service.retries.attempts > 0 && length.is_some_and(|length| length <= KEPT_MAX);
         let session = client.session.clone();

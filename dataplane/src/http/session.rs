@@ -1,8 +1,8 @@
-//! What one client connection is about, shared by those who serve it: the gate sees its bytes, the exchange its
+//! What one client connection is about, shared by those who serve it: the wire sees its bytes, the exchange its
 //! request, the answer its end; the driver asks when patience ends.
 //!
-//! All of them run in one task, so that cells do. Times are those of the driver's last look at the clock: one look a
-//! poll serves everybody.
+//! All of them run on one thread, so that cells do. Times are those of the last look at the clock, which the driver takes
+//! at each of its polls, and whoever else reads a body: one look serves everybody.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -102,11 +102,12 @@ struct Slow {
 }
 
 impl Slow {
-    fn awaited(&self, now: Instant) {
-        self.is_awaited.set(true);
+    /// Says whether that is news.
+    fn awaited(&self, now: Instant) -> bool {
         if self.since.get().is_none() {
             self.since.set(Some((now, 0)));
         }
+        !self.is_awaited.replace(true)
     }
 
     fn moved(&self, bytes: u64) {
@@ -132,8 +133,6 @@ pub struct Session {
     patience: Patience,
     now: Cell<Instant>,
     stage: Cell<Stage>,
-    /// A request is with the exchange; what hyper writes otherwise is its own answer to a bad head.
-    is_served: Cell<bool>,
     /// The request's last byte has come.
     is_whole: Cell<bool>,
     answer: Cell<Answer>,
@@ -163,7 +162,6 @@ impl Session {
             patience,
             now: Cell::new(now),
             stage: Cell::new(Stage::Between(now)),
-            is_served: Cell::default(),
             is_whole: Cell::new(true),
             answer: Cell::new(Answer::None),
             awaited: Cell::default(),
@@ -200,7 +198,7 @@ impl Session {
         self.now.set(Instant::now());
     }
 
-    // Said by the gate.
+    // Said by the wire.
 
     /// The first bytes of a head have come, not yet all.
     pub fn head_began(&self) {
@@ -212,6 +210,7 @@ impl Session {
     /// A whole head has come.
     pub fn request_began(&self) {
         self.stage.set(Stage::Request);
+        self.has_served.set(true);
         self.is_whole.set(false);
         self.fault.set(None);
         self.expired.set(None);
@@ -237,9 +236,9 @@ impl Session {
         }
     }
 
-    /// The upstream would take more of the upload than has come.
-    pub fn awaits_client(&self) {
-        self.reading.awaited(self.now());
+    /// The upstream would take more of the upload than has come. Says whether that is news.
+    pub fn awaits_client(&self) -> bool {
+        self.reading.awaited(self.now())
     }
 
     pub fn sent(&self, bytes: usize) {
@@ -252,23 +251,15 @@ impl Session {
         self.writing.awaited(self.now());
     }
 
-    /// All that was handed over for writing is with the kernel; says whether that is the whole answer.
-    pub fn flushed(&self) -> bool {
-        if self.answer.get() == Answer::Ended {
-            self.answer.set(Answer::Sent);
-        }
-        self.answer.get() == Answer::Sent
+    /// All of the answer is with the kernel.
+    pub fn answer_sent(&self) {
+        self.answer.set(Answer::Sent);
     }
 
-    /// Whether the next request may begin; it does if so.
-    pub fn turn(&self) -> bool {
-        let turns = self.is_served.get() && self.is_whole.get() && self.answer.get() == Answer::Sent;
-        if turns {
-            self.stage.set(Stage::Between(self.now()));
-            self.is_served.set(false);
-            self.writing.reset();
-        }
-        turns
+    /// The request and its answer are over: the next request may begin.
+    pub fn next(&self) {
+        self.stage.set(Stage::Between(self.now()));
+        self.writing.reset();
     }
 
     pub fn failed(&self, fault: Fault) {
@@ -278,15 +269,6 @@ impl Session {
     }
 
     // Said by the exchange and by the answer's body.
-
-    pub fn is_served(&self) -> bool {
-        self.is_served.get()
-    }
-
-    pub fn serve(&self) {
-        self.is_served.set(true);
-        self.has_served.set(true);
-    }
 
     pub fn is_whole(&self) -> bool {
         self.is_whole.get()
@@ -303,6 +285,10 @@ impl Session {
     /// The attempt has failed.
     pub fn awaits_nothing(&self) {
         self.awaited.set(None);
+    }
+
+    pub fn has_answer_begun(&self) -> bool {
+        self.answer.get() != Answer::None
     }
 
     pub fn answer_began(&self) {

@@ -15,6 +15,7 @@ mod patience;
 mod proving;
 mod queueing;
 mod refusing;
+mod replying;
 mod revoking;
 mod stage;
 mod switching;

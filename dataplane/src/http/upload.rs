@@ -10,10 +10,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::fields;
+use super::intake::Intake;
 use super::session::{Fault, Session};
 use crate::upstream::endpoint::InFlight;
 
@@ -22,7 +22,7 @@ pub const KEPT_MAX: u64 = 64 * 1024;
 
 /// What the client sends, as long as attempts are made to send it on.
 pub struct Source {
-    incoming: RefCell<Incoming>,
+    intake: RefCell<Intake>,
     session: Rc<Session>,
     bytes_max: u64,
     bytes: Cell<u64>,
@@ -34,9 +34,9 @@ pub struct Source {
 
 impl Source {
     /// `kept` for a body of at most `KEPT_MAX` bytes.
-    pub fn new(incoming: Incoming, session: Rc<Session>, bytes_max: u64, kept: bool) -> Rc<Source> {
+    pub fn new(intake: Intake, session: Rc<Session>, bytes_max: u64, kept: bool) -> Rc<Source> {
         Rc::new(Source {
-            incoming: RefCell::new(incoming),
+            intake: RefCell::new(intake),
             session,
             bytes_max,
             bytes: Cell::new(0),
@@ -57,14 +57,14 @@ impl Source {
     }
 
     fn is_over(&self) -> bool {
-        self.incoming.borrow().is_end_stream()
+        self.intake.borrow().is_end_stream()
     }
 
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        let frame = match ready!(Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(cx)) {
+        let frame = match ready!(Pin::new(&mut *self.intake.borrow_mut()).poll_frame(cx)) {
             None => return Poll::Ready(None),
             Some(Ok(frame)) => frame,
-            Some(Err(_)) => return self.abort(Fault::Gone),
+            Some(Err(fault)) => return self.abort(fault),
         };
         match frame.into_data() {
             Ok(data) => {
@@ -92,7 +92,6 @@ impl Source {
     }
 
     fn abort(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        // Of two faults the first is told: the gate knows a malformed body from a client that has gone.
         self.session.failed(fault);
         Poll::Ready(Some(Err(Aborted)))
     }
@@ -210,7 +209,7 @@ impl fmt::Display for Aborted {
 impl std::error::Error for Aborted {}
 
 /// For a client that expects `100 Continue`: its body is not asked for before the upstream does so, or has had its time
-/// to. hyper tells the client when the body is first polled.
+/// to. The client is told when the body is first polled.
 pub struct Wait {
     go_ahead: Rc<GoAhead>,
     patience: Pin<Box<Sleep>>,

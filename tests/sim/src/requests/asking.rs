@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use dataplane::authorizer::{Answer, Asked, Grant, Joining, Known, Landing, Memory, Outcome, Stamp, Understood};
+use dataplane::limiter::Limiter;
 use dataplane::pipeline::{
     Admitted, Authorizers, Counted, Credentials, Given, Protocol, RequestMeta, Routed, Verdict, authorize, limit, route,
 };
@@ -31,6 +32,7 @@ pub struct Admitting(LocalBoxFuture<'static, Result<Admitted, Verdict>>);
 struct Desk {
     user: Option<User>,
     memory: Arc<Memory>,
+    limiter: Arc<Limiter>,
     clock: Rc<Cell<Instant>>,
     calls: Rc<RefCell<Vec<Call>>>,
 }
@@ -70,7 +72,7 @@ impl Authorizers for Desk {
             let answer = answer.clone();
             Ok(Given { answer, stamp })
         };
-        let stale = match self.memory.look(key, asked, self.clock.get()) {
+        let stale = match self.memory.look(key, asked, self.clock.get(), &self.limiter) {
             Known::Fresh(entry) => return given(&entry.answer, asked.stamp()),
             Known::Ending(entry) => {
                 if let Joining::Begun(landing) = self.memory.join(key, asked.stamp()) {
@@ -143,6 +145,7 @@ impl World {
         let desk = Desk {
             user: request.user,
             memory: run.memory.clone(),
+            limiter: run.readers[request.worker].limiter().clone(),
             clock: self.guard.clock.clone(),
             calls: run.calls.clone(),
         };

@@ -116,8 +116,7 @@ fn outcome(attempted: &Result<Response<Answer>, Failure>) -> Option<Outcome> {
 /// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
 async fn admit_again(client: &Client, outgoing: &mut Outgoing, counted: Counted) -> Result<Admitted, Refusal> {
     outgoing.ungrant();
-    let head = outgoing.head().ok_or(Verdict::Stale)?;
-    let admitted = admit(client, head, outgoing.length(), counted).await?;
+    let admitted = admit(client, outgoing.head(), outgoing.length(), counted).await?;
     outgoing.grant(&admitted);
     Ok(admitted)
 }
@@ -148,7 +147,7 @@ async fn attempt(
             new
         }
     };
-    let Some(request) = outgoing.request(client, &in_flight, may_repeat) else {
+    let Some(body) = outgoing.begin(client, &in_flight, may_repeat) else {
         return Err(Failure::for_good(Verdict::Stale.into()));
     };
     let go_ahead = outgoing.go_ahead();
@@ -163,7 +162,10 @@ async fn attempt(
     client
         .session
         .awaits_answer(service.timeouts.response, service.timeouts.idle);
-    let sent = client.session.attempt(pin!(connection.send(request, on_interim))).await;
+    let sent = {
+        let sending = pin!(connection.send(outgoing.head(), body, on_interim));
+        client.session.attempt(sending).await
+    };
     let answer = match sent {
         Err(expired) => return Err(Failure::of_answer(endpoint, outgoing, Doubt::Answers, expired.into())),
         Ok(Err(error)) => return Err(broken(client, service, &in_flight, outgoing, &connection, &error)),

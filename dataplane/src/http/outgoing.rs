@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request, Version, request};
+use http::{Method, Version, request};
 use http_body::Body;
 
 use super::exchange::Client;
@@ -15,8 +15,11 @@ use crate::pipeline::Admitted;
 use crate::upstream::endpoint::InFlight;
 
 pub struct Outgoing {
-    /// Gone with the last attempt that may be made.
-    head: Option<request::Parts>,
+    head: request::Parts,
+    /// The client's has no Host, as HTTP/1.0 allows.
+    is_hostless: bool,
+    /// The last attempt that may be made has been.
+    is_over: bool,
     /// Fields in it that come of a grant.
     granted: Vec<HeaderName>,
     /// What the client says under names that are the authorizer's to write.
@@ -68,7 +71,9 @@ impl Outgoing {
         let is_kept = is_idempotent && service.retries.attempts > 0 && length.is_some_and(|length| length <= KEPT_MAX);
         let session = client.session.clone();
         let mut outgoing = Outgoing {
-            head: Some(head),
+            is_hostless: !head.headers.contains_key(header::HOST),
+            head,
+            is_over: false,
             granted: Vec::new(),
             withheld: Vec::new(),
             source: (!is_empty).then(|| Source::new(body, session, service.max_body, is_kept)),
@@ -84,7 +89,7 @@ impl Outgoing {
 
     /// Writes what the authorizer said of the request in the place of what the client says under these names.
     pub fn grant(&mut self, admitted: &Admitted) {
-        let Some(head) = &mut self.head else { return };
+        let head = &mut self.head;
         let Some(grant) = admitted.grant() else { return };
         for name in admitted.copied() {
             self.withheld.extend(fields::take_spellings(&mut head.headers, name));
@@ -102,14 +107,17 @@ impl Outgoing {
         }
     }
 
-    /// Undoes it: the authorizer is to be asked about what the client says.
+    /// Undoes it, and what an attempt has added: the authorizer is to be asked about what the client says.
     pub fn ungrant(&mut self) {
-        let Some(head) = &mut self.head else { return };
+        let headers = &mut self.head.headers;
         for name in self.granted.drain(..) {
-            head.headers.remove(name);
+            headers.remove(name);
         }
         for (name, value) in self.withheld.drain(..) {
-            head.headers.append(name, value);
+            headers.append(name, value);
+        }
+        if self.is_hostless {
+            headers.remove(header::HOST);
         }
     }
 
@@ -125,9 +133,8 @@ impl Outgoing {
         self.length
     }
 
-    /// As far as another attempt may need it.
-    pub fn head(&self) -> Option<&request::Parts> {
-        self.head.as_ref()
+    pub fn head(&self) -> &request::Parts {
+        &self.head
     }
 
     /// Of the last attempt, if its body waits for one.
@@ -140,25 +147,23 @@ impl Outgoing {
         self.go_ahead.as_ref().is_some_and(|go_ahead| !go_ahead.is_used())
     }
 
-    /// For one attempt. `may_repeat`: another one may follow this.
-    pub fn request(&mut self, client: &Client, in_flight: &Rc<InFlight>, may_repeat: bool) -> Option<Request<Upload>> {
-        let head = match may_repeat && self.is_repeatable {
-            true => self.head.clone(),
-            false => self.head.take(),
-        }?;
-        let body = match self.source.clone() {
-            None => Upload::empty(),
-            Some(source) => Upload::new(source, in_flight.clone(), self.wait(client)),
-        };
-        let mut request = Request::from_parts(head, body);
-        if !request.headers().contains_key(header::HOST) {
+    /// Begins an attempt, which has this body and the head as it is then. `may_repeat`: another one may follow it. None: this one
+    /// may not.
+    pub fn begin(&mut self, client: &Client, in_flight: &Rc<InFlight>, may_repeat: bool) -> Option<Upload> {
+        if self.is_over {
+            return None;
+        }
+        self.is_over = !(may_repeat && self.is_repeatable);
+        if self.is_hostless {
             // HTTP/1.0 knows none, HTTP/1.1 demands one.
             let host = HeaderValue::from_str(in_flight.endpoint().identity().address.as_str());
-            request
-                .headers_mut()
-                .insert(header::HOST, host.unwrap_or(HeaderValue::from_static("")));
+            let host = host.unwrap_or(HeaderValue::from_static(""));
+            self.head.headers.insert(header::HOST, host);
         }
-        Some(request)
+        Some(match self.source.clone() {
+            None => Upload::empty(),
+            Some(source) => Upload::new(source, in_flight.clone(), self.wait(client)),
+        })
     }
 
     /// A client that has been asked once is not asked again.

@@ -54,8 +54,8 @@ pub async fn call(
             connection.release();
             return Err(CallError::Stale);
         }
-        let request = make().ok_or(CallError::Unaskable)?;
-        match connection.send(request, |_| {}).await {
+        let (head, body) = make().ok_or(CallError::Unaskable)?.into_parts();
+        match connection.send(&head, body, |_| {}).await {
             Ok(answer) => {
                 endpoint.health().answers();
                 endpoint.care().judge(endpoint, &service.upstream_care, answer.status());

@@ -41,7 +41,8 @@ fn what_was_handed_over_is_written_at_once() {
         let endpoint = stage.endpoint("a");
         let mut connection = stage.upstreams.connect(&endpoint, AMPLE).await.unwrap();
         let mut upstream = origin.accept().await;
-        let mut sending = pin!(connection.send(request(), |_| {}));
+        let (head, body) = request().into_parts();
+        let mut sending = pin!(connection.send(&head, body, |_| {}));
         assert!(sending.as_mut().now_or_never().is_none());
         assert!(ioctl_fionread(&upstream.stream).unwrap() > 0);
         upstream.head().await;
@@ -66,7 +67,10 @@ fn a_body_that_takes_its_time_goes_on() {
             .header("host", "a")
             .header("content-length", body.len());
         let request = request.body(Upload::of(body.clone().into())).unwrap();
-        let sending = spawn_local(async move { connection.send(request, |_| {}).await.map(drop) });
+        let sending = spawn_local(async move {
+            let (head, body) = request.into_parts();
+            connection.send(&head, body, |_| {}).await.map(drop)
+        });
         while ioctl_fionread(&upstream.stream).unwrap() == 0 {
             tokio::task::yield_now().await;
         }
@@ -88,7 +92,8 @@ fn a_head_that_nobody_takes_is_never_sent_whole() {
         let mut request = request();
         let long = "x".repeat(64 << 20).try_into().unwrap();
         request.headers_mut().insert("x-long", long);
-        let mut sending = pin!(connection.send(request, |_| {}));
+        let (head, body) = request.into_parts();
+        let mut sending = pin!(connection.send(&head, body, |_| {}));
         assert!(sending.as_mut().now_or_never().is_none());
         stage.upstreams.heads_written(Duration::from_millis(5)).await;
         let (arrived, _) = upstream.rest().await;

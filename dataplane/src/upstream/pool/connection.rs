@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, response};
+use http::{Response, StatusCode, request, response};
 
 use super::incoming::Incoming;
 use super::wire::{Raw, Wire};
@@ -44,12 +44,13 @@ impl Connection {
     /// `on_interim` hears what comes before the answer.
     pub async fn send<B: OutBody>(
         &mut self,
-        request: Request<B>,
+        head: &request::Parts,
+        body: B,
         mut on_interim: impl FnMut(&response::Parts),
     ) -> Result<Response<Incoming>, Error> {
         let wire = self.wire.as_ref().ok_or(Error::GivenUp)?;
-        let mut reading = Reading::new(request.method().clone());
-        let mut writing = Writing::new(request);
+        let mut reading = Reading::new(head.method.clone());
+        let mut writing = Writing::new(head, body);
         wire.begin();
         let exchange = poll_fn(|cx| wire.poll_exchange(&mut writing, &mut reading, cx, &mut on_interim));
         let head = exchange.await?;

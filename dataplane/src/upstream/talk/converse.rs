@@ -23,8 +23,9 @@ pub async fn converse<B: Body<Data = Bytes> + Unpin>(
     mut stream: TcpStream,
     request: Request<B>,
 ) -> Result<Conversation, Error> {
-    let mut reading = Reading::new(request.method().clone());
-    let mut writing = Writing::new(request);
+    let (head, body) = request.into_parts();
+    let mut reading = Reading::new(head.method.clone());
+    let mut writing = Writing::new(&head, body);
     let head = poll_fn(|cx| {
         if let Poll::Ready(Err(error)) = writing.poll(&mut stream, cx) {
             return Poll::Ready(Err(error));

@@ -3,8 +3,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
-use http::{Request, request};
+use http::header::{self, HeaderMap};
+use http::request;
 use http_body::{Body, Frame};
 use tokio::net::TcpStream;
 
@@ -28,12 +28,11 @@ pub struct Writing<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Writing<B> {
-    pub fn new(request: Request<B>) -> Writing<B> {
-        let (mut head, body) = request.into_parts();
+    pub fn new(head: &request::Parts, body: B) -> Writing<B> {
         let body = (!body.is_end_stream()).then_some(body);
-        let framing = framing(&mut head, body.is_none());
+        let framing = framing(&head.headers, body.is_none());
         let mut outbox = Outbox::default();
-        write_head(&head, outbox.lead());
+        write_head(head, framing, outbox.lead());
         Writing {
             head_left: outbox.left(),
             outbox,
@@ -114,43 +113,52 @@ impl<B: Body<Data = Bytes> + Unpin> Writing<B> {
     }
 }
 
-/// As the head says, in one way; one that says nothing of its body announces chunks.
-fn framing(head: &mut request::Parts, is_empty: bool) -> Framing {
+/// As the head says, in one way; where it says nothing of a body that there is, that comes in chunks.
+fn framing(headers: &HeaderMap, is_empty: bool) -> Framing {
     if is_empty {
-        head.headers.remove(header::TRANSFER_ENCODING);
         return Framing::Length(0);
     }
-    let length = head.headers.get(header::CONTENT_LENGTH);
+    let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| fields::length(length.as_bytes()).ok());
     match length {
-        Some(length) if !head.headers.contains_key(header::TRANSFER_ENCODING) => Framing::Length(length),
-        _ => {
-            head.headers.remove(header::CONTENT_LENGTH);
-            let chunked = HeaderValue::from_static("chunked");
-            head.headers.insert(header::TRANSFER_ENCODING, chunked);
-            Framing::Chunked
-        }
+        Some(length) if !headers.contains_key(header::TRANSFER_ENCODING) => Framing::Length(length),
+        _ => Framing::Chunked,
     }
 }
 
 /// In origin form.
-fn write_head(head: &request::Parts, out: &mut Vec<u8>) {
+fn write_head(head: &request::Parts, framing: Framing, out: &mut Vec<u8>) {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    fields::write(&head.headers, out);
+    let is_chunked = framing == Framing::Chunked;
+    for (name, value) in &head.headers {
+        let is_left_out = match *name {
+            header::TRANSFER_ENCODING => true,
+            header::CONTENT_LENGTH => is_chunked,
+            _ => false,
+        };
+        if !is_left_out {
+            fields::write_one(name, value, out);
+        }
+    }
+    if is_chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
     out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
     use http_body_util::{Empty, Full};
 
     use super::*;
 
     fn head_of<B: Body<Data = Bytes> + Unpin>(request: Request<B>) -> String {
-        Writing::new(request).outbox.text()
+        let (head, body) = request.into_parts();
+        Writing::new(&head, body).outbox.text()
     }
 
     #[test]

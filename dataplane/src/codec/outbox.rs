@@ -9,6 +9,9 @@ use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
+/// How often in a row one connection fills and empties its outbox. Then others have their turn: where much comes in small pieces
+/// each round takes long.
+pub const ROUNDS_MAX: usize = 16;
 /// Copying so much costs less than the kernel's work on a list of buffers.
 const COPIED_MAX: usize = 2048;
 /// So much is gathered before it is written.

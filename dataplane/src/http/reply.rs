@@ -15,6 +15,7 @@ pub use self::head::write_interim;
 use super::answer::{Answer, Cut};
 use super::wire::Wire;
 use crate::codec::encoder::{Encoder, WrongLength};
+use crate::codec::outbox::ROUNDS_MAX;
 
 /// What an answer's head depends on besides the answer.
 pub struct Manner {
@@ -73,7 +74,7 @@ struct Writing {
 
 impl Writing {
     fn poll(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<Result<(), Broken>> {
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let filled = self.fill(cx, wire);
             let flushed = wire.poll_flush(cx)?;
             match filled? {
@@ -82,6 +83,8 @@ impl Writing {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ready once the outbox has the rest, or no room.

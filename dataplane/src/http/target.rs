@@ -1,7 +1,7 @@
 //! What a request is for (RFC 9112, 3.2).
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::uri::{Authority, Uri};
+use http::uri::{Authority, PathAndQuery};
 use http::{Method, request};
 use shared::table::Headers;
 
@@ -31,9 +31,11 @@ pub fn to_origin_form(head: &mut request::Parts) -> Result<(), Refusal> {
                 head.headers.insert(header::HOST, host);
             }
         }
-        head.uri = Uri::from(path_and_query.clone());
+        // As it is displayed: where a query follows the authority, the path is empty and means `/` (RFC 9112, 3.2.1).
+        let invalid = |_| Refusal::bad_request("the target is no path");
+        head.uri = path_and_query.to_string().parse().map_err(invalid)?;
     }
-    match head.uri.path() {
+    match head.uri.path_and_query().map_or("", PathAndQuery::as_str) {
         "*" if head.method == Method::OPTIONS => Ok(()),
         path if path.starts_with('/') => Ok(()),
         _ => Err(Refusal::bad_request("the target is no path")),
@@ -75,7 +77,8 @@ mod tests {
         }
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         to_origin_form(&mut head).ok()?;
-        Some((head.uri.to_string(), super::host(&head.headers).to_owned()))
+        let target = head.uri.path_and_query()?.as_str();
+        Some((target.to_owned(), super::host(&head.headers).to_owned()))
     }
 
     #[test]
@@ -87,6 +90,9 @@ mod tests {
         assert_eq!(origin_form("GET", "http://H/a?b", Some("h")), is("/a?b", "h"));
         assert_eq!(origin_form("GET", "http://h:80/", Some("h")), is("/", "h"));
         assert_eq!(origin_form("GET", "http://h?b", Some("h:80")), is("/?b", "h:80"));
+        assert_eq!(origin_form("GET", "http://h?b/../c", Some("h")), is("/?b/../c", "h"));
+        assert_eq!(origin_form("OPTIONS", "http://h?", Some("h")), is("/?", "h"));
+        assert_eq!(origin_form("GET", "http://h", Some("h")), is("/", "h"));
         assert_eq!(origin_form("GET", "http://h/", None), is("/", "h"));
     }
 

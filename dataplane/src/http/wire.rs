@@ -51,6 +51,8 @@ pub struct Wire {
     half_close: bool,
     /// The connection's own.
     task: RefCell<Waker>,
+    /// Of whoever waits for more of a body, which may be another task.
+    reader: Cell<Option<Waker>>,
     /// None once somebody else has the socket.
     open: RefCell<Option<Open>>,
     outbox: RefCell<Outbox>,
@@ -69,6 +71,7 @@ impl Wire {
             session,
             half_close,
             task: RefCell::new(Waker::noop().clone()),
+            reader: Cell::default(),
             open: RefCell::new(Some(Open {
                 stream,
                 input: Input::default(),
@@ -87,9 +90,10 @@ impl Wire {
         self.open.borrow().as_ref().is_some_and(|open| open.input.is_unread())
     }
 
-    /// The socket, and what was read from it and not handed on.
+    /// The socket, and what was read from it and not handed on. Whoever waits for a body hears that it does not come.
     pub fn take(&self) -> Option<(TcpStream, Bytes)> {
         let open = self.open.take()?;
+        self.reader.take().into_iter().for_each(Waker::wake);
         Some((open.stream, open.input.into_rest()))
     }
 
@@ -196,9 +200,13 @@ impl Wire {
                 self.wake_from(cx);
             }
             Poll::Ready(_) => {}
-            // There may be a deadline now where there was none.
-            Poll::Pending if self.session.awaits_client() => self.wake_from(cx),
-            Poll::Pending => {}
+            Poll::Pending => {
+                self.reader.set(Some(cx.waker().clone()));
+                // There may be a deadline now where there was none.
+                if self.session.awaits_client() {
+                    self.wake_from(cx);
+                }
+            }
         }
         polled
     }

@@ -8,6 +8,7 @@ use tokio::task::spawn_local;
 use super::stage::*;
 
 const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
+const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
 /// More than sockets and buffers hold.
 const MUCH: usize = 16 << 20;
 
@@ -116,9 +117,8 @@ fn interim_answers_without_end_are_no_answer() {
         let (upstream, _) = client.asks(GET, &origin).await;
         let (mut read, mut write) = upstream.stream.into_split();
         spawn_local(async move {
-            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(100);
-            while write.write_all(hints.as_bytes()).await.is_ok() {
-                tokio::task::yield_now().await;
+            while write.write_all(HINT.as_bytes()).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         });
         // They are passed on as long as they come.
@@ -131,6 +131,25 @@ fn interim_answers_without_end_are_no_answer() {
         answer.is_problem(504, "upstream-timeout");
         assert!(!matches!(soon(read.read(&mut [0; 1])).await, Ok(1..)));
         assert_eq!(stage.endpoint("a").in_flight(), 0);
+    });
+}
+
+#[test]
+fn there_are_not_any_number_of_answers_before_the_answer() {
+    story(async || {
+        let (_stage, origin, mut client) = scene("").await;
+        for (hints, status) in [(100, "200"), (101, "502")] {
+            client.send(GET).await;
+            let answer = format!("{}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", HINT.repeat(hints));
+            let _upstream = origin.answers(&answer).await;
+            let last = loop {
+                let answer = client.message().await;
+                if answer.status() != "103" {
+                    break answer;
+                }
+            };
+            assert_eq!(last.status(), status, "{hints}");
+        }
     });
 }
 
@@ -170,4 +189,69 @@ fn trailers_of_a_request_need_no_announcement() {
         client.send("2\r\nhi\r\n0\r\nX-Sum: 1\r\nHost: b\r\n\r\n").await;
         assert_eq!(upstream.until("\r\n\r\n").await, "2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n");
     });
+}
+
+/// Whoever sends the rest of an upload waits for a client that says nothing more, and its connection is over.
+#[test]
+fn an_upload_ends_with_its_client_however_that_ends() {
+    story(async || {
+        for fields in ["Connection: close\r\n", ""] {
+            let (stage, origin, mut client) = scene("").await;
+            let upload = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: 100\r\n\r\nabc");
+            client.send(&upload).await;
+            let mut upstream = origin.accept().await;
+            upstream.until("abc").await;
+            upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
+            client.head().await;
+            upstream.send("early").await;
+            assert_eq!(client.exactly(5).await, "early");
+            if fields.is_empty() {
+                client.finish().await;
+            }
+            soon(upstream.rest()).await;
+            nothing_is_in_flight(&stage).await;
+        }
+    });
+}
+
+/// The client is cut, and has its answer since long.
+#[test]
+fn an_upload_that_stands_still_ends_behind_its_answer() {
+    story(async || {
+        let mut setting = Setting::default();
+        setting.patience.slow = Duration::from_millis(50);
+        let stage = Stage::set(setting).await;
+        let (origin, mut client) = (stage.origin("a").await, stage.client().await);
+        client.send(UPLOAD).await;
+        let mut upstream = origin.accept().await;
+        upstream.head().await;
+        upstream.send(OK).await;
+        client.message().await;
+        soon(upstream.rest()).await;
+        nothing_is_in_flight(&stage).await;
+    });
+}
+
+/// It has said all that it will, and reads nothing more.
+#[test]
+fn an_upload_ends_with_its_upstream_once_that_has_answered() {
+    story(async || {
+        let (stage, origin, mut client) = scene("").await;
+        client.send(UPLOAD).await;
+        let mut upstream = origin.accept().await;
+        upstream.head().await;
+        upstream.send(OK).await;
+        client.message().await;
+        drop(upstream);
+        nothing_is_in_flight(&stage).await;
+    });
+}
+
+async fn nothing_is_in_flight(stage: &Stage) {
+    let waiting = async {
+        while stage.endpoint("a").in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(waiting).await;
 }

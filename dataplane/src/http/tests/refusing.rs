@@ -16,6 +16,7 @@ fn what_is_no_sound_request_reaches_nobody() {
         let origin = stage.origin("a").await;
         for bytes in [
             "nonsense\r\n\r\n",
+            "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",

@@ -20,6 +20,8 @@ const AHEAD_MAX: usize = head::BYTES_MAX;
 /// What is shorter and has to wait is copied, so that it does not keep the worker's buffer.
 const COPIED_MAX: usize = 4096;
 const LOOK_BYTES: usize = 4096;
+/// Before a request: some clients send one behind a body, and nobody sends many.
+const EMPTY_LINES_MAX: u8 = 8;
 /// Most heads are shorter.
 const BLOCK_BYTES: usize = 1024;
 
@@ -38,6 +40,8 @@ enum Reading {
 pub struct Input {
     reading: Reading,
     scan: Scan,
+    /// That came before the next request.
+    empty_lines: u8,
     /// Of the last read, as long as nothing else has to be joined to it. Of this and `kept` one is empty.
     read: Bytes,
     /// A part of a head, or what came ahead of its turn.
@@ -110,6 +114,10 @@ impl Input {
     fn next_request(&mut self) -> Result<Option<(request::Parts, Head)>, Refused> {
         // Empty lines before a request are passed over (RFC 9112, 2.2).
         while self.scan.is_new() && self.ahead().starts_with(b"\r\n") {
+            self.empty_lines += 1;
+            if self.empty_lines > EMPTY_LINES_MAX {
+                return Err(Refused::Malformed("there are too many empty lines"));
+            }
             self.forget(2);
         }
         if matches!(self.ahead(), b"" | b"\r") {
@@ -134,6 +142,7 @@ impl Input {
             self.read = std::mem::take(&mut self.kept).freeze();
         }
         self.settle();
+        self.empty_lines = 0;
         let parts = self.scan.take(&block)?;
         let decoder = Decoder::new(head.framing);
         self.reading = match decoder.is_over() {

@@ -190,6 +190,10 @@ impl Wire {
     pub(super) async fn carry<B: OutBody>(self: Rc<Self>, mut writing: Writing<B>) {
         let written = std::future::poll_fn(|cx| {
             self.carrier.set(Some(cx.waker().clone()));
+            // Nobody else looks at it then, and an upstream that has ended it takes nothing more.
+            if self.is_released.get() && !self.poll_is_quiet(cx) {
+                return Poll::Ready(Err(Error::Ended));
+            }
             self.poll_writing(&mut writing, cx)
         });
         match written.await {
@@ -203,7 +207,10 @@ impl Wire {
     /// Whoever has it needs it no more: it may serve another once its request is complete.
     pub(super) fn release(self: Rc<Self>) {
         match self.is_writing.get() {
-            true => self.is_released.set(true),
+            true => {
+                self.is_released.set(true);
+                self.carrier.take().into_iter().for_each(Waker::wake);
+            }
             false => self.put(),
         }
     }

@@ -30,7 +30,9 @@ impl Head {
         }
         parts.headers = fields::parse(&block.slice(end + 1..))?;
         let framing = framing(&parts, asked)?;
-        let is_persistent = framing != Framing::UntilEnd && is_persistent(parts.version, &parts.headers);
+        let is_persistent = framing != Framing::UntilEnd
+            && is_persistent(parts.version, &parts.headers)
+            && !is_contradictory(parts.status, &parts.headers);
         Ok(Head {
             parts,
             framing,
@@ -99,6 +101,13 @@ fn is_persistent(version: Version, headers: &HeaderMap) -> bool {
         Version::HTTP_10 => says("keep-alive") && !says("close"),
         _ => !headers.contains_key(header::CONNECTION) || !says("close"),
     }
+}
+
+/// A 204 has no body, and this one says how long it is (RFC 9110, 8.6): it may follow all the same.
+fn is_contradictory(status: StatusCode, headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let has_length = lengths.any(|length| length.as_bytes().iter().any(|digit| *digit != b'0'));
+    status == StatusCode::NO_CONTENT && (has_length || headers.contains_key(header::TRANSFER_ENCODING))
 }
 
 #[cfg(test)]
@@ -175,6 +184,16 @@ mod tests {
         assert!(!lasts("1.1", ""), "its end is the body's");
         assert!(!lasts("1.0", length));
         assert!(lasts("1.0", &format!("{length}Connection: Keep-Alive\r\n")));
+    }
+
+    #[test]
+    fn behind_a_body_that_cannot_be_nothing_is_believed() {
+        let lasts = |head: &str| parse(head).unwrap().is_persistent;
+        assert!(lasts("HTTP/1.1 204 No Content\r\n\r\n"));
+        assert!(lasts("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"));
+        assert!(!lasts("HTTP/1.1 204 No Content\r\nContent-Length: 10\r\n\r\n"));
+        assert!(!lasts("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        assert!(lasts("HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n"));
     }
 
     #[test]

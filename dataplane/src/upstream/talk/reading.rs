@@ -11,6 +11,8 @@ use crate::codec::lines::Lines;
 
 /// An answer's head is at most so long. It may have any number of fields.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// So many heads may come before that of the answer.
+const INTERIM_MAX: u32 = 100;
 
 /// An answer up to the end of its head.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct Reading {
     /// Read behind that.
     read: Bytes,
     is_heard: bool,
+    interim: u32,
 }
 
 impl Reading {
@@ -33,6 +36,7 @@ impl Reading {
             begun: BytesMut::new(),
             read: Bytes::new(),
             is_heard: false,
+            interim: 0,
         }
     }
 
@@ -58,6 +62,10 @@ impl Reading {
                 let status = head.parts.status;
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(head));
+                }
+                self.interim += 1;
+                if self.interim > INTERIM_MAX {
+                    return Poll::Ready(Err(Error::Malformed("there are too many answers before the answer")));
                 }
                 on_interim(&head.parts);
             }

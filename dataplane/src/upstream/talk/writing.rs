@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::Error;
 use crate::codec::encoder::Encoder;
-use crate::codec::outbox::Outbox;
+use crate::codec::outbox::{Outbox, ROUNDS_MAX};
 use crate::codec::{Framing, fields};
 
 /// A request on its way to the socket.
@@ -58,7 +58,7 @@ impl<B: Body<Data = Bytes> + Unpin> Writing<B> {
 
     /// Ready when all of it is with the kernel.
     pub fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        loop {
+        for _ in 0..ROUNDS_MAX {
             self.gather(cx)?;
             if self.is_done() {
                 return Poll::Ready(Ok(()));
@@ -74,6 +74,8 @@ impl<B: Body<Data = Bytes> + Unpin> Writing<B> {
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// As much of the body as there is and has room.

@@ -99,7 +99,8 @@ fn add(lanes: &[Lane], number: Number, decided: Decided, requests: u64) {
     if writer == everybody_else {
         counter.fetch_add(requests, Ordering::Relaxed);
     } else {
-        // Nobody else writes a worker's cells, and what holds the memory's line for a moment is as long as the look at a slot.
+        // Nobody else adds to a worker's cells. A locked instruction would wait for every fetch under way. `keep` clears them a
+        // change after the last limit of this number has gone; what it meets then is a metric.
         counter.store(counter.load(Ordering::Relaxed) + requests, Ordering::Relaxed);
     }
 }

@@ -19,7 +19,6 @@ pub struct Incoming {
     read: Bytes,
     /// The connection may serve another request behind it.
     is_persistent: bool,
-    fault: Option<Error>,
 }
 
 impl Incoming {
@@ -29,7 +28,6 @@ impl Incoming {
             decoder: Decoder::new(framing),
             read,
             is_persistent,
-            fault: None,
         };
         incoming.end_if_over();
         incoming
@@ -46,21 +44,6 @@ impl Incoming {
         {
             // What nobody has asked for may be taken for the answer to the next.
             wire.answered(self.is_persistent && self.read.is_empty());
-        }
-    }
-
-    /// A fault is told one poll later, so that whoever passes on what came before it can send that first.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Error>> {
-        if let Some(fault) = self.fault.take() {
-            return Poll::Ready(Err(fault));
-        }
-        match ready!(self.poll_next(cx)) {
-            Ok(piece) => Poll::Ready(Ok(piece)),
-            Err(fault) => {
-                self.fault = Some(fault);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
         }
     }
 
@@ -85,7 +68,7 @@ impl Body for Incoming {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let incoming = self.get_mut();
-        let piece = ready!(incoming.poll_piece(cx));
+        let piece = ready!(incoming.poll_next(cx));
         incoming.end_if_over();
         Poll::Ready(match piece {
             Ok(Piece::Data(data)) => Some(Ok(Frame::data(data))),

@@ -155,10 +155,12 @@ impl Wire {
         }
         let written = self.with_stream(|stream| writing.poll(stream, cx));
         self.is_deaf.set(writing.is_deaf());
-        match writing.is_head_written() {
-            true => self.owed.set(None),
-            false if self.owed.get().is_none() => self.owed.set(self.pool.upgrade().map(|pool| pool.owe(self))),
-            false => {}
+        // What has failed is written no further.
+        let is_owed = written.is_pending() && !writing.is_head_written();
+        match is_owed {
+            false => self.owed.set(None),
+            true if self.owed.get().is_none() => self.owed.set(self.pool.upgrade().map(|pool| pool.owe(self))),
+            true => {}
         }
         if written.is_ready() {
             self.is_writing.set(false);

@@ -12,6 +12,7 @@ use dataplane::authorizer::{self, Memory};
 use dataplane::http::basic;
 use dataplane::limiter::{self, Identity, Limiter};
 use dataplane::pipeline::{Counted, Protocol, RequestMeta, authorize, limit, route};
+use dataplane::upstream::inflight::count_as_worker;
 use dataplane::upstream::pool::Pool;
 use dataplane::view::{Reader, Views};
 use http::HeaderMap;
@@ -169,6 +170,8 @@ impl Scene {
             let open = whole(Table::default().apply(&services, Revision(1)))?;
             let mut limited = whole(open.apply(&limits(&self.limits)?, WITH_LIMITS))?;
             limited.warm();
+            // Requests run on workers, which count in cells of their own.
+            count_as_worker(0);
             let (free, counted) = (Worker::new(&open, &memory), Worker::new(&limited, &memory));
             let granting = counted.grant(&limited).await;
             let users: Vec<HeaderMap> = (0..self.tokens).map(credentials).collect::<io::Result<_>>()?;

@@ -49,57 +49,55 @@ pub(super) struct Digests {
     pub limit_key: Digest,
 }
 
-/// One that a request takes one token of, whatever else it asks for.
+/// One that a request takes one token of, whatever else it asks for. In words, as it is kept: what is made of them is read where it
+/// is needed. A processor that reads a name as a whole straight after its halves were written waits until they are.
 #[derive(Clone, Copy)]
-pub(super) struct Account {
-    pub key: KeyHash,
-    pub quota: Quota,
-    pub tally: Number,
-}
+pub(super) struct Account([u64; EACH]);
 
 pub(super) type Kept = SmallVec<[Account; KEPT_MAX]>;
 
 impl Account {
-    pub fn need(&self) -> Need {
-        Need { key: self.key, cost: 1 }
-    }
-
     fn of(in_force: &InForce, digests: &Digests, tallies: &Tallies) -> Account {
         let digest = match in_force.limit.key {
             CountedUnder::LimitKey => digests.limit_key,
             CountedUnder::AuthToken | CountedUnder::ClientIp => digests.auth_token,
         };
-        Account {
-            key: KeyHash::of_digests(in_force.digest, digest),
-            quota: Quota::from(&in_force.limit),
-            tally: tallies.number(in_force.limit.id),
-        }
-    }
-
-    fn words(&self) -> [u64; EACH] {
-        let (high, low) = self.key.halves();
-        let limit = self.quota.id.0.as_u64_pair();
-        let Quota { threshold, period, .. } = self.quota;
-        [
+        let (high, low) = KeyHash::of_digests(in_force.digest, digest).halves();
+        let Quota { id, threshold, period } = Quota::from(&in_force.limit);
+        let limit = id.0.as_u64_pair();
+        let tally = tallies.number(id);
+        Account([
             low,
             high,
             limit.0,
             limit.1,
             threshold,
-            u64::from(self.tally) << 32 | u64::from(period),
-        ]
+            u64::from(tally) << 32 | u64::from(period),
+        ])
     }
 
-    fn from_words([low, high, limit_high, limit_low, threshold, rest]: [u64; EACH]) -> Account {
-        Account {
-            key: KeyHash::from_halves(high, low),
-            quota: Quota {
-                id: LimitId(Uuid::from_u64_pair(limit_high, limit_low)),
-                threshold,
-                period: rest as u32,
-            },
-            tally: (rest >> 32) as Number,
+    pub fn key(&self) -> KeyHash {
+        let [low, high, ..] = self.0;
+        KeyHash::from_halves(high, low)
+    }
+
+    pub fn need(&self) -> Need {
+        let key = self.key();
+        Need { key, cost: 1 }
+    }
+
+    pub fn quota(&self) -> Quota {
+        let [.., high, low, threshold, rest] = self.0;
+        Quota {
+            id: LimitId(Uuid::from_u64_pair(high, low)),
+            threshold,
+            period: rest as u32,
         }
+    }
+
+    pub fn tally(&self) -> Number {
+        let [.., rest] = self.0;
+        (rest >> 32) as Number
     }
 }
 
@@ -161,7 +159,7 @@ impl Accounts {
     fn keep(&self, era: u64, service_hash: u64, found: Option<&Kept>) {
         let many = found.map_or(REQUESTS_DIFFER, |all| all.len() as u64 + KEPT);
         let mut words: SmallVec<[u64; WORDS]> = SmallVec::from_slice(&[many, era, service_hash]);
-        words.extend(found.into_iter().flatten().flat_map(Account::words));
+        words.extend(found.into_iter().flatten().flat_map(|account| account.0));
         self.kept.write(&words);
     }
 
@@ -194,7 +192,7 @@ fn known(words: &Words<WORDS>, era: u64, service_hash: u64, all: &mut Kept) -> K
     };
     for at in 0..many {
         let part = |part: usize| words.peek(HEAD + at * EACH + part);
-        all.push(Account::from_words(std::array::from_fn(part)));
+        all.push(Account(std::array::from_fn(part)));
     }
     Known::These
 }

@@ -136,15 +136,15 @@ impl Inner {
             Decision::Admitted { low, least, .. } => {
                 accounts
                     .iter()
-                    .for_each(|of| tallies.count(of.tally, Decided::Admitted));
-                let all = accounts.iter().map(|of| (of.key, of.quota));
+                    .for_each(|of| tallies.count(of.tally(), Decided::Admitted));
+                let all = accounts.iter().map(|of| (of.key(), of.quota()));
                 self.note_admitted(all, low, least, counted);
                 Some(Ok(()))
             }
             Decision::Exhausted { need, retry } => {
-                let Account { quota, tally, .. } = accounts[need];
-                tallies.count(tally, Decided::Refused);
-                Some(Err(exceeded(quota, until(retry), true)))
+                let account = accounts[need];
+                tallies.count(account.tally(), Decided::Refused);
+                Some(Err(exceeded(account.quota(), until(retry), true)))
             }
             Decision::Short { .. } => None,
         }

@@ -187,11 +187,12 @@ impl Slots {
         (first..first + NEAR).find(|place| std::ptr::eq(&self.slots[*place], slot))
     }
 
-    /// Has the processor fetch the slot that an account is looked for in first. `place`: the last 32 bits of its name.
+    /// Has the processor fetch the two slots that an account is looked for in first. `place`: the last 32 bits of its name.
     pub fn touch(&self, place: u32) {
-        self.slots[place as usize & (self.slots.len() - 1)]
-            .word
-            .load(Ordering::Relaxed);
+        let own = place as usize & (self.slots.len() - 1);
+        for place in [own, own ^ 1] {
+            self.slots[place].word.load(Ordering::Relaxed);
+        }
     }
 
     fn find(&self, key: KeyHash) -> Option<&Slot> {

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use http::header::HeaderMap;
-use http::{Method, Request, header, request};
+use http::{Method, header, request};
 
 use super::exchange::{Client, exchange};
 use super::fields;
@@ -32,17 +32,17 @@ pub enum Ended {
 
 pub async fn converse(client: &Client, wire: &Rc<Wire>) -> Ended {
     loop {
-        let (parts, head) = match wire.request().await {
+        let (head, told) = match wire.request().await {
             Ok(Some(next)) => next,
             Ok(None) => return Ended::Done,
             Err(Stop::Refused(refused)) => return Ended::Refused(refused),
             Err(Stop::Broken) => return Ended::Broken,
         };
-        let manner = manner(&parts, &head);
-        let request = Request::from_parts(parts, Intake::new(wire));
-        let answer = wire.watched(pin!(exchange(client, request))).await;
+        let manner = manner(&head, &told);
+        let body = Intake::new(wire);
+        let answer = wire.watched(pin!(exchange(client, head, body))).await;
         let Some(answer) = answer else { return Ended::Broken };
-        let replied = wire.watched(pin!(reply(wire, answer, &manner))).await;
+        let replied = wire.watched(pin!(reply(wire, *answer, &manner))).await;
         let Some(Ok(persists)) = replied else {
             return Ended::Broken;
         };
@@ -53,12 +53,12 @@ pub async fn converse(client: &Client, wire: &Rc<Wire>) -> Ended {
     }
 }
 
-fn manner(parts: &request::Parts, head: &Head) -> Manner {
+fn manner(head: &request::Parts, told: &Head) -> Manner {
     Manner {
-        version: parts.version,
-        is_head: parts.method == Method::HEAD,
-        persists: head.persists,
-        takes_trailers: takes_trailers(&parts.headers),
+        version: head.version,
+        is_head: head.method == Method::HEAD,
+        persists: told.persists,
+        takes_trailers: takes_trailers(&head.headers),
     }
 }
 

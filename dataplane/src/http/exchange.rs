@@ -6,13 +6,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Version, request};
+use http::{Response, StatusCode, Version, request};
 use http_body::Body;
 
 use super::answer::Answer;
 use super::basic;
 use super::forward::forward;
 use super::forwarded::Forwarding;
+use super::head::RequestParts;
 use super::intake::Intake;
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
@@ -37,17 +38,18 @@ impl Client {
     }
 }
 
-pub async fn exchange(client: &Client, request: Request<Intake>) -> Response<Answer> {
+/// What is handed on from step to step is in a place of its own, so that only the place is handed on.
+pub async fn exchange(client: &Client, head: RequestParts, body: Intake) -> Box<Response<Answer>> {
     let session = &client.session;
     let record = session.record();
-    record.head(&request, || {
+    record.head(&head, || {
         let trusted = &client.context.config.trusted;
-        client.forwarding.client(request.headers(), trusted)
+        client.forwarding.client(&head.headers, trusted)
     });
     let _unanswered = Unanswered(session);
-    let version = request.version();
+    let version = head.version;
     let answer = {
-        let answered = pin!(answer(client, request));
+        let answered = pin!(answer(client, head, body));
         session.patient(answered).await
     };
     let mut answer = answer
@@ -78,9 +80,7 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-async fn answer(client: &Client, request: Request<Intake>) -> Result<Response<Answer>, Refusal> {
-    let (mut head, mut body) = request.into_parts();
-
+async fn answer(client: &Client, mut head: RequestParts, mut body: Intake) -> Result<Box<Response<Answer>>, Refusal> {
     // What it is for, told in one way.
     target::to_origin_form(&mut head)?;
 
@@ -109,7 +109,7 @@ pub async fn admit(
     head: &request::Parts,
     length: Option<u64>,
     before: Counted,
-) -> Result<Admitted, Refusal> {
+) -> Result<Box<Admitted>, Refusal> {
     let context = &client.context;
     let headers = target::View(&head.headers);
     let mut meta = RequestMeta {
@@ -132,7 +132,8 @@ pub async fn admit(
         meta.credentials = basic::credentials(&head.headers);
     }
     let authorized = authorize(routed, &meta, &context.authorizers).await?;
-    Ok(limit(authorized, &meta, &context.limits, before).await?)
+    let admitted = limit(authorized, &meta, &context.limits, before).await?;
+    Ok(Box::new(admitted))
 }
 
 fn expectation(head: &request::Parts) -> Result<bool, Refusal> {
@@ -143,8 +144,8 @@ fn expectation(head: &request::Parts) -> Result<bool, Refusal> {
     }
 }
 
-fn own(response: Response<Bytes>, session: &Rc<Session>) -> Response<Answer> {
-    response.map(|data| Answer::own(data, session.clone()))
+fn own(response: Response<Bytes>, session: &Rc<Session>) -> Box<Response<Answer>> {
+    Box::new(response.map(|data| Answer::own(data, session.clone())))
 }
 
 pub fn close_after(answer: &mut Response<Answer>) {

@@ -43,9 +43,9 @@ struct Failure {
 
 pub async fn forward(
     client: &Client,
-    mut admitted: Admitted,
+    mut admitted: Box<Admitted>,
     mut outgoing: Outgoing,
-) -> Result<Response<Answer>, Refusal> {
+) -> Result<Box<Response<Answer>>, Refusal> {
     let mut tried = Tried::default();
     let mut stale = 0;
     let mut has_turn = false;
@@ -104,7 +104,7 @@ pub async fn forward(
 }
 
 /// None: nothing was tried.
-fn outcome(attempted: &Result<Response<Answer>, Failure>) -> Option<Outcome> {
+fn outcome(attempted: &Result<Box<Response<Answer>>, Failure>) -> Option<Outcome> {
     match attempted {
         Ok(answer) => Some(Outcome::of(answer.status())),
         Err(failure) if failure.is_stale => None,
@@ -114,7 +114,7 @@ fn outcome(attempted: &Result<Response<Answer>, Failure>) -> Option<Outcome> {
 }
 
 /// By the head as it has become: of what matches see only the fields that are this proxy's own have changed.
-async fn admit_again(client: &Client, outgoing: &mut Outgoing, counted: Counted) -> Result<Admitted, Refusal> {
+async fn admit_again(client: &Client, outgoing: &mut Outgoing, counted: Counted) -> Result<Box<Admitted>, Refusal> {
     outgoing.ungrant();
     let admitted = admit(client, outgoing.head(), outgoing.length(), counted).await?;
     outgoing.grant(&admitted);
@@ -127,7 +127,7 @@ async fn attempt(
     picked: Picked,
     outgoing: &mut Outgoing,
     may_repeat: bool,
-) -> Result<Response<Answer>, Failure> {
+) -> Result<Box<Response<Answer>>, Failure> {
     let service = admitted.service();
     let (in_flight, _trial) = picked.into_parts();
     let in_flight = Rc::new(in_flight.holding(admitted.counted().permits.clone()));
@@ -173,14 +173,15 @@ async fn attempt(
     };
     endpoint.health().answers();
     endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
-    let mut answer = answer.map(Rest::from);
-    if may_repeat && outgoing.is_repeatable() && answer.body().is_short() {
-        let gathered = answer.body_mut().gather(&client.session, &service.timeouts).await;
+    let (head, incoming) = (*answer).into_parts();
+    let mut body = Rest::from(incoming);
+    if may_repeat && outgoing.is_repeatable() && body.is_short() {
+        let gathered = body.gather(&client.session, &service.timeouts).await;
         gathered.map_err(|short| cut_short(client, service, endpoint, outgoing, short))?;
     }
     let wanted = outgoing.wants_upgrade().then_some(service.timeouts.idle);
     let lease = Lease::new(connection, in_flight, !outgoing.is_withheld());
-    relay(client, answer, lease, wanted).map_err(Failure::for_good)
+    relay(client, head, body, lease, wanted).map_err(Failure::for_good)
 }
 
 impl Failure {
@@ -302,11 +303,11 @@ fn blameless(client: &Client, service: &Service, endpoint: &Endpoint) -> Option<
 /// longer.
 fn relay(
     client: &Client,
-    answer: Response<Rest>,
+    mut head: response::Parts,
+    body: Rest,
     lease: Lease,
     wanted: Option<Duration>,
-) -> Result<Response<Answer>, Refusal> {
-    let (mut head, body) = answer.into_parts();
+) -> Result<Box<Response<Answer>>, Refusal> {
     let hop = fields::take_hop_by_hop(&mut head.headers);
     if let Some(seconds) = hop.keep_alive {
         lease.connection().keep_for(Duration::from_secs(seconds));
@@ -323,11 +324,11 @@ fn relay(
         let tunnel = lease.hand_over(body.into_incoming(), idle);
         client.session.set_tunnel(tunnel.ok_or_else(unasked)?);
         let nothing = Answer::own(bytes::Bytes::new(), client.session.clone());
-        return Ok(Response::from_parts(head, nothing));
+        return Ok(Box::new(Response::from_parts(head, nothing)));
     }
     let is_withheld = !lease.is_reusable();
     let body = Answer::relayed(body, lease, client.session.clone());
-    let mut answer = Response::from_parts(head, body);
+    let mut answer = Box::new(Response::from_parts(head, body));
     if is_withheld {
         // The client may send its body after all, and there is nobody to take it.
         close_after(&mut answer);

@@ -2,11 +2,14 @@
 //!
 //! A head is gone through once, line by line as its bytes come. What is not valid is refused; nothing is repaired.
 
+mod room;
+
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version, request};
+use http::{Method, Uri, Version};
 use memchr::memchr;
 
+pub use self::room::RequestParts;
 use crate::codec::{Framing, fields};
 
 /// A head, with the empty line that ends it, is at most so long.
@@ -108,7 +111,7 @@ impl Scan {
     }
 
     /// The request in the bytes of the whole head; begins anew for the next one.
-    pub fn take(&mut self, head: &Bytes) -> Result<request::Parts, Refused> {
+    pub fn take(&mut self, head: &Bytes) -> Result<RequestParts, Refused> {
         let parts = self.parts(head);
         let fields = std::mem::take(&mut self.fields);
         *self = Scan {
@@ -119,8 +122,9 @@ impl Scan {
         parts
     }
 
-    fn parts(&self, head: &Bytes) -> Result<request::Parts, Refused> {
-        let (mut parts, ()) = Request::new(()).into_parts();
+    fn parts(&self, head: &Bytes) -> Result<RequestParts, Refused> {
+        let mut owned = RequestParts::new();
+        let parts = &mut *owned;
         let invalid_target = Malformed("the target is not valid");
         parts.method =
             Method::from_bytes(&head[self.method.range()]).map_err(|_| Malformed("the method is not valid"))?;
@@ -137,7 +141,7 @@ impl Scan {
             let value = value.map_err(|_| Malformed("the value of a field is not valid"))?;
             parts.headers.append(name, value);
         }
-        Ok(parts)
+        Ok(owned)
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), Refused> {

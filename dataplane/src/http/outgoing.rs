@@ -8,6 +8,7 @@ use http_body::Body;
 
 use super::exchange::Client;
 use super::fields;
+use super::head::RequestParts;
 use super::intake::Intake;
 use super::upload::{GoAhead, KEPT_MAX, Source, Upload, Wait};
 use crate::authorizer::X_VULCAN_AUTH_TOKEN;
@@ -15,7 +16,7 @@ use crate::pipeline::Admitted;
 use crate::upstream::endpoint::InFlight;
 
 pub struct Outgoing {
-    head: request::Parts,
+    head: RequestParts,
     /// The client's has no Host, as HTTP/1.0 allows.
     is_hostless: bool,
     /// The last attempt that may be made has been.
@@ -37,7 +38,7 @@ pub struct Outgoing {
 impl Outgoing {
     pub fn new(
         client: &Client,
-        mut head: request::Parts,
+        mut head: RequestParts,
         body: Intake,
         is_continue_expected: bool,
         admitted: &Admitted,

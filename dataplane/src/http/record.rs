@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version, request};
 use shared::model::{LimitId, Service, UpstreamId};
 use tokio::time::Instant;
 
@@ -98,14 +98,14 @@ impl Record {
     }
 
     /// Its head has come. `client`: as far as trusted proxies tell.
-    pub fn head<B>(&self, request: &Request<B>, client: impl FnOnce() -> IpAddr) {
+    pub fn head(&self, head: &request::Parts, client: impl FnOnce() -> IpAddr) {
         let Some(log) = self.log() else { return };
-        let field = |name: header::HeaderName| request.headers().get(name).cloned();
+        let field = |name: header::HeaderName| head.headers.get(name).cloned();
         let is_combined = log.format() == Format::Combined;
         *self.told.borrow_mut() = Told {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
             client: Some(client()),
             host: field(header::HOST),
             referer: field(header::REFERER).filter(|_| is_combined),

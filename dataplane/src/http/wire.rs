@@ -17,12 +17,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Version, request};
+use http::Version;
 use http_body::Frame;
 use tokio::net::TcpStream;
 
 use self::input::Input;
-use super::head::{Head, Refused};
+use super::head::{Head, Refused, RequestParts};
 use super::session::{Fault, Session};
 use crate::codec::outbox::Outbox;
 
@@ -105,7 +105,7 @@ impl Wire {
     }
 
     /// The next request's head, or none where no more come.
-    pub async fn request(&self) -> Result<Option<(request::Parts, Head)>, Stop> {
+    pub async fn request(&self) -> Result<Option<(RequestParts, Head)>, Stop> {
         poll_fn(|cx| {
             let open = &mut *self.open.borrow_mut();
             let Some(open) = open else { return Poll::Ready(Ok(None)) };

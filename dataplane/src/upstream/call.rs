@@ -59,7 +59,7 @@ pub async fn call(
             Ok(answer) => {
                 endpoint.health().answers();
                 endpoint.care().judge(endpoint, &service.upstream_care, answer.status());
-                return Ok((answer, connection));
+                return Ok((*answer, connection));
             }
             // The server closed it while it was kept.
             Err(error) if error.is_of_upstream() && connection.is_kept() && !connection.is_heard() => {}

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use dataplane::codec::Framing;
 use dataplane::codec::decoder::{Decoder, Piece};
 use dataplane::http::forwarded::Forwarding;
-use dataplane::http::head::{BYTES_MAX, Head, Refused, Scan};
+use dataplane::http::head::{BYTES_MAX, Head, Refused, RequestParts, Scan};
 use dataplane::http::target;
 use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response, Version, header, request};
@@ -176,7 +176,7 @@ fn serve(bytes: &[u8]) -> Vec<Seen> {
 }
 
 /// What routing and the upstream are told of it.
-fn told(mut head: request::Parts) {
+fn told(mut head: RequestParts) {
     if target::to_origin_form(&mut head).is_err() {
         return;
     }

@@ -4,7 +4,6 @@ use std::io::{self, Read};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::request;
 use http_body::Frame;
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -12,7 +11,7 @@ use tokio::net::TcpStream;
 use super::Stop;
 use crate::codec::decoder::{Decoder, Piece};
 use crate::codec::inflow;
-use crate::http::head::{self, Head, Refused, Scan};
+use crate::http::head::{self, Head, Refused, RequestParts, Scan};
 use crate::http::session::{Fault, Session};
 
 /// Of what a client has sent ahead. No more is read, and its FIN behind it goes unseen until its turn has come.
@@ -79,7 +78,7 @@ impl Input {
         stream: &mut TcpStream,
         cx: &mut Context<'_>,
         session: &Session,
-    ) -> Poll<Result<Option<(request::Parts, Head)>, Stop>> {
+    ) -> Poll<Result<Option<(RequestParts, Head)>, Stop>> {
         loop {
             if let Some((parts, head)) = self.next_request()? {
                 session.request_began();
@@ -111,7 +110,7 @@ impl Input {
     }
 
     /// The request whose head is whole.
-    fn next_request(&mut self) -> Result<Option<(request::Parts, Head)>, Refused> {
+    fn next_request(&mut self) -> Result<Option<(RequestParts, Head)>, Refused> {
         // Empty lines before a request are passed over (RFC 9112, 2.2).
         while self.scan.is_new() && self.ahead().starts_with(b"\r\n") {
             self.empty_lines += 1;

@@ -47,7 +47,7 @@ impl Connection {
         head: &request::Parts,
         body: B,
         mut on_interim: impl FnMut(&response::Parts),
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Box<Response<Incoming>>, Error> {
         let wire = self.wire.as_ref().ok_or(Error::GivenUp)?;
         let mut reading = Reading::new(head.method.clone());
         let mut writing = Writing::new(head, body);
@@ -59,7 +59,7 @@ impl Connection {
         }
         let is_persistent = head.is_persistent && head.parts.status != StatusCode::SWITCHING_PROTOCOLS;
         let body = Incoming::new(wire.clone(), head.framing, is_persistent, reading.into_rest());
-        Ok(Response::from_parts(head.parts, body))
+        Ok(Box::new(Response::from_parts(head.parts, body)))
     }
 
     /// The server has said for how long it keeps an idle connection.

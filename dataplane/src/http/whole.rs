@@ -1,6 +1,7 @@
 //! Short answers are there whole before anything of them goes on, as long as another upstream may still be asked: one that
 //! breaks off is then no worse than none.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -62,8 +63,15 @@ impl Rest {
         let mut parts = BytesMut::new();
         session.awaits_answer(timeouts.idle, timeouts.idle);
         while !self.incoming.is_end_stream() {
-            let coming = timeout_at(until, self.incoming.frame());
-            let frame = match session.attempt(pin!(coming)).await.map_err(Short::Expired)? {
+            // Most of them have come with their head, and need no clock.
+            let frame = match poll_fn(|cx| Poll::Ready(Pin::new(&mut self.incoming).poll_frame(cx))).await {
+                Poll::Ready(frame) => Ok(frame),
+                Poll::Pending => {
+                    let coming = timeout_at(until, self.incoming.frame());
+                    session.attempt(pin!(coming)).await.map_err(Short::Expired)?
+                }
+            };
+            let frame = match frame {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(_)) | None) => return Err(Short::Ended),
                 Err(_) => break,

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::{Authorized, Protocol, RequestMeta, Verdict, affinity};
 use crate::authorizer::Grant;
 use crate::limiter::Permits;
-use crate::view::View;
+use crate::view::{Pool, View};
 
 /// By whom requests are counted.
 pub trait Limits {
@@ -141,8 +141,13 @@ impl Admitted {
     /// Whether it would be admitted on this view as well: the service and its authorizer are what they were, and nothing
     /// was revoked. Limits that came since are not asked: it was admitted before them.
     pub fn is_of(&self, view: &View) -> bool {
-        let pool = view.pool(&self.service().name);
-        pool.is_some_and(|pool| pool.revision() == self.revision()) && self.authorized.is_of(view)
+        self.pool(view).is_some()
+    }
+
+    /// The service's upstreams in this view, if it `is_of` that.
+    pub(super) fn pool<'a>(&self, view: &'a View) -> Option<&'a Arc<Pool>> {
+        let pool = view.pool(&self.service().name)?;
+        (pool.revision() == self.revision() && self.authorized.is_of(view)).then_some(pool)
     }
 
     fn revision(&self) -> Revision {

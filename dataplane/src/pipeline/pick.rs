@@ -203,10 +203,7 @@ pub fn choose(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<End
 }
 
 fn choice(view: &View, admitted: &Admitted, tried: &Tried) -> Result<Arc<Endpoint>, Verdict> {
-    if !admitted.is_of(view) {
-        return Err(Verdict::Stale);
-    }
-    let pool = view.pool(&admitted.service().name).ok_or(Verdict::Stale)?;
+    let pool = admitted.pool(view).ok_or(Verdict::Stale)?;
     match admitted.grant().and_then(|grant| grant.target.as_ref()) {
         Some(_) if pool.care().is_held() => Err(Verdict::Held),
         Some(target) => named::choose(view, target, admitted, tried),

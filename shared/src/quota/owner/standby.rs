@@ -352,10 +352,14 @@ impl Owner {
             let Some(holder) = held.holders.get_mut(instance) else {
                 continue;
             };
+            // Who has promised nothing may use what it is told of at once, within a period of what was granted before.
+            let is_quiet = peer.quiet_until > now;
             let (number, weight) = match holder.sent {
                 Some((_, _, at)) if now.since(at) < self.settings.beat => continue,
+                Some((_, weight, _)) if weight > holder.acknowledged && !is_quiet => continue,
                 Some((number, weight, _)) => (number, weight),
                 None if holder.acknowledged > target => (holder.number + 1, target),
+                None if holder.acknowledged < target && !is_quiet => continue,
                 None if holder.acknowledged < target && known + target - holder.acknowledged <= WHOLE => {
                     known += target - holder.acknowledged;
                     (holder.number + 1, target)

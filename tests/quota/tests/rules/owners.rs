@@ -196,8 +196,12 @@ impl World {
     }
 
     fn beat_with(&mut self, from: ProxyId, standby: Standby) {
+        self.beat_promising(from, standby, true);
+    }
+
+    fn beat_promising(&mut self, from: ProxyId, standby: Standby, promised: bool) {
         let said = Said::Beat {
-            promised: true,
+            promised,
             idle: None,
             by: Revision::ZERO,
             began: (from.boot > 1 && !self.is_marked).then_some(Duration::ZERO),

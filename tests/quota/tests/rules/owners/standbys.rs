@@ -30,6 +30,28 @@ fn the_rules_of_standbys_hold_when_their_proxies_are_forgotten() {
     );
 }
 
+/// It would use it at once, within a period of what was granted while it had none.
+#[test]
+fn the_rules_of_standbys_hold_for_a_proxy_that_has_promised_nothing() {
+    let mut world = World::new(None);
+    let none = Standby {
+        shard: account().shard(),
+        epoch: 1,
+        ..Standby::default()
+    };
+    for is_promised in [false, true] {
+        for _ in 0..4 {
+            world.beat_promising(proxy(1), none, is_promised);
+            world.go_on(1, &[]);
+        }
+        let (_, standby) = world.heard(proxy(1).instance);
+        assert!(
+            (standby.weight > 0) == is_promised,
+            "VULCAN_SIM_ORDER=beats without a promise: {standby:?} is assigned"
+        );
+    }
+}
+
 /// Whether all that an owner says in the next seconds says that it can grant nothing, or none of it.
 fn is_powerless(world: &mut World) -> bool {
     world.told.clear();

@@ -12,10 +12,12 @@
 //! Longer ones are counted in the store, in chunks (`ledger`). Time never travels: what does is durations, each counted
 //! from an event that both ends know, on clocks whose rates differ by less than [`RATE_PPM`].
 //!
-//! Why no real interval of one period admits more than the threshold, under `sliding`: a grant at label time `n` counts
-//! every token charged to a bucket that ends after `n - period`. Of the tokens admitted in an interval take the one
-//! granted last: each other one was admitted less than a period before that grant, or after it, and each is charged to
-//! the bucket in which it was admitted or to a later one. So that grant counted all of them.
+//! Why no real interval of one period admits more than the threshold, under `sliding`: a token may be spent from some label
+//! time on, that of its grant or a later one, and is charged to the bucket in which it is admitted or to a later one. At `n`
+//! those count that may be spent by then and are charged to a bucket that ends after `n - period`. Of the tokens admitted in
+//! an interval take one that may be spent no earlier than the others, from `n` on: each other one was admitted less than a
+//! period before `n`, or after it. So all of them count at `n`; and nothing is granted by which more than the threshold would
+//! count at any moment from which on something may be spent.
 
 use std::time::Duration;
 
@@ -75,7 +77,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            claim: Duration::from_secs(10),
+            claim: Duration::from_secs(15),
             beat: Duration::from_secs(1),
             promise: Duration::from_secs(2),
             ledger_above: Duration::from_secs(60),

@@ -358,6 +358,7 @@ async fn grant(limiter: Arc<Limiter>, owner: Uuid, id: ProxyId) {
                     revision: WITH_LIMITS,
                     tokens: TOKENS,
                     bucket: (0, 1),
+                    not_before_in: Duration::ZERO,
                     expires_in: Duration::from_secs(3_600),
                 }
             });

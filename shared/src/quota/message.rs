@@ -177,7 +177,7 @@ pub struct Want {
     /// A request takes so many at once: fewer are of little use.
     #[serde(default)]
     pub least: u64,
-    /// Tokens per second that are asked for here, thousandths.
+    /// Tokens per second that are asked for here, thousandths, as far as that is known yet.
     pub rate: u64,
 }
 
@@ -243,6 +243,9 @@ pub enum Told {
         tokens: u64,
         /// Where it is charged until it is told where it was spent, and the length of that bucket in nanoseconds.
         bucket: (u64, u64),
+        /// None of it may be spent before this has passed since the send.
+        #[serde(default)]
+        not_before_in: Duration,
         /// From when the message `heard` was read, by the owner's label time.
         expires_in: Duration,
     },

@@ -18,6 +18,7 @@ use super::{DELTA, Label, LabelClock, Reading, Rules, Settings, shrink};
 use crate::time::Time;
 
 mod account;
+mod ahead;
 mod census;
 mod claim;
 mod history;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::message::{AccountId, Down, GrantId, KeyHash, ProxyId, SHARDS, Said, Shard, Told, UNMET, Up};
 use super::permits::proxy::Holder;
-use super::{DELTA, Label, Rules, Settings, Slots, shrink};
+use super::{DELTA, Label, Rules, Settings, Slots, shrink, stretch};
 use crate::change::Revision;
 use crate::time::Time;
 
@@ -27,6 +27,7 @@ mod link;
 mod mark;
 mod observing;
 mod permits;
+mod returning;
 mod standby;
 mod view;
 mod want;
@@ -177,6 +178,7 @@ impl Proxy {
                 self.leaving = true;
                 self.void_all(now);
                 self.permits.void(|_| true, now);
+                self.links.values_mut().for_each(|link| link.hurry(now));
             }
             Input::Passed(passed) => self.observe(passed, now),
             Input::Marked(is_set) => self.mark.written(is_set, now),
@@ -262,13 +264,7 @@ impl Proxy {
     fn void(&mut self, key: KeyHash, now: Time) {
         self.close(key, now);
         self.slots.forgive(key);
-        let next = self
-            .holdings
-            .get_mut(&key)
-            .map(|holding| std::mem::take(&mut holding.next));
-        for allowance in next.into_iter().flatten() {
-            self.give_back(&allowance, now);
-        }
+        self.give_back_next(key, now);
     }
 
     fn message(&mut self, down: Down, now: Time) {
@@ -319,6 +315,7 @@ impl Proxy {
                 revision,
                 tokens,
                 bucket,
+                not_before_in,
                 expires_in,
             } => {
                 if !self.links.get_mut(&owner).is_some_and(|link| link.see(id)) {
@@ -331,6 +328,8 @@ impl Proxy {
                     source: Source::Grant { owner, id },
                     tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
                     bucket,
+                    is_ahead: not_before_in > Duration::ZERO,
+                    not_before: now + stretch(not_before_in),
                     expiry: sent.map_or(Time::ZERO, |sent| sent + shrink(expires_in)),
                 };
                 let is_current = self.views[usize::from(account.shard())].epoch == epoch && self.welcomed;
@@ -445,7 +444,10 @@ impl Proxy {
             return;
         }
         let held = self.holdings.iter().find(|(_, holding)| holding.holds(source));
-        let Some(key) = held.map(|(key, _)| *key) else { return };
+        let Some(key) = held.map(|(key, _)| *key) else {
+            link.hurry(now);
+            return;
+        };
         let Some(holding) = self.holdings.get_mut(&key) else {
             return;
         };
@@ -472,6 +474,7 @@ impl Proxy {
     fn flush(&mut self, now: Time) {
         self.say_of_permits();
         for (owner, link) in &mut self.links {
+            link.gather(now);
             while let Some(items) = link.take_batch() {
                 self.number += 1;
                 link.sent(self.number, now);

@@ -49,8 +49,13 @@ impl Rule {
     /// However long the period, an allowance that is lost is not lost for longer.
     pub const VALIDITY_MAX: Duration = Duration::from_secs(60);
     const RESERVED_BUCKETS: u32 = 4;
-    /// In how many buckets an allowance is valid.
-    pub const VALID_BUCKETS: u32 = 12;
+    const PATIENT_BUCKETS: u32 = 4;
+    /// What a proxy spends in so many buckets it is granted at once, if there is as much.
+    const PORTION_BUCKETS: u32 = 12;
+    /// Likewise under `fixed`, where what is in hand takes nothing from anyone but for the rest of its window.
+    const PORTION_FIXED: u32 = 18;
+    /// By so many buckets after its grant an allowance is over. Until then a proxy may be granted what is not free yet.
+    pub const VALID_BUCKETS: u32 = 24;
 
     pub fn bucket(&self) -> Duration {
         match self.algorithm {
@@ -64,9 +69,18 @@ impl Rule {
         stretch(self.period)
     }
 
-    /// The longest that an allowance is valid.
+    /// The longest from a grant to the end of what was granted.
     pub fn validity(&self) -> Duration {
         (self.bucket_sliding() * Self::VALID_BUCKETS).min(Self::VALIDITY_MAX)
+    }
+
+    /// A proxy is granted at once what it spends in that time.
+    pub fn portion(&self) -> Duration {
+        let buckets = match self.algorithm {
+            Algorithm::Sliding => Self::PORTION_BUCKETS,
+            Algorithm::Fixed => Self::PORTION_FIXED,
+        };
+        (self.bucket_sliding() * buckets).min(Self::VALIDITY_MAX)
     }
 
     /// For how long what is taken out of the store may be granted, at the least. All of it counts as spent at the end of
@@ -77,7 +91,7 @@ impl Rule {
 
     /// After so long an allowance may be recalled, and an account that has nothing is asked for again.
     pub fn patience(&self) -> Duration {
-        self.validity() / 3
+        (self.bucket_sliding() * Self::PATIENT_BUCKETS).min(Self::VALIDITY_MAX)
     }
 
     fn bucket_sliding(&self) -> Duration {

@@ -355,10 +355,24 @@ impl World {
         self.oracle.tally.messages += u64::from(down.items.iter().any(is_about));
         for told in &down.items {
             match told {
-                Told::Grant { tokens, account, .. } => {
-                    self.count.add("grants");
+                Told::Grant {
+                    tokens,
+                    account,
+                    not_before_in,
+                    ..
+                } => {
+                    self.count.add(if not_before_in.is_zero() {
+                        "grants"
+                    } else {
+                        "grants ahead"
+                    });
                     let (to, key) = (self.name(down.to.instance), short(account));
-                    self.note(|| format!("{:.4} grants {tokens} of {key} to {to}", down.from.to_string()));
+                    self.note(|| {
+                        format!(
+                            "{:.4} grants {tokens} of {key} to {to}, in {not_before_in:?}",
+                            down.from.to_string()
+                        )
+                    });
                 }
                 Told::Recall { .. } => self.count.add("recalls"),
                 Told::Testament(_) => self.count.add("testaments"),

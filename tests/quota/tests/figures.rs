@@ -31,6 +31,12 @@ fn a_peaceful_fleet_admits_nearly_what_it_may() {
     assert!(row(3, 100, 10, true).admitted > 0.97);
 }
 
+#[test]
+fn where_more_is_asked_for_than_there_is_messages_are_few() {
+    let cost = row(3, 3_000, 1, false);
+    assert!(cost.messages < 0.02 && cost.admitted > 0.96, "{cost:?}");
+}
+
 /// By how much of the threshold there is for each proxy.
 #[test]
 #[ignore = "a table for people"]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::ahead::Takers;
 use super::claim::Held;
 use super::{Output, Owner};
 use crate::quota::cell::{CellKey, CellValue, Outcome};
@@ -21,6 +22,8 @@ pub struct Account {
     /// Only of an account that is counted in the store.
     pub ledger: Option<Ledger>,
     pub wants: BTreeMap<Uuid, Wanted>,
+    /// Who wanted more than there was.
+    pub takers: Takers,
     /// Who goes by it that there is nothing before this.
     pub told: BTreeMap<Uuid, Label>,
     pub recalled_at: Label,
@@ -31,6 +34,8 @@ pub struct Account {
 pub struct Wanted {
     pub queued: u64,
     pub least: u64,
+    /// Tokens per second, thousandths: what is asked for, and what is supposed to be of an account that is new.
+    pub asked: u64,
     pub rate: u64,
     pub at: Label,
     /// It was told, then, that there is nothing before this.
@@ -42,8 +47,11 @@ pub struct Wanted {
 /// not of this form of the limit.
 const HEARD: Duration = Duration::from_millis(50);
 
-/// A grant is remembered for so long after its end: until then its proxy may tell what it used of it.
-const LATE: Duration = Duration::from_secs(2);
+/// For so many tokens, spent in a portion's time, an account that is new is assumed to be asked.
+const BURST: u64 = 8;
+
+/// An account that nobody wanted anything of for so long after its last grants are over is idle.
+const IDLE: Duration = Duration::from_secs(2);
 
 impl Account {
     pub fn new(rule: Rule, ledger_above: Duration) -> Account {
@@ -52,6 +60,7 @@ impl Account {
             window: Window::default(),
             ledger: (rule.period > ledger_above).then(Ledger::default),
             wants: BTreeMap::new(),
+            takers: Takers::default(),
             told: BTreeMap::new(),
             recalled_at: Label::ZERO,
             used_at: Label::ZERO,
@@ -79,7 +88,7 @@ impl Account {
             Some(ledger) => ledger.carry(),
             None => {
                 self.window.prune(&self.rule, now);
-                self.window.charges().map(|(_, tokens)| tokens).sum()
+                self.window.charges(Label::MAX).iter().map(|(_, tokens)| tokens).sum()
             }
         };
         if rule.period > ledger_above {
@@ -110,10 +119,12 @@ impl Owner {
         let account = account.or_insert_with(|| Account::new(rule, ledger_above));
         let before = account.wants.get(&instance);
         let before = before.filter(|want| now.since(want.told_at) < HEARD);
+        let supposed = u128::from(BURST) * 1_000_000_000_000 / rule.portion().as_nanos().max(1);
         let wanted = Wanted {
             queued: want.queued,
             least: want.least,
-            rate: want.rate,
+            asked: want.rate,
+            rate: want.rate.max(u64::try_from(supposed).unwrap_or(u64::MAX >> 1)),
             at: now,
             told: before.map_or(Label::ZERO, |want| want.told),
             told_at: before.map_or(Label::ZERO, |want| want.told_at),
@@ -165,10 +176,10 @@ impl Owner {
                 }
             }
             None => {
-                account.window.discharge(grant.bucket, unspent);
+                account.window.withdraw(grant.at, grant.bucket, unspent);
                 for (tokens, until) in spent {
                     let bucket = account.rule.bucket_of(until).min(grant.bucket);
-                    let moved = account.window.discharge(grant.bucket, tokens.min(used));
+                    let moved = account.window.withdraw(grant.at, grant.bucket, tokens.min(used));
                     account.window.charge(bucket, moved);
                     charged.push((bucket, moved));
                     used -= moved;
@@ -244,7 +255,7 @@ impl Owner {
             self.serve(shard, account);
         }
         for peer in self.peers.values_mut() {
-            peer.grants.retain(|_, grant| now < grant.expires.after(LATE));
+            peer.grants.retain(|_, grant| now < grant.forgotten);
             peer.unsettled.retain(|_, of| now < of.until);
         }
         // A shard at a time: what is forgotten later does no harm.
@@ -269,8 +280,9 @@ impl Owner {
         held.accounts.retain(|id, account| {
             account.window.prune(&account.rule, now);
             account.told.retain(|_, retry| *retry > now);
+            account.takers.forget(&account.rule, now);
             if let Some(ledger) = &mut account.ledger {
-                let idle = now.since(account.used_at) > account.rule.validity() + LATE;
+                let idle = now.since(account.used_at) > account.rule.validity() + IDLE;
                 if idle {
                     ledger.close();
                 }

@@ -98,7 +98,7 @@ impl Owner {
                     held.reading = true;
                     self.outputs.push(Output::Get(CellKey::Claim(shard)));
                 }
-                Some(claim) if now.after(self.settings.claim / 2) > claim.to => {
+                Some(claim) if now.after(self.settings.claim * 3 / 4) > claim.to => {
                     let to = now.after(self.settings.claim);
                     let from = now.before(held.skip.all());
                     self.swap_claim(shard, Some(claim), Claim { from, to, ..claim });
@@ -243,13 +243,16 @@ impl Owner {
             return;
         }
         let charges = held.accounts.iter().flat_map(|(account, of)| {
-            of.window.charges().map(move |(bucket, tokens)| Charge {
-                account: *account,
-                tokens,
-                bucket: (bucket, nanos(of.rule.bucket())),
-                age: now.since(of.rule.end(bucket)),
-                ahead: of.rule.end(bucket).since(now),
-            })
+            of.window
+                .charges(Label::MAX)
+                .into_iter()
+                .map(move |(bucket, tokens)| Charge {
+                    account: *account,
+                    tokens,
+                    bucket: (bucket, nanos(of.rule.bucket())),
+                    age: now.since(of.rule.end(bucket)),
+                    ahead: of.rule.end(bucket).since(now),
+                })
         });
         self.outputs.push(Output::Handover(Handover {
             shard,

@@ -63,9 +63,13 @@ pub struct Grant {
     /// Where it is charged.
     pub bucket: u64,
     pub tokens: u64,
+    /// From when on it may be spent.
     pub at: Label,
     pub expires: Label,
-    pub recalled: bool,
+    /// Until then its proxy may tell what it used of it.
+    pub forgotten: Label,
+    /// It may be called back for somebody else.
+    pub is_recallable: bool,
 }
 
 impl Peer {

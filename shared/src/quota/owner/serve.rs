@@ -17,12 +17,14 @@ const BURST: u64 = 8;
 
 /// What can be granted of an account now, by one grant or several.
 #[derive(Clone, Copy)]
-struct Offer {
+pub struct Offer {
     tokens: u64,
     /// With what the store would give, as far as that is known.
     obtainable: u64,
     bucket: u64,
     expires: Label,
+    /// All that counts is counted here, and by buckets, so that it is certain what will be free when.
+    is_foreseen: bool,
 }
 
 /// What was granted so long ago and is not spent may be called back for somebody else. Sooner, and proxies that take turns
@@ -31,12 +33,17 @@ const RECALL_AFTER: Duration = Duration::from_millis(500);
 /// For what was called back to come back, before it is said that there is nothing.
 const RECALL_TAKES: Duration = Duration::from_millis(40);
 
+/// How much longer a grant is remembered than its proxy may take to tell what it used of it.
+const LATE: Duration = Duration::from_secs(2);
+
 /// Proxies that did not get what they want.
 #[derive(Default)]
-struct Unmet {
-    nothing: Vec<Uuid>,
+pub struct Unmet {
+    pub nothing: Vec<Uuid>,
     /// They got all that there was, and one of their requests takes so many more.
-    short: Vec<(Uuid, u64)>,
+    pub short: Vec<(Uuid, u64)>,
+    /// What each wants that was granted less than it will spend, and what it was.
+    pub scarce: Vec<(Uuid, Wanted, u64)>,
 }
 
 impl Owner {
@@ -65,7 +72,10 @@ impl Owner {
         let Some(offer) = self.offer(shard, &id, &rule) else {
             return;
         };
-        let unmet = self.distribute(shard, id, &rule, offer);
+        let mut unmet = self.distribute(shard, id, &rule, offer);
+        if offer.is_foreseen {
+            self.grant_ahead(shard, id, &rule, &mut unmet);
+        }
         if !unmet.nothing.is_empty() || !unmet.short.is_empty() {
             self.recall(shard, id, &rule);
             self.tell_exhausted(shard, id, &rule, &unmet);
@@ -79,7 +89,7 @@ impl Owner {
         let Some(account) = held.accounts.get(&id) else { return };
         let Some(ledger) = &account.ledger else { return };
         let demand = account.demand();
-        let soon = u128::from(demand.rate) * rule.validity().as_millis() / 1_000_000;
+        let soon = u128::from(demand.rate) * rule.portion().as_millis() / 1_000_000;
         let enough = u64::try_from(soon)
             .unwrap_or(u64::MAX)
             .max(demand.queued)
@@ -127,6 +137,7 @@ impl Owner {
                 obtainable: 0,
                 bucket,
                 expires,
+                is_foreseen: false,
             };
             return held.is_exact(now).then_some(none);
         }
@@ -134,7 +145,7 @@ impl Owner {
             return None;
         }
         let kept = self.kept_back(held, rule, expires);
-        let charged = || account.window.charged(rule, now);
+        let charged = || account.window.peak(rule, now);
         let (tokens, obtainable) = match &account.ledger {
             Some(ledger) => {
                 let moment = held.moment(now)?;
@@ -148,6 +159,7 @@ impl Owner {
             obtainable,
             bucket,
             expires,
+            is_foreseen: account.ledger.is_none() && rule.algorithm == Algorithm::Sliding,
         })
     }
 
@@ -181,9 +193,9 @@ impl Owner {
                 continue;
             }
             let fair = u64::try_from(u128::from(offer.tokens) * u128::from(want.rate) / all).unwrap_or(u64::MAX);
-            let ahead = u128::from(want.rate) * rule.validity().as_millis() / 1_000_000;
-            let ahead = u64::try_from(ahead).unwrap_or(u64::MAX).max(BURST);
-            let tokens = match fair.min(ahead) {
+            let portion = u128::from(want.rate) * rule.portion().as_millis() / 1_000_000;
+            let portion = u64::try_from(portion).unwrap_or(u64::MAX).max(BURST);
+            let tokens = match fair.min(portion) {
                 0 => want.queued,
                 some => some.max(want.queued).max(want.least),
             };
@@ -197,7 +209,11 @@ impl Owner {
             // The last ones are for requests that take less, once it is certain that they are the last.
             if tokens == 0 || (lacks > 0 && !is_all) {
                 unmet.nothing.push(instance);
+                unmet.scarce.push((instance, want, 0));
                 continue;
+            }
+            if tokens < portion {
+                unmet.scarce.push((instance, want, tokens));
             }
             if lacks > 0 {
                 unmet.short.push((instance, lacks));
@@ -217,7 +233,8 @@ impl Owner {
                 tokens,
                 at: now,
                 expires: offer.expires,
-                recalled: false,
+                forgotten: forgotten(rule, offer.expires),
+                is_recallable: true,
             });
             peer.outbox.push(Told::Grant {
                 id: grant,
@@ -229,6 +246,7 @@ impl Owner {
                     offer.bucket,
                     u64::try_from(rule.bucket().as_nanos()).unwrap_or(u64::MAX),
                 ),
+                not_before_in: Duration::ZERO,
                 expires_in: offer.expires.since(peer.heard_at),
             });
         }
@@ -251,9 +269,9 @@ impl Owner {
             }
             let mut grants = peer.grants.iter_mut();
             if let Some((grant, of)) =
-                grants.find(|(_, of)| of.account == id && !of.recalled && now.since(of.at) >= old)
+                grants.find(|(_, of)| of.account == id && of.is_recallable && now.since(of.at) >= old)
             {
-                of.recalled = true;
+                of.is_recallable = false;
                 account.recalled_at = now;
                 peer.outbox.push(Told::Recall {
                     id: *grant,
@@ -282,7 +300,7 @@ impl Owner {
             .iter()
             .filter(|(instance, _)| !account.wants.contains_key(instance));
         let unspent = unspent.flat_map(|(_, peer)| peer.grants.values());
-        let unspent = unspent.filter(|of| of.account == id && !of.recalled && of.expires > now);
+        let unspent = unspent.filter(|of| of.account == id && of.is_recallable && of.expires > now);
         let recallable = unspent
             .map(|of| of.at.max(account.recalled_at).after(recalled_after(rule)))
             .min();
@@ -354,6 +372,11 @@ impl Owner {
             }
         }
     }
+}
+
+/// When nothing is told any more of what was granted until then.
+pub(super) fn forgotten(rule: &Rule, expires: Label) -> Label {
+    expires.after(rule.validity()).after(LATE)
 }
 
 fn recalled_after(rule: &Rule) -> Duration {

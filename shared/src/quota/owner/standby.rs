@@ -183,6 +183,9 @@ impl Owner {
     /// A life of a proxy is over, certainly (`ended`), or as far as the roster is concerned.
     pub(super) fn bury(&mut self, instance: Uuid, ended: bool) {
         let now = self.now;
+        if ended {
+            self.withdraw_ahead(&instance);
+        }
         let Some(peer) = self.peers.get(&instance) else { return };
         let counts = self.history.standby_counts();
         let forgotten = peer.heard_at.after(stretch(self.settings.forget_after));
@@ -192,6 +195,7 @@ impl Owner {
             }
             for account in held.accounts.values_mut() {
                 account.wants.remove(&instance);
+                account.takers.remove(&instance);
                 account.told.remove(&instance);
             }
             let Some(holder) = held.holders.remove(&instance) else {

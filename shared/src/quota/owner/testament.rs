@@ -122,11 +122,12 @@ impl Owner {
     }
 }
 
-/// What counts, in no more parts than that under `sliding`: each of several buckets, at the last of them.
+/// What counts, in no more parts than that under `sliding`: each of several buckets, at the last of them. Of what nobody may
+/// spend yet whoever comes to spend it tells.
 fn charges(account: &Account, now: Label, most: usize) -> Vec<(u64, u64)> {
     let rule = &account.rule;
     let counts = |(bucket, _): &(u64, u64)| rule.end(*bucket) > now.before(rule.span());
-    let all: Vec<(u64, u64)> = account.window.charges().filter(counts).collect();
+    let all: Vec<(u64, u64)> = account.window.charges(now).into_iter().filter(counts).collect();
     if rule.algorithm == Algorithm::Fixed || all.len() <= most {
         return all;
     }

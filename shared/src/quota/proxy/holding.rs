@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::returning::Used;
 use super::standby::own;
 use super::{Output, Proxy};
-use crate::quota::message::{AccountId, GrantId, KeyHash, Said, Shard};
+use crate::quota::message::{AccountId, GrantId, KeyHash, Shard};
 use crate::quota::slots::{Evicted, Place};
 use crate::quota::window::Window;
 use crate::quota::{Label, Rule};
 use crate::time::Time;
 
 /// Allowances of one account that wait behind the open one.
-const NEXT_MAX: usize = 4;
+const NEXT_MAX: usize = 32;
+/// So many of them that could be open are more than there is use for.
+const IDLE: usize = 4;
 /// Times at which an open allowance is looked at, and what was spent until then told from the rest.
 const EARLIER_MAX: usize = 8;
 /// How often what is left of an open allowance is looked at.
@@ -38,6 +41,9 @@ pub enum Source {
 pub struct Allowance {
     pub source: Source,
     pub tokens: u32,
+    /// It was granted before it could be spent, and is never called back.
+    pub is_ahead: bool,
+    pub not_before: Time,
     pub expiry: Time,
     /// What it was granted for, and the length of that bucket in nanoseconds.
     pub bucket: (u64, u64),
@@ -49,6 +55,8 @@ pub struct Open {
     /// What was left when it was looked at last, and since when that is so, at the latest.
     rest: u32,
     moved: Time,
+    /// How many of the spent are in the account's demand.
+    demanded: u32,
     /// How many had been spent when it was looked at before, since the time before that.
     earlier: Vec<(u64, Time)>,
 }
@@ -67,6 +75,7 @@ pub struct Holding {
     pub account: AccountId,
     pub rule: Rule,
     pub open: Option<Open>,
+    /// By when they may be spent.
     pub next: VecDeque<Allowance>,
     /// Tokens that requests wait for.
     pub queued: u64,
@@ -134,8 +143,22 @@ impl Holding {
         is_newer
     }
 
+    /// What was asked for until now goes into the rate.
+    pub fn reckon(&mut self, rest: u32, now: Time) {
+        if let Some(open) = &mut self.open {
+            let spent = open.allowance.tokens.saturating_sub(rest);
+            self.demanded += u64::from(spent.saturating_sub(open.demanded));
+            open.demanded = spent.max(open.demanded);
+        }
+        let elapsed = now.since(self.rated_at);
+        if elapsed >= self.rule.portion() / 2 {
+            let rate = u128::from(self.demanded) * 1_000_000_000_000 / elapsed.as_nanos().max(1);
+            self.rate = (self.rate + u64::try_from(rate).unwrap_or(u64::MAX >> 1)) / 2;
+            (self.demanded, self.rated_at) = (0, now);
+        }
+    }
+
     pub fn record(&mut self, spent: Spent) {
-        self.demanded += spent.tokens;
         let together = self.rule.period / 60;
         match self.spent.back_mut() {
             Some(last) if last.bucket == spent.bucket && spent.at.since(last.at) < together => {
@@ -195,7 +218,8 @@ impl Proxy {
             return;
         }
         let queued = holding.queued > 0;
-        holding.next.push_back(allowance);
+        let behind = |other: &Allowance| other.not_before <= allowance.not_before;
+        holding.next.insert(holding.next.partition_point(behind), allowance);
         self.advance(account.key, now);
         self.schedule(account.key, now, allowance.expiry);
         if queued {
@@ -203,7 +227,7 @@ impl Proxy {
         }
     }
 
-    /// Sees to it that what is open has something left, if there is anything.
+    /// Sees to it that what is open has something left, if there is anything. What there will be is waited for.
     pub(super) fn advance(&mut self, key: KeyHash, now: Time) {
         loop {
             let Some(holding) = self.holdings.get(&key) else { return };
@@ -215,9 +239,19 @@ impl Proxy {
                 }
                 self.close(key, now);
             }
-            let Some(allowance) = self.holdings.get_mut(&key).and_then(|holding| holding.next.pop_front()) else {
+            let Some(holding) = self.holdings.get_mut(&key) else {
                 return;
             };
+            let Some(allowance) = holding.next.front().copied() else {
+                return;
+            };
+            if now < allowance.not_before {
+                holding.retry = holding.retry.max(allowance.not_before);
+                let evicted = self.slots.exhaust(key, holding.retry);
+                self.make_room(evicted, now);
+                return;
+            }
+            holding.next.pop_front();
             match now < allowance.expiry {
                 true => self.open(key, allowance, now),
                 false => self.give_back(&allowance, now),
@@ -233,6 +267,7 @@ impl Proxy {
             allowance,
             rest: allowance.tokens,
             moved: now,
+            demanded: 0,
             earlier: Vec::new(),
         });
         let low = if allowance.tokens >= 2 * LOW {
@@ -271,6 +306,7 @@ impl Proxy {
             now.min(allowance.expiry)
         };
         let used = allowance.tokens.saturating_sub(rest);
+        holding.demanded += u64::from(used.saturating_sub(open.demanded));
         match allowance.source {
             Source::Grant { owner, id } => {
                 let tokens = u64::from(used);
@@ -283,42 +319,21 @@ impl Proxy {
                     });
                 }
                 let reserved = reserved.filter(|_| used > 0);
-                self.give_back_used(&allowance, used, (last, &earlier), reserved.is_some(), now);
+                // Something else will be said soon.
+                let is_asked_on = allowance.is_ahead || !holding.next.is_empty();
+                let used = Used {
+                    tokens: used,
+                    last,
+                    earlier: &earlier,
+                    unsettled: reserved.is_some(),
+                    waits: is_asked_on.then(|| holding.rule.validity()),
+                };
+                self.give_back_used(&allowance, used, now);
                 if let Some(place) = reserved {
                     self.late.closed(place, (owner, id), tokens, now);
                 }
             }
             Source::Standby { bucket } => self.standby_closed(key, bucket, u64::from(used), u64::from(rest), last, now),
-        }
-    }
-
-    /// Nothing of it was used.
-    pub(super) fn give_back(&mut self, allowance: &Allowance, now: Time) {
-        self.give_back_used(allowance, 0, (now, &[]), false, now);
-    }
-
-    /// `last`: when it was used last.
-    fn give_back_used(
-        &mut self,
-        allowance: &Allowance,
-        used: u32,
-        (last, earlier): (Time, &[(u64, Time)]),
-        unsettled: bool,
-        now: Time,
-    ) {
-        let unspent = allowance.tokens.saturating_sub(used);
-        if let Source::Grant { owner, id } = allowance.source {
-            self.say(
-                owner,
-                Said::Return {
-                    id,
-                    used: u64::from(used),
-                    unspent: u64::from(unspent),
-                    age: now.since(last),
-                    earlier: earlier.iter().map(|(tokens, at)| (*tokens, now.since(*at))).collect(),
-                    unsettled,
-                },
-            );
         }
     }
 
@@ -357,13 +372,19 @@ impl Proxy {
                 (open.rest, open.moved) = (rest, now);
             }
         }
+        if holding.next.iter().filter(|next| next.not_before <= now).count() >= IDLE {
+            self.give_back_next(key, now);
+        }
         self.advance(key, now);
         self.want(key, now);
         let Some(holding) = self.holdings.get(&key) else { return };
         let next = match &holding.open {
             _ if holding.queued > 0 => now + super::want::AGAIN,
-            Some(open) => (now + holding.rule.validity() / LOOKS).min(open.allowance.expiry),
-            None => now + holding.rule.validity(),
+            Some(open) => (now + holding.rule.portion() / LOOKS).min(open.allowance.expiry),
+            None => match holding.next.front() {
+                Some(next) => now.max(next.not_before) + holding.rule.portion() / LOOKS,
+                None => now + holding.rule.portion(),
+            },
         };
         self.schedule(key, now, next);
     }
@@ -389,7 +410,7 @@ impl Proxy {
                 self.forget_one(now)?;
             }
             self.holdings.insert(account.key, Holding::new(account, rule, now));
-            self.schedule(account.key, now, now + rule.validity());
+            self.schedule(account.key, now, now + rule.portion());
         }
         self.holdings.get_mut(&account.key)
     }

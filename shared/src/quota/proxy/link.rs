@@ -24,11 +24,35 @@ pub struct Link {
     /// The owner's label time at that time, at the least.
     pub earliest: Option<(Label, Time)>,
     pub outbox: Vec<Said>,
+    later: Later,
     pub beat_at: Time,
     pub beat_due: bool,
     newest_grant: GrantId,
     /// Bit `id % SEEN_MAX`: whether that grant, one of the last so many, was seen or recalled.
     seen: Vec<u64>,
+}
+
+/// What is used up is told with whatever else is said, or once it would be over: until then nobody could have it anyhow.
+#[derive(Debug, Default)]
+struct Later {
+    /// Returns, and when each came about.
+    returns: Vec<(Said, Time)>,
+    due: Option<Time>,
+}
+
+impl Later {
+    /// All of them, as of now.
+    fn take(&mut self, now: Time) -> impl Iterator<Item = Said> + '_ {
+        self.due = None;
+        self.returns.drain(..).map(move |(mut said, at)| {
+            let since = now.since(at);
+            if let Said::Return { age, earlier, .. } = &mut said {
+                *age += since;
+                earlier.iter_mut().for_each(|(_, age)| *age += since);
+            }
+            said
+        })
+    }
 }
 
 impl Link {
@@ -40,6 +64,7 @@ impl Link {
             able_when: now,
             earliest: None,
             outbox: Vec::new(),
+            later: Later::default(),
             beat_at: now,
             beat_due: true,
             newest_grant: 0,
@@ -66,6 +91,30 @@ impl Link {
     /// Nothing that answers what was sent until now is good for anything.
     pub fn forget_sends(&mut self) {
         self.sends.clear();
+    }
+
+    /// Says that at `due` at the latest.
+    pub fn say_later(&mut self, said: Said, due: Time, now: Time) {
+        self.later.returns.push((said, now));
+        let is_full = self.later.returns.len() >= BATCH_MAX;
+        let due = if is_full { now } else { due };
+        self.later.due = Some(self.later.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    /// Says everything now that may wait.
+    pub fn hurry(&mut self, now: Time) {
+        self.later.due = self.later.due.map(|_| now);
+    }
+
+    /// Adds what may wait to what is said of accounts now, if anything is, or waits no longer.
+    pub fn gather(&mut self, now: Time) {
+        let is_of_account = |said: &Said| matches!(said, Said::Want(_) | Said::Return { .. });
+        if self.outbox.iter().any(is_of_account) || self.later.due.is_some_and(|due| due <= now) {
+            // Before what is wanted, so that what is free is reckoned with it.
+            let said = std::mem::take(&mut self.outbox);
+            self.outbox.extend(self.later.take(now));
+            self.outbox.extend(said);
+        }
     }
 
     /// The next of what is to be said, as much as one message takes. None: nothing is.

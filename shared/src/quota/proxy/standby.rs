@@ -131,6 +131,8 @@ impl Proxy {
         let allowance = Allowance {
             source: Source::Standby { bucket },
             tokens,
+            is_ahead: false,
+            not_before: now,
             expiry: Time::from_nanos(own.end(bucket).as_nanos()),
             bucket: Use::STANDBY,
         };

@@ -10,8 +10,6 @@ use crate::time::Time;
 
 /// A want that brought nothing is said again after so long, while requests wait.
 pub const AGAIN: Duration = Duration::from_millis(50);
-/// For so many tokens, spent while an allowance is valid, an account that is new is assumed to be asked.
-const BURST: u64 = 8;
 
 impl Proxy {
     /// For a request whose slot had not got `cost` tokens.
@@ -21,7 +19,7 @@ impl Proxy {
         };
         if self.hold(account, rule, now).is_none() {
             return Verdict::Refuse {
-                retry: now + rule.validity(),
+                retry: now + rule.portion(),
             };
         }
         if self.find_enough(account.key, cost, now) {
@@ -35,6 +33,12 @@ impl Proxy {
                 OnUnreachable::Share if self.open_standby(account.key, cost, now) => return Verdict::Again,
                 OnUnreachable::Share | OnUnreachable::Closed => {}
             }
+        }
+        let Some(holding) = self.holdings.get(&account.key) else {
+            return Verdict::Stale;
+        };
+        if holding.next.iter().all(|next| next.tokens < cost) {
+            self.give_back_next(account.key, now);
         }
         let Some(holding) = self.holdings.get_mut(&account.key) else {
             return Verdict::Stale;
@@ -101,7 +105,7 @@ impl Proxy {
     }
 
     fn ask(&mut self, key: KeyHash, now: Time) {
-        let refused = self.slots.take_refused(key);
+        let (refused, rest) = (self.slots.take_refused(key), self.slots.rest(key));
         let Some(holding) = self.holdings.get_mut(&key) else {
             return;
         };
@@ -112,20 +116,13 @@ impl Proxy {
             return;
         };
         holding.demanded += refused;
-        let elapsed = now.since(holding.rated_at);
-        let validity = holding.rule.validity();
-        if elapsed >= validity / 2 {
-            let rate = u128::from(holding.demanded) * 1_000_000_000_000 / elapsed.as_nanos().max(1);
-            holding.rate = (holding.rate + u64::try_from(rate).unwrap_or(u64::MAX >> 1)) / 2;
-            (holding.demanded, holding.rated_at) = (0, now);
-        }
-        let least = u128::from(BURST) * 1_000_000_000_000 / validity.as_nanos().max(1);
+        holding.reckon(rest, now);
         holding.wanted_at = Some(now);
         let want = Want {
             account: holding.account,
             queued: holding.queued,
             least: holding.least,
-            rate: holding.rate.max(u64::try_from(least).unwrap_or(u64::MAX >> 1)),
+            rate: holding.rate,
         };
         self.say(owner, Said::Want(want));
     }

@@ -57,3 +57,41 @@ fn another_form_of_the_limit_begins_with_what_the_last_period_had() {
     window.convert(&from, &to, at(1_010));
     assert_eq!(window.charged(&to, at(1_010)), 4);
 }
+
+#[test]
+fn what_may_be_spent_later_counts_from_then_on() {
+    let rule = rule(Algorithm::Sliding, 3_000);
+    let mut window = Window::default();
+    let (first, later) = (rule.bucket_of(at(0)), rule.bucket_of(at(3_200)));
+    window.charge(first, 4);
+    let free = window.frees_at(&rule, at(0), 4);
+    window.charge_ahead(free, later, 5);
+    window.charge_ahead(free, later, 2);
+    let moment = Duration::from_nanos(1);
+    assert_eq!(
+        (window.charged(&rule, free.before(moment)), window.charged(&rule, free)),
+        (4, 7)
+    );
+    assert_eq!(window.peaks(&rule, &[at(0), free.after(moment)]), [7, 7]);
+    assert_eq!((window.peak(&rule, at(0)), window.charged(&rule, at(0))), (7, 4));
+    assert_eq!(window.charges(at(0)), [(first, 4)]);
+    assert_eq!(window.charges(free), [(first, 4), (later, 7)]);
+    window.prune(&rule, free);
+    assert_eq!(window.charges(free), [(later, 7)]);
+}
+
+#[test]
+fn what_was_charged_ahead_is_taken_back_before_and_after_it_may_be_spent() {
+    let rule = rule(Algorithm::Sliding, 3_000);
+    let mut window = Window::default();
+    let bucket = rule.bucket_of(at(100));
+    window.charge_ahead(at(100), bucket, 5);
+    window.charge_ahead(at(110), bucket, 5);
+    assert_eq!(
+        (window.withdraw(at(100), bucket, 2), window.withdraw(at(110), bucket, 9)),
+        (2, 5)
+    );
+    assert_eq!(window.charges(Label::MAX), [(bucket, 3)]);
+    window.prune(&rule, at(120));
+    assert_eq!((window.withdraw(at(100), bucket, 9), window.is_empty()), (3, true));
+}

@@ -1,5 +1,6 @@
 //! What is said may be overtaken by what is said later: orders that chance brings about too rarely.
 
+mod ahead;
 mod marks;
 
 use std::sync::Arc;
@@ -134,6 +135,7 @@ impl World {
             revision,
             tokens: TOKENS,
             bucket: (1, 1),
+            not_before_in: Duration::ZERO,
             expires_in: Duration::from_secs(1),
         })
     }

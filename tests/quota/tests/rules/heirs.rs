@@ -208,6 +208,7 @@ fn the_rules_of_heirs_hold_for_a_life_that_forgot() {
             revision: Revision(1),
             tokens: 1,
             bucket: (1, 500_000_000),
+            not_before_in: Duration::ZERO,
             expires_in: Duration::from_secs(1),
         },
     );

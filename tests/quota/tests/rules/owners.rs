@@ -1,5 +1,6 @@
 //! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
 
+mod ahead;
 mod edits;
 mod heirs;
 mod ledgers;

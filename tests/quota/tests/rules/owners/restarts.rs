@@ -76,7 +76,8 @@ fn all_but_the_standby_of_a_silent_proxy_is_there() {
 fn the_rules_of_standbys_hold_for_a_long_period_after_a_life_that_was_cut_off_for_one() {
     let period = HOUR / 20;
     let mut world = world(period);
-    world.go_on(period.as_secs() + period.as_secs() / 10 + 5, &[1]);
+    let validity = Rule { period, ..rule() }.validity();
+    world.go_on((period + validity).as_secs() + 5, &[1]);
     world.restart();
     let granted = world.want_all(1);
     assert!(

@@ -1,0 +1,229 @@
+//! What is granted before it may be spent.
+//!
+//! Where more is asked for than there is, tokens come free bucket by bucket, and each would be asked for anew. But when they will be
+//! is known: what was charged counts no more from a certain moment on, whatever happens. So a proxy is granted its share of what
+//! comes free while an allowance may be valid, in parts, each from its moment on.
+//!
+//! Why that is sound: of the tokens admitted in an interval of one period take those that could be spent last, from some moment on.
+//! That moment lies in the interval, or before it, and every other token of it could be spent by then and is charged to a bucket
+//! that counts then. So it is enough that at no moment from which on something may be spent more than the threshold counts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Owner;
+use super::account::Wanted;
+use super::peer::Grant;
+use super::serve::{Unmet, forgotten};
+use crate::quota::message::{AccountId, Shard, Told};
+use crate::quota::{Label, Rule};
+
+/// What a proxy is granted ahead it is expected to spend within so many buckets.
+const SPENT_IN: u32 = 2;
+/// Proxies that are remembered for one account.
+const TAKERS_MAX: usize = 256;
+
+/// The proxies that wanted more of an account than there was. What comes free is shared by what they ask for.
+#[derive(Debug, Default)]
+pub struct Takers(Vec<Taker>);
+
+#[derive(Clone, Copy, Debug)]
+struct Taker {
+    instance: Uuid,
+    /// Tokens per second, thousandths.
+    rate: u64,
+    at: Label,
+    /// It was granted its share of what comes free until then.
+    served: Label,
+}
+
+impl Takers {
+    pub fn remove(&mut self, instance: &Uuid) {
+        self.0.retain(|taker| taker.instance != *instance);
+    }
+
+    /// Who has not asked for long asks no more.
+    pub fn forget(&mut self, rule: &Rule, now: Label) {
+        self.0.retain(|taker| taker.is_there(rule, now));
+    }
+
+    /// What all of those ask for that have not got their share of what comes free at that moment, but this one.
+    fn others(&self, instance: &Uuid, rule: &Rule, (now, at): (Label, Label)) -> u64 {
+        let others = self.0.iter().filter(|taker| taker.instance != *instance);
+        let due = others.filter(|taker| taker.is_there(rule, now) && taker.served < at);
+        due.fold(0, |sum, taker| sum.saturating_add(taker.rate))
+    }
+
+    fn note(&mut self, taker: Taker) {
+        let known = self.0.iter_mut().find(|other| other.instance == taker.instance);
+        if let Some(other) = known {
+            let served = taker.served.max(other.served);
+            *other = Taker { served, ..taker };
+        } else if self.0.len() < TAKERS_MAX {
+            self.0.push(taker);
+        }
+    }
+}
+
+impl Taker {
+    fn is_there(&self, rule: &Rule, now: Label) -> bool {
+        now.since(self.at) < rule.validity() * 2
+    }
+}
+
+/// Of what comes free, for one proxy.
+#[derive(Clone, Copy)]
+struct Part {
+    from: Label,
+    tokens: u64,
+}
+
+/// The moments after `now` at which tokens come free that are charged to a bucket: the same for whoever asks.
+fn come_free(rule: &Rule, now: Label, until: Label) -> Vec<Label> {
+    let oldest = rule.bucket_of(now.before(rule.span()));
+    let buckets = oldest..oldest + u64::from(Rule::VALID_BUCKETS);
+    let moments = buckets.map(|bucket| rule.end(bucket).after(rule.span()));
+    moments.take_while(|moment| *moment <= until).collect()
+}
+
+/// So many tokens at this rate, thousandths per second; the part of one that is begun does not count.
+fn asked_in(rate: u64, time: Duration) -> u64 {
+    u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000_000).unwrap_or(u64::MAX)
+}
+
+impl Owner {
+    /// For those who want more than there is.
+    pub(super) fn grant_ahead(&mut self, shard: Shard, id: AccountId, rule: &Rule, unmet: &mut Unmet) {
+        for (instance, want, given) in std::mem::take(&mut unmet.scarce) {
+            let parts = self.parts(shard, &id, rule, (instance, want, given));
+            if parts.is_empty() {
+                continue;
+            }
+            unmet.nothing.retain(|other| *other != instance);
+            unmet.short.retain(|(other, _)| *other != instance);
+            self.grant_parts(shard, id, rule, instance, &parts);
+        }
+    }
+
+    /// When whoever is granted something ahead may spend it at the latest.
+    fn horizon(&self, shard: Shard, rule: &Rule) -> Option<(u64, Label)> {
+        let claim = self.held.get(&shard)?.claim?;
+        let bucket = rule.bucket_of(self.now) + u64::from(Rule::VALID_BUCKETS) - 1;
+        let end = rule.end(bucket).min(self.now.after(rule.validity()));
+        Some((bucket, end.min(claim.to)))
+    }
+
+    /// Its share of what comes free, by what it asks for and the others do who have not got theirs. `given`: what it has just got.
+    fn parts(
+        &mut self,
+        shard: Shard,
+        id: &AccountId,
+        rule: &Rule,
+        (instance, want, given): (Uuid, Wanted, u64),
+    ) -> Vec<Part> {
+        let now = self.now;
+        let Some((_, expires)) = self.horizon(shard, rule) else {
+            return Vec::new();
+        };
+        let Some(held) = self.held.get(&shard) else {
+            return Vec::new();
+        };
+        let kept = self.kept_back(held, rule, expires);
+        let soon = rule.bucket() * SPENT_IN;
+        let moments = come_free(rule, now, expires.before(soon));
+        let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(id)) else {
+            return Vec::new();
+        };
+        let mut parts = Vec::new();
+        // What is seldom asked for would lie there, while others are refused.
+        if asked_in(want.asked, soon) > 0 {
+            let peaks = account.window.peaks(rule, &moments);
+            let mut sum = given;
+            for (from, peak) in moments.iter().zip(peaks) {
+                let charged = peak.saturating_add(kept).saturating_add(sum - given);
+                let free = rule.threshold.saturating_sub(charged);
+                let rates = account
+                    .takers
+                    .others(&instance, rule, (now, *from))
+                    .saturating_add(want.rate);
+                let share = u128::from(free.saturating_add(sum)) * u128::from(want.rate) / u128::from(rates.max(1));
+                let share = u64::try_from(share).unwrap_or(u64::MAX);
+                let asked = asked_in(want.asked, from.after(soon).since(now));
+                let tokens = share.min(asked).saturating_sub(sum).min(free).min(u64::from(u32::MAX));
+                if tokens > 0 && tokens >= want.least {
+                    sum += tokens;
+                    parts.push(Part { from: *from, tokens });
+                }
+            }
+        }
+        let served = moments.last().filter(|_| !parts.is_empty());
+        account.takers.note(Taker {
+            instance,
+            rate: want.rate,
+            at: now,
+            served: served.copied().unwrap_or(Label::ZERO),
+        });
+        parts
+    }
+
+    /// Of a life that is over: what it could not spend yet it never will.
+    pub(super) fn withdraw_ahead(&mut self, instance: &Uuid) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(instance) else {
+            return;
+        };
+        let grants = std::mem::take(&mut peer.grants);
+        let (ahead, over): (BTreeMap<_, _>, _) = grants.into_iter().partition(|(_, grant)| grant.at > now);
+        peer.grants = over;
+        for grant in ahead.into_values() {
+            let held = self.held.get_mut(&grant.account.shard());
+            let held = held.filter(|held| held.epoch() == Some(grant.epoch));
+            if let Some(account) = held.and_then(|held| held.accounts.get_mut(&grant.account)) {
+                account.window.withdraw(grant.at, grant.bucket, grant.tokens);
+            }
+        }
+    }
+
+    fn grant_parts(&mut self, shard: Shard, id: AccountId, rule: &Rule, instance: Uuid, parts: &[Part]) {
+        let now = self.now;
+        let Some((bucket, expires)) = self.horizon(shard, rule) else {
+            return;
+        };
+        let (Some(held), Some(peer)) = (self.held.get_mut(&shard), self.peers.get_mut(&instance)) else {
+            return;
+        };
+        let Some(epoch) = held.epoch() else { return };
+        let Some(account) = held.accounts.get_mut(&id) else {
+            return;
+        };
+        account.wants.remove(&instance);
+        account.told.remove(&instance);
+        for Part { from, tokens } in parts.iter().copied() {
+            account.window.charge_ahead(from, bucket, tokens);
+            let grant = peer.next_grant(Grant {
+                account: id,
+                epoch,
+                revision: rule.revision,
+                bucket,
+                tokens,
+                at: from,
+                expires,
+                forgotten: forgotten(rule, expires),
+                // Its proxy gives back what it does not need.
+                is_recallable: false,
+            });
+            peer.outbox.push(Told::Grant {
+                id: grant,
+                account: id,
+                epoch,
+                revision: rule.revision,
+                tokens,
+                bucket: (bucket, u64::try_from(rule.bucket().as_nanos()).unwrap_or(u64::MAX)),
+                not_before_in: from.since(now),
+                expires_in: expires.since(peer.heard_at),
+            });
+        }
+    }
+}

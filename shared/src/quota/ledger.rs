@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
@@ -37,6 +38,8 @@ pub struct Ledger {
     early: BTreeMap<(u64, u64), u64>,
     /// Charged before the account was one of the ledger.
     carry: u64,
+    /// Until then it may be spent, by label time.
+    carry_until: Label,
     foreign: Foreign,
 }
 
@@ -116,16 +119,33 @@ pub struct Demand {
 }
 
 impl Ledger {
-    /// With what the account has charged already in its last period.
-    pub fn carrying(carry: u64) -> Ledger {
+    /// With what the account has charged already in its last period, and who holds it may spend until then.
+    pub fn carrying(carry: u64, carry_until: Label) -> Ledger {
         Ledger {
             carry,
+            carry_until,
             ..Ledger::default()
         }
     }
 
     pub fn carry(&self) -> u64 {
         self.carry
+    }
+
+    pub fn carry_until(&self) -> Label {
+        self.carry_until
+    }
+
+    /// Where it is charged: to the last bucket in which any of it may be spent, or to each window.
+    fn carry_buckets(&self, rule: &Rule, bucket: u64, now: Moment) -> RangeInclusive<u64> {
+        let label = self.carry_until;
+        let last = rule
+            .bucket_of(Moment { label, ..now }.counted(rule.algorithm))
+            .max(bucket);
+        match rule.algorithm {
+            Algorithm::Sliding => last..=last,
+            Algorithm::Fixed => bucket..=last,
+        }
     }
 
     /// What else was spent. What was reserved before that was known may not be there to be granted.
@@ -258,7 +278,9 @@ impl Ledger {
             *charged -= moved;
             *buckets.entry(*bucket).or_default() += moved;
         }
-        *buckets.entry(bucket).or_default() += self.carry;
+        for bucket in self.carry_buckets(rule, bucket, now) {
+            *buckets.entry(bucket).or_default() += self.carry;
+        }
         let charged = charged(&buckets, rule, bucket);
         let rest = rule.threshold.saturating_sub(charged).saturating_sub(demand.kept);
         let per_chunk = u128::from(demand.rate) * rule.period.as_millis() / 1_000_000 / u128::from(CHUNKS);

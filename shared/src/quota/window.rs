@@ -39,7 +39,11 @@ impl Window {
     /// beside it.
     pub fn peaks(&self, rule: &Rule, moments: &[Label]) -> Vec<u64> {
         let mut peaks: Vec<u64> = moments.iter().map(|at| self.charged(rule, *at)).collect();
-        for begins in self.ahead.iter().map(|of| of.from) {
+        // Many begin at the same moment, whose charges are summed once.
+        let mut begin: Vec<Label> = self.ahead.iter().map(|of| of.from).collect();
+        begin.sort_unstable();
+        begin.dedup();
+        for begins in begin {
             let before = moments.partition_point(|at| *at < begins);
             if moments.get(before) == Some(&begins) {
                 continue;

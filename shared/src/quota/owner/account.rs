@@ -84,15 +84,16 @@ impl Account {
 
     /// Goes on by another rule with what was charged by the one before.
     fn follow(&mut self, rule: Rule, ledger_above: Duration, now: Label) {
-        let charged = match &self.ledger {
-            Some(ledger) => ledger.carry(),
+        let (charged, until) = match &self.ledger {
+            Some(ledger) => (ledger.carry(), ledger.carry_until()),
             None => {
                 self.window.prune(&self.rule, now);
-                self.window.charges(Label::MAX).iter().map(|(_, tokens)| tokens).sum()
+                let charged = self.window.charges(Label::MAX).iter().map(|(_, tokens)| tokens).sum();
+                (charged, now.after(self.rule.validity()))
             }
         };
         if rule.period > ledger_above {
-            self.ledger = Some(Ledger::carrying(charged));
+            self.ledger = Some(Ledger::carrying(charged, until));
             self.window = Window::default();
         } else if self.ledger.take().is_none() {
             self.window.convert(&self.rule, &rule, now);

@@ -79,3 +79,31 @@ fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
     );
     assert!(granted(Some(predecessor), 105) > 0);
 }
+
+/// All was granted of a minute's limit; then the store is to count it. Who has not heard of that spends what it has until its end.
+#[test]
+fn the_rules_of_edits_hold_for_what_may_be_spent_after_the_store_counts_it() {
+    let minute = Rule {
+        period: Duration::from_secs(60),
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    };
+    let long = Rule {
+        period: Duration::from_secs(120),
+        ..minute
+    };
+    let mut world = World::with(None, minute);
+    world.go_on(4, &[1, 2]);
+    assert_eq!(world.want(1), TOKENS);
+    let over = world.since + minute.validity();
+    world.edit(Some(long));
+    while world.want(2) == 0 {
+        world.go_on(1, &[1, 2]);
+        assert!(world.since < over + 2 * long.period);
+    }
+    let after = world.since - over;
+    assert!(
+        after >= long.period,
+        "VULCAN_SIM_ORDER=all granted of a minute, a period that the store counts, wants: as much granted {after:?} after it may have been spent"
+    );
+}

@@ -136,6 +136,8 @@ pub struct Owner {
     outputs: Vec<Output>,
 }
 
+/// What one message to a proxy says at the most: a few hundred bytes each.
+const BATCH_MAX: usize = 4_096;
 /// Word of another owner's label time is forgotten after so many beats.
 const OTHERS_BEATS: u32 = 10;
 
@@ -454,19 +456,23 @@ impl Owner {
         let now = self.now;
         let is_powerless = self.is_powerless();
         for peer in self.peers.values_mut().filter(|peer| !peer.outbox.is_empty()) {
-            let mut items = std::mem::take(&mut peer.outbox);
-            if is_powerless {
-                items.push(Told::Powerless);
+            let mut told = std::mem::take(&mut peer.outbox);
+            while !told.is_empty() {
+                let rest = told.split_off(told.len().min(BATCH_MAX));
+                let mut items = std::mem::replace(&mut told, rest);
+                if is_powerless {
+                    items.push(Told::Powerless);
+                }
+                self.outputs.push(Output::Send(Down {
+                    from: self.incarnation,
+                    to: peer.id,
+                    number: peer.next_number(now),
+                    heard: peer.heard,
+                    heard_at: peer.heard_at,
+                    now,
+                    items,
+                }));
             }
-            self.outputs.push(Output::Send(Down {
-                from: self.incarnation,
-                to: peer.id,
-                number: peer.next_number(now),
-                heard: peer.heard,
-                heard_at: peer.heard_at,
-                now,
-                items,
-            }));
         }
     }
 

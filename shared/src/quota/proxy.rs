@@ -356,6 +356,10 @@ impl Proxy {
                 {
                     let retry = now + retry_in;
                     holding.retry = retry;
+                    if retry_in.is_zero() {
+                        // There may be more than what was granted ahead.
+                        self.give_back_next(account.key, now);
+                    }
                     let evicted = self.slots.exhaust(account.key, retry);
                     self.make_room(evicted, now);
                     self.outputs.push(Output::Wake(account));

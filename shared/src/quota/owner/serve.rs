@@ -208,6 +208,10 @@ impl Owner {
             }
             // The last ones are for requests that take less, once it is certain that they are the last.
             if tokens == 0 || (lacks > 0 && !is_all) {
+                // Who was told when to come again is looked at with what comes back, and when it comes.
+                if want.told > now {
+                    continue;
+                }
                 unmet.nothing.push(instance);
                 unmet.scarce.push((instance, want, 0));
                 continue;

@@ -180,6 +180,10 @@ impl World {
     }
 
     fn say_as(&mut self, from: ProxyId, said: Said) {
+        self.say_all(from, vec![said]);
+    }
+
+    fn say_all(&mut self, from: ProxyId, items: Vec<Said>) {
         self.number += 1;
         self.hand(Input::Message(Up {
             from,
@@ -187,7 +191,7 @@ impl World {
             number: self.number,
             heard: self.heard(from.instance).0,
             revision: self.revision,
-            items: vec![said],
+            items,
         }));
     }
 

@@ -105,3 +105,18 @@ fn what_was_used_up_is_told_with_the_next_want_and_when_it_was() {
     assert!(matches!(said[..], [Said::Return { .. }, Said::Want(_)]), "{said:?}");
     assert_eq!(returns(&said), [(TOKENS, 0, world.now.since(used_at))]);
 }
+
+#[test]
+fn who_is_told_that_there_is_more_gives_back_what_was_granted_ahead_and_asks() {
+    let (mut world, account) = waiting();
+    world.proxy.unqueue(account, 1, false);
+    world.grant_ahead(account, 1, TOKENS, SOON);
+    let said = world.tell(Told::Exhausted {
+        account,
+        epoch: 1,
+        retry_in: Duration::ZERO,
+    });
+    assert_eq!(returns(&said), [(0, TOKENS, Duration::ZERO)]);
+    world.now = world.now + Duration::from_millis(100);
+    assert_eq!(world.proxy.block(account, 1, world.now), Verdict::Wait);
+}

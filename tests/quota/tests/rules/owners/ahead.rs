@@ -1,9 +1,10 @@
 //! What an owner grants before it may be spent.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shared::quota::owner::{Input, Output};
-use shared::quota::{OnUnreachable, Rule, Said, Told, Want};
+use shared::quota::{AccountId, OnUnreachable, Rule, Said, Told, Want};
 
 use super::{World, account, proxy, reading, rule};
 
@@ -126,4 +127,30 @@ fn what_comes_free_is_shared_by_what_is_asked_for() {
     world.go_on(9, &[1, 2]);
     let (one, other) = (sum(&world.ask_for(1, 0, 4_000)), sum(&world.ask_for(2, 0, 2_000)));
     assert_eq!(one + other, THRESHOLD, "{one} and {other}");
+}
+
+/// A line of a stream has an end.
+#[test]
+fn what_is_granted_at_once_goes_in_messages_that_are_not_too_long() {
+    const ACCOUNTS: usize = 5_000;
+    let mut world = world();
+    let shard = account().shard();
+    let tokens = (0_u64..).map(|token| AccountId::of(rule().limit, &token.to_le_bytes()));
+    let accounts = tokens.filter(|account| account.shard() == shard).take(ACCOUNTS);
+    let wants = accounts.map(|account| {
+        Said::Want(Want {
+            account,
+            queued: 1,
+            least: 1,
+            rate: 0,
+        })
+    });
+    world.told.clear();
+    world.say_all(proxy(1), wants.collect());
+    let mut sizes = BTreeMap::new();
+    for (_, number, _) in &world.told {
+        *sizes.entry(*number).or_insert(0) += 1;
+    }
+    let sizes: Vec<usize> = sizes.into_values().collect();
+    assert_eq!(sizes, [4_096, ACCOUNTS - 4_096]);
 }

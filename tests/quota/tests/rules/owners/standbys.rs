@@ -211,7 +211,6 @@ fn who_gave_its_standby_up_gets_another() {
         world.go_on(4, &[1, 2]);
         let (_, standby) = world.heard(proxy(2).instance);
         world.go_on(silence, &[1]);
-        world.told.clear();
         let given_up = Standby { weight: 0, ..standby };
         world.beat_with(proxy(2), given_up);
         world.go_on(4, &[1]);
@@ -225,8 +224,12 @@ fn a_second_life_gets_its_standby_at_once_if_the_first_used_none() {
     let mut world = World::new(None);
     world.go_on(4, &[1, 2]);
     world.told.clear();
-    world.beat(second());
-    world.go_on(1, &[1]);
+    for _ in 0..2 {
+        assert_eq!(world.heard(second().instance).1.weight, 0);
+        // It has heard its owner only before the second one.
+        world.beat(second());
+        world.go_on(1, &[1]);
+    }
     assert_eq!(world.heard(second().instance).1.weight, WHOLE / 2);
 }
 

@@ -24,10 +24,6 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Fields by which a proxy speaks to an upstream, also under the spelling that servers with CGI variables take for them.
 pub fn is_ours(name: &str) -> bool {
-    // As all of them begin; most names do not.
-    if !name.starts_with(['x', 'f', 't']) {
-        return false;
-    }
     let ours = |name: &str| {
         name.starts_with("x-forwarded-")
             || name.starts_with("x-vulcan-")

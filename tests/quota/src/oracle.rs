@@ -45,9 +45,10 @@ struct State {
 }
 
 impl State {
-    fn is_fixed(&self) -> bool {
-        let last = self.active.last();
-        last.is_some_and(|rule| rule.algorithm == Algorithm::Fixed)
+    /// The last one with windows that follow one another: whatever came after it, someone may go by it yet.
+    fn fixed(&self) -> Option<&Rule> {
+        let mut active = self.active.iter();
+        active.rfind(|rule| rule.algorithm == Algorithm::Fixed)
     }
 
     fn period(&self) -> u64 {
@@ -94,16 +95,15 @@ impl Form {
                 .rposition(|state| state.from <= begin && is_wanted(state));
             &self.0[first.unwrap_or(0)..number]
         };
-        if state.is_fixed() {
+        if let Some(own) = state.fixed() {
             // Each form may have filled windows, also one that was followed before everyone had it.
-            let own = state.active.last().copied();
             let states = since(|state| state.active.len() == 1).iter();
             let mut before: Vec<Rule> = states.flat_map(|state| state.active.iter().copied()).collect();
-            before.retain(|rule| Some(*rule) != own);
+            before.retain(|rule| rule != own);
             before.sort_unstable_by_key(|rule| rule.revision);
             before.dedup();
             let before: u64 = before.iter().map(most_of).sum();
-            return most.max(before + own.map_or(0, |rule| rule.threshold));
+            return most.max(before + own.threshold);
         }
         let former = since(|_| true).iter().filter(|_| is_alone).map(State::most);
         former.fold(most, u64::max)
@@ -287,6 +287,20 @@ mod tests {
         oracle.settled(2 * SECOND);
         assert_eq!(oracle.admit(account(), 13 * SECOND, 8, true), None);
         assert!(oracle.admit(account(), 14 * SECOND, 1, true).is_some());
+    }
+
+    /// The windows before were filled while more was permitted.
+    #[test]
+    fn who_has_not_heard_of_another_kind_of_limit_fills_the_next_window() {
+        let mut oracle = Oracle::default();
+        oracle.replaced(&rules(1, Algorithm::Fixed, 2, 60), 0);
+        oracle.settled(0);
+        assert_eq!(oracle.admit(account(), 8 * SECOND + 500 * MILLI, 18, false), None);
+        oracle.replaced(&rules(2, Algorithm::Fixed, 2, 8), 9 * SECOND);
+        oracle.settled(9 * SECOND + 500 * MILLI);
+        oracle.replaced(&rules(3, Algorithm::Sliding, 4, 3), 10 * SECOND + 300 * MILLI);
+        assert_eq!(oracle.admit(account(), 10 * SECOND + 400 * MILLI, 8, false), None);
+        assert!(oracle.admit(account(), 10 * SECOND + 450 * MILLI, 200, false).is_some());
     }
 
     /// The form in between was never everyone's, but some went by it.

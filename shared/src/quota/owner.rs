@@ -9,6 +9,7 @@
 //! counts as spent: so a successor may be hasty, and one that nobody listens to does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -117,6 +118,8 @@ pub struct Owner {
     clock: LabelClock,
     mono: Time,
     now: Label,
+    /// How far label time is before the wall clock: one that has fallen back.
+    ahead: Duration,
     wanted: u64,
     history: History,
     members: BTreeSet<Uuid>,
@@ -150,6 +153,7 @@ impl Owner {
             incarnation,
             settings,
             now: clock.read(reading),
+            ahead: Duration::ZERO,
             clock,
             mono: reading.mono,
             wanted: 0,
@@ -194,6 +198,7 @@ impl Owner {
             return Vec::new();
         }
         self.now = self.clock.read(reading);
+        self.ahead = self.now.since(Label::from_nanos(reading.wall));
         self.mono = self.mono.max(reading.mono);
         if self.clock.is_left_behind(reading) {
             self.resign(Label::ZERO);

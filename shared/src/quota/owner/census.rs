@@ -116,7 +116,12 @@ impl Owner {
             return;
         };
         let counts = stretch(self.settings.ledger_above) + 2 * self.settings.claim + held.skip.by();
-        for departure in &roster.left {
+        // They are told by the wall clock, which label time may be ahead of.
+        let left = roster.left.iter().map(|departure| Departure {
+            at: departure.at.after(self.ahead),
+            ..departure.clone()
+        });
+        for departure in left {
             if now.since(departure.at) < counts {
                 census.left.push(departure.clone());
             }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use shared::change::Revision;
 use shared::quota::owner::{Input, Output, Roster};
 use shared::quota::{
-    AccountId, Algorithm, CellKey, CellValue, Claim, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading, Rule,
-    Rules, Said, Settings, Standby, Told, Up, Want,
+    AccountId, Algorithm, CellKey, CellValue, Claim, Departure, Label, OnUnreachable, Outcome, Owner, ProxyId, Reading,
+    Rule, Rules, Said, Settings, Standby, Told, Up, Want,
 };
 use shared::time::Time;
 use uuid::Uuid;
@@ -60,6 +60,7 @@ struct World {
     /// Found in the store by who claims.
     found: Option<Claim>,
     claims: Vec<Claim>,
+    left: Vec<Departure>,
     row: Option<CellValue>,
     is_away: bool,
     /// Nor does it take claims.
@@ -82,9 +83,15 @@ impl World {
     }
 
     fn of(settings: Settings, found: Option<Claim>, rule: Rule) -> World {
+        World::after(Label::ZERO, Vec::new(), settings, found, rule)
+    }
+
+    /// Its label time begins there, if the wall clock is not so far. `left`: who left the roster, as its log says.
+    fn after(floor: Label, left: Vec<Departure>, settings: Settings, found: Option<Claim>, rule: Rule) -> World {
         let reading = reading(Duration::ZERO);
         let mut world = World {
-            owner: Owner::new(OWNER, settings, reading, (Label::ZERO, Time::ZERO)),
+            owner: Owner::new(OWNER, settings, reading, (floor, reading.mono)),
+            left,
             since: Duration::ZERO,
             found,
             claims: Vec::new(),
@@ -135,7 +142,7 @@ impl World {
                 }
                 Output::ReadRoster(shard) => {
                     let members = [1, 2].map(|instance| proxy(instance).instance).into();
-                    let left = Vec::new();
+                    let left = self.left.clone();
                     let roster = Roster { members, left };
                     self.hand(Input::Roster { shard, roster });
                 }

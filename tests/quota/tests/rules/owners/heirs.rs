@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use shared::change::Revision;
-use shared::quota::{Claim, Estate, Inherited, Label, OnUnreachable, ProxyId, Rule, Said, Testament, Told, Use, Want};
+use shared::quota::{
+    Claim, Departure, Estate, Inherited, Label, OnUnreachable, ProxyId, Rule, Said, Testament, Told, Use, Want,
+};
 use uuid::Uuid;
 
 use super::{TOKENS, WALL, World, account, proxy, rule, settings};
@@ -251,4 +253,38 @@ fn the_rules_of_heirs_hold_by_the_last_testament() {
             "VULCAN_SIM_ORDER=two second lives, told in turn: {granted} granted"
         );
     }
+}
+
+/// Who left said when by the wall clock, which has fallen back since the owner's label time began by it.
+#[test]
+fn the_rules_of_departures_hold_for_an_owner_ahead_of_the_wall_clock() {
+    let ahead = 5 * SECOND;
+    let begins = Label::from_nanos(WALL).after(ahead);
+    let to = begins.after(3 * SECOND);
+    let found = Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    };
+    let rule = Rule {
+        period: 4 * SECOND,
+        ..closed()
+    };
+    let left = Departure {
+        instance: proxy(3).instance,
+        at: Label::from_nanos(WALL).before(SECOND),
+        goodbye: true,
+    };
+    let mut world = World::after(begins, vec![left], settings(), Some(found), rule);
+    for instance in [1, 2] {
+        world.count(proxy(instance), Vec::new(), None);
+    }
+    let granted = world.want(1);
+    assert!(
+        granted == 0,
+        "VULCAN_SIM_ORDER=a goodbye, 1 s, a successor whose time is ahead: {granted} granted"
+    );
+    world.go_on(4, &[1, 2]);
+    assert_eq!(world.want(1), TOKENS);
 }

@@ -136,6 +136,15 @@ impl Ledger {
         self.carry_until
     }
 
+    /// Of what was charged before, what the store may not know of.
+    pub fn owed(&self) -> u64 {
+        let in_flight = match &self.flight {
+            Some(Flight::Swap(change) | Flight::Checking(change)) => change.carry,
+            Some(Flight::Reading) | None => 0,
+        };
+        self.carry.saturating_add(in_flight)
+    }
+
     /// Where it is charged: to the last bucket in which any of it may be spent, or to each window.
     fn carry_buckets(&self, rule: &Rule, bucket: u64, now: Moment) -> RangeInclusive<u64> {
         let label = self.carry_until;
@@ -202,11 +211,7 @@ impl Ledger {
         if row.as_ref().is_none_or(|row| is_counted_by(row, rule)) {
             put_back(&mut buckets, back);
         }
-        let owed = match &self.flight {
-            Some(Flight::Swap(change) | Flight::Checking(change)) => change.carry,
-            _ => 0,
-        };
-        let charged = charged(&buckets, rule, self.bucket).saturating_add(owed + self.carry);
+        let charged = charged(&buckets, rule, self.bucket).saturating_add(self.owed());
         rule.threshold.saturating_add(self.pool).saturating_sub(charged)
     }
 

@@ -13,8 +13,9 @@ use super::skip::Skip;
 use super::standby::{Ghost, Holder};
 use super::{Output, Owner};
 use crate::quota::cell::{CellKey, CellValue, Claim, Outcome};
+use crate::quota::ledger::Ledger;
 use crate::quota::message::{AccountId, Charge, Handover, SHARDS, Shard};
-use crate::quota::permits::owner::Ledger;
+use crate::quota::permits::owner::Ledger as Permits;
 use crate::quota::{DELTA, Label, stretch};
 
 /// Between two tries for a claim that was lost or not to be had.
@@ -49,7 +50,7 @@ pub struct Held {
     pub silent: BTreeMap<Uuid, Silence>,
     /// Nothing that was used of a standby before this counts.
     pub vouched: Label,
-    pub permits: Ledger,
+    pub permits: Permits,
 }
 
 #[derive(Debug)]
@@ -239,7 +240,10 @@ impl Owner {
         self.put_back_rows(&mut held);
         let vouched = self.vouched(&held);
         let blind = held.blind.after(stretch(self.settings.ledger_above)) > now;
-        if blind || !held.blind_limits.is_empty() || !held.unrecorded.is_empty() {
+        let ledgers = held.accounts.values().filter_map(|account| account.ledger.as_ref());
+        // Neither the store nor a hand-over would tell of it, and every proxy does.
+        let is_owed = ledgers.map(Ledger::owed).any(|tokens| tokens > 0);
+        if blind || is_owed || !held.blind_limits.is_empty() || !held.unrecorded.is_empty() {
             return;
         }
         let charges = held.accounts.iter().flat_map(|(account, of)| {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use shared::quota::owner::{Input, Output};
 use shared::quota::{Claim, Label, OnUnreachable, Rule};
 use uuid::Uuid;
 
-use super::{TOKENS, WALL, World, rule, settings};
+use super::{TOKENS, WALL, World, reading, rule, settings};
 
 /// All was spent; then the limit took these forms, the last of which has a period of at most ten seconds.
 fn granted_after(forms: &[Option<Rule>]) -> (u64, u64) {
@@ -105,5 +106,27 @@ fn the_rules_of_edits_hold_for_what_may_be_spent_after_the_store_counts_it() {
     assert!(
         after >= long.period,
         "VULCAN_SIM_ORDER=all granted of a minute, a period that the store counts, wants: as much granted {after:?} after it may have been spent"
+    );
+}
+
+/// The store counts it from now on, and does not know yet what was granted before.
+#[test]
+fn the_rules_of_hand_overs_hold_for_what_the_store_is_not_told_of() {
+    let minute = Rule {
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    };
+    let hands_over = |period: Duration| {
+        let mut world = World::with(None, minute);
+        world.go_on(4, &[1, 2]);
+        assert_eq!(world.want(1), TOKENS);
+        world.edit(Some(Rule { period, ..minute }));
+        let outputs = world.owner.handle(Input::Leave, reading(world.since));
+        outputs.iter().any(|output| matches!(output, Output::Handover(_)))
+    };
+    assert!(hands_over(minute.period));
+    assert!(
+        !hands_over(Duration::from_secs(120)),
+        "VULCAN_SIM_ORDER=all granted of a short period, one that the store counts, the end: handed over without it"
     );
 }

@@ -12,6 +12,9 @@ use crate::change::Revision;
 /// Accounts are spread over so many shards, each with one owner.
 pub const SHARDS: u8 = 64;
 
+/// Accounts that one message is about at the most: a few hundred bytes each.
+pub const BATCH_MAX: usize = 4_096;
+
 pub type Shard = u8;
 
 /// Counts the grants of one owner to one proxy.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::cell::{CellKey, CellValue, Outcome};
-use super::message::{Down, Handover, ProxyId, Said, Shard, Told, UNMET, Up};
+use super::message::{BATCH_MAX, Down, Handover, ProxyId, Said, Shard, Told, UNMET, Up};
 use super::{DELTA, Label, LabelClock, Reading, Rules, Settings, shrink};
 use crate::time::Time;
 
@@ -139,8 +139,6 @@ pub struct Owner {
     outputs: Vec<Output>,
 }
 
-/// What one message to a proxy says at the most: a few hundred bytes each.
-const BATCH_MAX: usize = 4_096;
 /// Word of another owner's label time is forgotten after so many beats.
 const OTHERS_BEATS: u32 = 10;
 

@@ -47,11 +47,16 @@ pub struct Wanted {
 /// not of this form of the limit.
 const HEARD: Duration = Duration::from_millis(50);
 
-/// For so many tokens, spent in a portion's time, an account that is new is assumed to be asked.
-const BURST: u64 = 8;
+/// So many tokens a proxy is supposed to spend in a portion's time, and is granted if there are, however few it does spend.
+pub const BURST: u64 = 8;
 
 /// An account that nobody wanted anything of for so long after its last grants are over is idle.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// The whole tokens at a rate, of thousandths per second.
+pub fn tokens_in(time: Duration, rate: u64) -> u64 {
+    u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000_000).unwrap_or(u64::MAX)
+}
 
 impl Account {
     pub fn new(rule: Rule, ledger_above: Duration) -> Account {

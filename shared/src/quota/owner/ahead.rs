@@ -9,15 +9,14 @@
 //! that counts then. So it is enough that at no moment from which on something may be spent more than the threshold counts.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::Owner;
-use super::account::Wanted;
-use super::peer::Grant;
-use super::serve::{Unmet, forgotten};
-use crate::quota::message::{AccountId, Shard, Told};
+use super::account::{Wanted, tokens_in};
+use super::peer::Part;
+use super::serve::Unmet;
+use crate::quota::message::{AccountId, Shard};
 use crate::quota::{Label, Rule};
 
 /// What a proxy is granted ahead it is expected to spend within so many buckets.
@@ -73,24 +72,12 @@ impl Taker {
     }
 }
 
-/// Of what comes free, for one proxy.
-#[derive(Clone, Copy)]
-struct Part {
-    from: Label,
-    tokens: u64,
-}
-
 /// The moments after `now` at which tokens come free that are charged to a bucket: the same for whoever asks.
 fn come_free(rule: &Rule, now: Label, until: Label) -> Vec<Label> {
     let oldest = rule.bucket_of(now.before(rule.span()));
     let buckets = oldest..oldest + u64::from(Rule::VALID_BUCKETS);
     let moments = buckets.map(|bucket| rule.end(bucket).after(rule.span()));
     moments.take_while(|moment| *moment <= until).collect()
-}
-
-/// So many tokens at this rate, thousandths per second; the part of one that is begun does not count.
-fn asked_in(rate: u64, time: Duration) -> u64 {
-    u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000_000).unwrap_or(u64::MAX)
 }
 
 impl Owner {
@@ -124,47 +111,52 @@ impl Owner {
         (instance, want, given): (Uuid, Wanted, u64),
     ) -> Vec<Part> {
         let now = self.now;
-        let Some((_, expires)) = self.horizon(shard, rule) else {
-            return Vec::new();
-        };
-        let Some(held) = self.held.get(&shard) else {
-            return Vec::new();
-        };
-        let kept = self.kept_back(held, rule, expires);
         let soon = rule.bucket() * SPENT_IN;
-        let moments = come_free(rule, now, expires.before(soon));
-        let Some(account) = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(id)) else {
-            return Vec::new();
-        };
-        let mut parts = Vec::new();
         // What is seldom asked for would lie there, while others are refused.
-        if asked_in(want.asked, soon) > 0 {
+        let is_spent = tokens_in(soon, want.asked) > 0;
+        let horizon = self.horizon(shard, rule).filter(|_| is_spent);
+        let mut parts = Vec::new();
+        let mut served = Label::ZERO;
+        if let (Some((bucket, expires)), Some(held)) = (horizon, self.held.get(&shard))
+            && let Some(account) = held.accounts.get(id)
+        {
+            let kept = self.kept_back(held, rule, expires);
+            let moments = come_free(rule, now, expires.before(soon));
+            let last = moments.last().copied().unwrap_or(Label::ZERO);
             let peaks = account.window.peaks(rule, &moments);
             let mut sum = given;
-            for (from, peak) in moments.iter().zip(peaks) {
+            for (from, peak) in moments.into_iter().zip(peaks) {
                 let charged = peak.saturating_add(kept).saturating_add(sum - given);
                 let free = rule.threshold.saturating_sub(charged);
-                let rates = account
-                    .takers
-                    .others(&instance, rule, (now, *from))
-                    .saturating_add(want.rate);
-                let share = u128::from(free.saturating_add(sum)) * u128::from(want.rate) / u128::from(rates.max(1));
+                let others = account.takers.others(&instance, rule, (now, from));
+                let rates = others.saturating_add(want.rate).max(1);
+                let share = u128::from(free.saturating_add(sum)) * u128::from(want.rate) / u128::from(rates);
                 let share = u64::try_from(share).unwrap_or(u64::MAX);
-                let asked = asked_in(want.asked, from.after(soon).since(now));
+                let asked = tokens_in(from.after(soon).since(now), want.asked);
                 let tokens = share.min(asked).saturating_sub(sum).min(free).min(u64::from(u32::MAX));
                 if tokens > 0 && tokens >= want.least {
                     sum += tokens;
-                    parts.push(Part { from: *from, tokens });
+                    parts.push(Part {
+                        tokens,
+                        bucket,
+                        from,
+                        expires,
+                    });
                 }
             }
+            if !parts.is_empty() {
+                served = last;
+            }
         }
-        let served = moments.last().filter(|_| !parts.is_empty());
-        account.takers.note(Taker {
-            instance,
-            rate: want.rate,
-            at: now,
-            served: served.copied().unwrap_or(Label::ZERO),
-        });
+        let account = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(id));
+        if let Some(account) = account {
+            account.takers.note(Taker {
+                instance,
+                rate: want.rate,
+                at: now,
+                served,
+            });
+        }
         parts
     }
 
@@ -188,9 +180,6 @@ impl Owner {
 
     fn grant_parts(&mut self, shard: Shard, id: AccountId, rule: &Rule, instance: Uuid, parts: &[Part]) {
         let now = self.now;
-        let Some((bucket, expires)) = self.horizon(shard, rule) else {
-            return;
-        };
         let (Some(held), Some(peer)) = (self.held.get_mut(&shard), self.peers.get_mut(&instance)) else {
             return;
         };
@@ -200,30 +189,9 @@ impl Owner {
         };
         account.wants.remove(&instance);
         account.told.remove(&instance);
-        for Part { from, tokens } in parts.iter().copied() {
-            account.window.charge_ahead(from, bucket, tokens);
-            let grant = peer.next_grant(Grant {
-                account: id,
-                epoch,
-                revision: rule.revision,
-                bucket,
-                tokens,
-                at: from,
-                expires,
-                forgotten: forgotten(rule, expires),
-                // Its proxy gives back what it does not need.
-                is_recallable: false,
-            });
-            peer.outbox.push(Told::Grant {
-                id: grant,
-                account: id,
-                epoch,
-                revision: rule.revision,
-                tokens,
-                bucket: (bucket, u64::try_from(rule.bucket().as_nanos()).unwrap_or(u64::MAX)),
-                not_before_in: from.since(now),
-                expires_in: expires.since(peer.heard_at),
-            });
+        for part in parts {
+            account.window.charge_ahead(part.from, part.bucket, part.tokens);
+            peer.grant(id, epoch, rule, *part, now);
         }
     }
 }

@@ -1,14 +1,18 @@
 //! One life of a proxy, as its owner knows it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
+use super::claim::nanos;
 use super::refund::Unsettled;
 use crate::change::Revision;
 use crate::quota::message::{AccountId, GrantId, ProxyId, Told};
-use crate::quota::{Label, Settings, shrink};
+use crate::quota::{Label, Rule, Settings, shrink};
 
 /// Own messages whose send is remembered; an answer to an older one proves nothing.
 const SENDS_MAX: usize = 256;
+/// How much longer a grant is remembered than its proxy may take to tell what it used of it.
+const LATE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct Peer {
@@ -72,6 +76,16 @@ pub struct Grant {
     pub is_recallable: bool,
 }
 
+/// Tokens of an account, and when they may be spent.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub tokens: u64,
+    /// Where they are charged.
+    pub bucket: u64,
+    pub from: Label,
+    pub expires: Label,
+}
+
 impl Peer {
     /// `after`: a proxy that was forgotten may know numbers up to there.
     pub fn new(id: ProxyId, after: Numbers) -> Peer {
@@ -109,10 +123,39 @@ impl Peer {
         self.number
     }
 
-    pub fn next_grant(&mut self, grant: Grant) -> GrantId {
+    /// Grants what is charged already.
+    pub fn grant(&mut self, account: AccountId, epoch: u64, rule: &Rule, part: Part, now: Label) {
+        let Part {
+            tokens,
+            bucket,
+            from,
+            expires,
+        } = part;
+        let revision = rule.revision;
         self.last_grant += 1;
+        let grant = Grant {
+            account,
+            epoch,
+            revision,
+            bucket,
+            tokens,
+            at: from,
+            expires,
+            forgotten: expires.after(rule.validity()).after(LATE),
+            // What cannot be spent yet its proxy gives back unasked.
+            is_recallable: from <= now,
+        };
         self.grants.insert(self.last_grant, grant);
-        self.last_grant
+        self.outbox.push(Told::Grant {
+            id: self.last_grant,
+            account,
+            epoch,
+            revision,
+            tokens,
+            bucket: (bucket, nanos(rule.bucket())),
+            not_before_in: from.since(now),
+            expires_in: expires.since(self.heard_at),
+        });
     }
 
     /// What comes back of an account counts no more.

@@ -5,15 +5,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Owner;
-use super::account::{Account, Wanted};
+use super::account::{Account, BURST, Wanted, tokens_in};
 use super::claim::Held;
-use super::peer::Grant;
+use super::peer::Part;
 use crate::quota::label::Moment;
 use crate::quota::message::{AccountId, Shard, Told, UNMET};
 use crate::quota::{Algorithm, Label, Rule};
-
-/// Up to so many tokens a proxy is granted for a short while ahead, however slowly it spends them.
-const BURST: u64 = 8;
 
 /// What can be granted of an account now, by one grant or several.
 #[derive(Clone, Copy)]
@@ -32,9 +29,6 @@ pub struct Offer {
 const RECALL_AFTER: Duration = Duration::from_millis(500);
 /// For what was called back to come back, before it is said that there is nothing.
 const RECALL_TAKES: Duration = Duration::from_millis(40);
-
-/// How much longer a grant is remembered than its proxy may take to tell what it used of it.
-const LATE: Duration = Duration::from_secs(2);
 
 /// Proxies that did not get what they want.
 #[derive(Default)]
@@ -89,9 +83,7 @@ impl Owner {
         let Some(account) = held.accounts.get(&id) else { return };
         let Some(ledger) = &account.ledger else { return };
         let demand = account.demand();
-        let soon = u128::from(demand.rate) * rule.portion().as_millis() / 1_000_000;
-        let enough = u64::try_from(soon)
-            .unwrap_or(u64::MAX)
+        let enough = tokens_in(rule.portion(), demand.rate)
             .max(demand.queued)
             .max(demand.least)
             .max(1);
@@ -193,8 +185,7 @@ impl Owner {
                 continue;
             }
             let fair = u64::try_from(u128::from(offer.tokens) * u128::from(want.rate) / all).unwrap_or(u64::MAX);
-            let portion = u128::from(want.rate) * rule.portion().as_millis() / 1_000_000;
-            let portion = u64::try_from(portion).unwrap_or(u64::MAX).max(BURST);
+            let portion = tokens_in(rule.portion(), want.rate).max(BURST);
             let tokens = match fair.min(portion) {
                 0 => want.queued,
                 some => some.max(want.queued).max(want.least),
@@ -229,30 +220,13 @@ impl Owner {
                 Some(ledger) => ledger.take(tokens),
                 None => account.window.charge(offer.bucket, tokens),
             }
-            let grant = peer.next_grant(Grant {
-                account: id,
-                epoch,
-                revision: rule.revision,
+            let part = Part {
+                tokens,
                 bucket: offer.bucket,
-                tokens,
-                at: now,
+                from: now,
                 expires: offer.expires,
-                forgotten: forgotten(rule, offer.expires),
-                is_recallable: true,
-            });
-            peer.outbox.push(Told::Grant {
-                id: grant,
-                account: id,
-                epoch,
-                revision: rule.revision,
-                tokens,
-                bucket: (
-                    offer.bucket,
-                    u64::try_from(rule.bucket().as_nanos()).unwrap_or(u64::MAX),
-                ),
-                not_before_in: Duration::ZERO,
-                expires_in: offer.expires.since(peer.heard_at),
-            });
+            };
+            peer.grant(id, epoch, rule, part, now);
         }
         unmet
     }
@@ -376,11 +350,6 @@ impl Owner {
             }
         }
     }
-}
-
-/// When nothing is told any more of what was granted until then.
-pub(super) fn forgotten(rule: &Rule, expires: Label) -> Label {
-    expires.after(rule.validity()).after(LATE)
 }
 
 fn recalled_after(rule: &Rule) -> Duration {

@@ -2,14 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::quota::message::{GrantId, Said};
+use crate::quota::message::{BATCH_MAX, GrantId, Said};
 use crate::quota::{Label, shrink};
 use crate::time::Time;
 
 /// Own messages whose send is remembered: a grant that names an older one is refused.
 const SENDS_MAX: usize = 1_024;
-/// Accounts that one message is about: a few hundred bytes each.
-const BATCH_MAX: usize = 4_096;
 /// Grants that are told apart; what is overtaken by so many is refused.
 const SEEN_MAX: u64 = 1_024;
 

@@ -34,10 +34,8 @@ impl Proxy {
                 OnUnreachable::Share | OnUnreachable::Closed => {}
             }
         }
-        let Some(holding) = self.holdings.get(&account.key) else {
-            return Verdict::Stale;
-        };
-        if holding.next.iter().all(|next| next.tokens < cost) {
+        let holding = self.holdings.get(&account.key);
+        if !holding.is_some_and(|holding| holding.next.iter().any(|next| next.tokens >= cost)) {
             self.give_back_next(account.key, now);
         }
         let Some(holding) = self.holdings.get_mut(&account.key) else {

@@ -293,6 +293,8 @@ pub struct Testament {
     pub at: Label,
     /// What was spent before this it does not know.
     pub since: Label,
+    /// Of the limits that it went by: what the store counted then, is not in here.
+    pub revision: Revision,
     pub estates: Vec<Estate>,
 }
 
@@ -327,6 +329,8 @@ pub struct Handover {
     pub shard: Shard,
     pub epoch: u64,
     pub charges: Vec<Charge>,
+    /// Of the limits that it went by: what the store counted then, is not in here.
+    pub revision: Revision,
     /// Nothing that was used of a standby before this counts; none: that is not known.
     pub vouched: Option<Label>,
 }

@@ -11,9 +11,10 @@ use super::silence::Silence;
 use super::standby::Holder;
 use super::testament::Will;
 use super::{Departure, Owner, Roster};
+use crate::change::Revision;
 use crate::quota::message::{AccountId, Handover, Inherited, Oldest, ProxyId, Shard, Told, Use};
 use crate::quota::permits::Report;
-use crate::quota::{Algorithm, DELTA, Label, shrink, stretch};
+use crate::quota::{Algorithm, DELTA, Label, Rule, shrink, stretch};
 
 /// The longest period of a limit.
 const STRAYS_COUNT: Duration = Duration::from_secs(31 * 86_400);
@@ -35,6 +36,8 @@ pub struct Census {
     spent: Vec<Spent>,
     /// The last testament that anyone was told.
     will: Option<Will>,
+    /// Of the limits that the first of the testaments goes by, and when the last life was over that any is about.
+    formers: Option<(Revision, Label)>,
 }
 
 /// What another owner granted.
@@ -68,6 +71,8 @@ impl Census {
         // It said goodbye before it began anew.
         self.left
             .retain(|departure| departure.instance != instance || !departure.goodbye);
+        let (revision, over) = self.formers.unwrap_or((will.revision, knows));
+        self.formers = Some((revision.min(will.revision), over.max(knows)));
         if self.will.as_ref().is_none_or(|other| other.order() < will.order()) {
             self.will = Some(will);
         }
@@ -94,9 +99,10 @@ impl Owner {
             return;
         }
         held.handed = true;
-        held.blind = Label::ZERO;
+        let over = std::mem::take(&mut held.blind);
         // The two owners' times may differ.
         held.vouched = handover.vouched.unwrap_or(Label::ZERO).before(2 * DELTA);
+        self.distrust_edited(handover.shard, handover.revision, over);
         for charge in handover.charges {
             let end = now.before(shrink(charge.age)).after(stretch(charge.ahead));
             self.import(Spent {
@@ -229,11 +235,26 @@ impl Owner {
         if held.handed {
             return;
         }
+        if let Some((revision, over)) = census.formers {
+            self.distrust_edited(shard, revision, over);
+        }
         let is_told_twice = |spent: &Spent| will.as_ref().is_some_and(|will| will.holds(spent, epoch));
         let spent = census.spent.into_iter().filter(|spent| !is_told_twice(spent));
         spent.for_each(|spent| self.import(spent));
         let charges = will.into_iter().flat_map(|will| will.charges);
         charges.for_each(|spent| self.import(spent));
+    }
+
+    /// Of a limit that was edited since, the store may have counted what its proxies were granted until then: who told what was
+    /// charged had nothing to tell of it.
+    fn distrust_edited(&mut self, shard: Shard, since: Revision, until: Label) {
+        let Some(held) = self.held.get_mut(&shard) else { return };
+        let counted_here = |rule: &&Rule| rule.period <= self.settings.ledger_above;
+        let rules = self.history.current().rules.values().filter(counted_here);
+        for rule in rules.filter(|rule| rule.revision > since) {
+            let blind = held.blind_limits.entry(rule.limit).or_default();
+            *blind = until.max(*blind);
+        }
     }
 
     /// Limits that were deleted when it was heard what was spent of them may be there again.

@@ -262,6 +262,7 @@ impl Owner {
             shard,
             epoch: claim.epoch,
             charges: charges.collect(),
+            revision: self.history.current().revision,
             vouched,
         }));
     }

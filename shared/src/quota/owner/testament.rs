@@ -12,6 +12,7 @@ use super::Owner;
 use super::account::Account;
 use super::census::Spent;
 use super::claim::nanos;
+use crate::change::Revision;
 use crate::quota::message::{AccountId, Estate, Inherited, Shard, Testament, Told};
 use crate::quota::{Algorithm, Label, shrink, stretch};
 
@@ -28,6 +29,8 @@ pub struct Will {
     pub since: Label,
     /// Who spent something by then was granted it before this was given.
     given: Label,
+    /// Of the limits.
+    pub revision: Revision,
     pub charges: Vec<Spent>,
     /// Accounts, and the lengths of their buckets.
     accounts: BTreeSet<(AccountId, u64)>,
@@ -57,6 +60,7 @@ impl Will {
                 since => before(since),
             },
             given: asked.before(stretch(most)),
+            revision: testament.revision,
             charges: charges.collect(),
             accounts: accounts.collect(),
         }
@@ -116,6 +120,7 @@ impl Owner {
             epoch,
             at: now,
             since: held.blind,
+            revision: self.history.current().revision,
             estates: estates.filter(|estate| !estate.charges.is_empty()).collect(),
         };
         Some(testament).filter(|testament| testament.charges() <= CHARGES_MAX)

@@ -126,6 +126,7 @@ impl Heir {
                 epoch,
                 at,
                 since: Label::ZERO,
+                revision: Revision::ZERO,
                 estates: Vec::new(),
             }),
         );

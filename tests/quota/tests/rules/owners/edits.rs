@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use shared::change::Revision;
 use shared::quota::owner::{Input, Output};
-use shared::quota::{Claim, Label, OnUnreachable, Rule};
+use shared::quota::{Claim, Handover, Label, OnUnreachable, Rule};
 use uuid::Uuid;
 
-use super::{TOKENS, WALL, World, reading, rule, settings};
+use super::{TOKENS, WALL, World, account, reading, rule, settings};
 
 /// All was spent; then the limit took these forms, the last of which has a period of at most ten seconds.
 fn granted_after(forms: &[Option<Rule>]) -> (u64, u64) {
@@ -128,5 +129,38 @@ fn the_rules_of_hand_overs_hold_for_what_the_store_is_not_told_of() {
     assert!(
         !hands_over(Duration::from_secs(120)),
         "VULCAN_SIM_ORDER=all granted of a short period, one that the store counts, the end: handed over without it"
+    );
+}
+
+/// What the store counted by the form that the predecessor knew is in no hand-over.
+#[test]
+fn the_rules_of_hand_overs_hold_for_limits_that_the_predecessor_knew_otherwise() {
+    let minute = Rule {
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    };
+    let granted = |revision: Revision| {
+        let to = Label::from_nanos(WALL).after(Duration::from_secs(2));
+        let found = Claim {
+            epoch: 1,
+            owner: Uuid::from_u128(70),
+            from: to.before(settings().claim),
+            to,
+        };
+        let mut world = World::with(Some(found), minute);
+        world.hand(Input::Handover(Handover {
+            shard: account().shard(),
+            epoch: 1,
+            charges: Vec::new(),
+            revision,
+            vouched: None,
+        }));
+        world.want(1)
+    };
+    assert_eq!(granted(minute.revision), TOKENS);
+    let granted = granted(Revision::ZERO);
+    assert!(
+        granted == 0,
+        "VULCAN_SIM_ORDER=spent of a limit that the store counts, the end, a successor with a shorter period: {granted} granted"
     );
 }

@@ -33,6 +33,7 @@ fn testament(epoch: u64, tokens: u64, ahead: Duration) -> Testament {
         epoch,
         at,
         since: Label::ZERO,
+        revision: closed().revision,
         estates: vec![Estate {
             account: account(),
             bucket,
@@ -253,6 +254,25 @@ fn the_rules_of_heirs_hold_by_the_last_testament() {
             "VULCAN_SIM_ORDER=two second lives, told in turn: {granted} granted"
         );
     }
+}
+
+/// By a form of the limit that the store counted, its first life spent what no testament tells of.
+#[test]
+fn the_rules_of_heirs_hold_for_limits_that_were_edited_since() {
+    let granted = |revision: Revision| {
+        let told = Testament {
+            revision,
+            estates: Vec::new(),
+            ..testament(1, 0, Duration::ZERO)
+        };
+        World::followed(1, Vec::new(), told, SECOND).want(1)
+    };
+    assert_eq!(granted(closed().revision), TOKENS);
+    let granted = granted(Revision::ZERO);
+    assert!(
+        granted == 0,
+        "VULCAN_SIM_ORDER=spent of a limit that the store counts, its proxy's restart, a shorter period, a successor: {granted} granted"
+    );
 }
 
 /// Who left said when by the wall clock, which has fallen back since the owner's label time began by it.

@@ -174,6 +174,7 @@ fn who_hands_over_vouches_for_lives_that_ended_before() {
         shard: account().shard(),
         epoch: 1,
         charges: Vec::new(),
+        revision: rule().revision,
         vouched: Some(Label::from_nanos(WALL).after(Duration::from_secs(13))),
     };
     let mut world = after_a_restart(Some(handover));

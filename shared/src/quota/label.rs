@@ -51,6 +51,8 @@ pub struct Moment {
     /// What it was counted as when the claim of now was asked for. Whoever follows counts from there on, at the least: it
     /// may have to take more for skipped.
     pub claimed: Label,
+    /// By then all is over, in label time, that anyone has been granted until now.
+    pub over: Label,
 }
 
 impl Moment {

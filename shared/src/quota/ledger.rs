@@ -38,8 +38,6 @@ pub struct Ledger {
     early: BTreeMap<(u64, u64), u64>,
     /// Charged before the account was one of the ledger.
     carry: u64,
-    /// Until then it may be spent, by label time.
-    carry_until: Label,
     foreign: Foreign,
 }
 
@@ -119,21 +117,16 @@ pub struct Demand {
 }
 
 impl Ledger {
-    /// With what the account has charged already in its last period, and who holds it may spend until then.
-    pub fn carrying(carry: u64, carry_until: Label) -> Ledger {
+    /// With what the account has charged already in its last period.
+    pub fn carrying(carry: u64) -> Ledger {
         Ledger {
             carry,
-            carry_until,
             ..Ledger::default()
         }
     }
 
     pub fn carry(&self) -> u64 {
         self.carry
-    }
-
-    pub fn carry_until(&self) -> Label {
-        self.carry_until
     }
 
     /// Of what was charged before, what the store may not know of.
@@ -143,18 +136,6 @@ impl Ledger {
             Some(Flight::Reading) | None => 0,
         };
         self.carry.saturating_add(in_flight)
-    }
-
-    /// Where it is charged: to the last bucket in which any of it may be spent, or to each window.
-    fn carry_buckets(&self, rule: &Rule, bucket: u64, now: Moment) -> RangeInclusive<u64> {
-        let label = self.carry_until;
-        let last = rule
-            .bucket_of(Moment { label, ..now }.counted(rule.algorithm))
-            .max(bucket);
-        match rule.algorithm {
-            Algorithm::Sliding => last..=last,
-            Algorithm::Fixed => bucket..=last,
-        }
     }
 
     /// What else was spent. What was reserved before that was known may not be there to be granted.
@@ -207,7 +188,8 @@ impl Ledger {
     fn rest_with(&self, back: &BTreeMap<u64, u64>, rule: &Rule, now: Moment) -> u64 {
         let Some(row) = &self.row else { return 0 };
         let algorithm = row.as_ref().map_or(rule.algorithm, algorithm_of);
-        let mut buckets = normalized(row.as_ref(), rule, self.bucket, self.foreign.as_of(algorithm, now));
+        let own = self.bucket..=self.bucket;
+        let mut buckets = normalized(row.as_ref(), rule, own, self.foreign.as_of(algorithm, now));
         if row.as_ref().is_none_or(|row| is_counted_by(row, rule)) {
             put_back(&mut buckets, back);
         }
@@ -268,7 +250,8 @@ impl Ledger {
         }
         let expected = row.clone();
         let algorithm = row.as_ref().map_or(rule.algorithm, algorithm_of);
-        let mut buckets = normalized(row.as_ref(), rule, bucket, self.foreign.now(algorithm, now));
+        let late = spent_late(rule, bucket, now);
+        let mut buckets = normalized(row.as_ref(), rule, late.clone(), self.foreign.now(algorithm, now));
         let same = row.as_ref().is_none_or(|row| is_counted_by(row, rule));
         let back = std::mem::take(&mut self.back);
         if same {
@@ -283,7 +266,7 @@ impl Ledger {
             *charged -= moved;
             *buckets.entry(*bucket).or_default() += moved;
         }
-        for bucket in self.carry_buckets(rule, bucket, now) {
+        for bucket in late {
             *buckets.entry(bucket).or_default() += self.carry;
         }
         let charged = charged(&buckets, rule, bucket);
@@ -425,8 +408,20 @@ fn algorithm_of(row: &Row) -> Algorithm {
     }
 }
 
-/// The charges of a row that count, by the buckets of this rule. Those by other buckets all go to `bucket`.
-fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeMap<u64, u64> {
+/// Where it is charged what was granted by another form of the limit, and may be spent yet: to the last bucket in which any of it
+/// may be, or to each window. No earlier than `bucket`.
+fn spent_late(rule: &Rule, bucket: u64, now: Moment) -> RangeInclusive<u64> {
+    let label = now.over;
+    let last = rule.bucket_of(Moment { label, ..now }.counted(rule.algorithm));
+    let last = last.max(bucket);
+    match rule.algorithm {
+        Algorithm::Sliding => last..=last,
+        Algorithm::Fixed => bucket..=last,
+    }
+}
+
+/// The charges of a row that count, by the buckets of this rule. Those by other buckets all go to each of `late`.
+fn normalized(row: Option<&Row>, rule: &Rule, late: RangeInclusive<u64>, now: Label) -> BTreeMap<u64, u64> {
     let Some(row) = row else { return BTreeMap::new() };
     // What another rule charged counts as long as by either.
     let span = rule.span().max(std::time::Duration::from_nanos(row.span));
@@ -437,7 +432,7 @@ fn normalized(row: Option<&Row>, rule: &Rule, bucket: u64, now: Label) -> BTreeM
         true => counted.map(|(bucket, tokens)| (*bucket, *tokens)).collect(),
         false => {
             let sum = counted.fold(0_u64, |sum, (_, tokens)| sum.saturating_add(*tokens));
-            BTreeMap::from([(bucket, sum)])
+            late.map(|bucket| (bucket, sum)).collect()
         }
     }
 }

@@ -9,6 +9,7 @@ const NOW: Moment = Moment {
     label: Label::from_nanos(1_000_000_000_000_000),
     skipped: Duration::ZERO,
     claimed: Label::from_nanos(1_000_000_000_000_000),
+    over: Label::from_nanos(1_000_000_000_000_000),
 };
 
 fn rule(threshold: u64) -> Rule {

@@ -89,16 +89,15 @@ impl Account {
 
     /// Goes on by another rule with what was charged by the one before.
     fn follow(&mut self, rule: Rule, ledger_above: Duration, now: Label) {
-        let (charged, until) = match &self.ledger {
-            Some(ledger) => (ledger.carry(), ledger.carry_until()),
+        let charged = match &self.ledger {
+            Some(ledger) => ledger.carry(),
             None => {
                 self.window.prune(&self.rule, now);
-                let charged = self.window.charges(Label::MAX).iter().map(|(_, tokens)| tokens).sum();
-                (charged, now.after(self.rule.validity()))
+                self.window.charges(Label::MAX).iter().map(|(_, tokens)| tokens).sum()
             }
         };
         if rule.period > ledger_above {
-            self.ledger = Some(Ledger::carrying(charged, until));
+            self.ledger = Some(Ledger::carrying(charged));
             self.window = Window::default();
         } else if self.ledger.take().is_none() {
             self.window.convert(&self.rule, &rule, now);

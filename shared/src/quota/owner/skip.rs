@@ -87,11 +87,15 @@ impl Skip {
 impl Held {
     /// None while it may turn out that less was skipped than may have been.
     pub fn moment(&self, now: Label) -> Option<Moment> {
-        let claimed = self.claim?.from;
+        let claim = self.claim?;
+        // No claim ends before the one that it follows, whatever was skipped between them; and no allowance is valid for longer
+        // than that, by any clock.
+        let margin = 2 * DELTA + (stretch(Rule::VALIDITY_MAX) - Rule::VALIDITY_MAX) * 2;
         self.skip.is_settled.then(|| Moment {
             label: now,
             skipped: self.skip.all(),
-            claimed,
+            claimed: claim.from,
+            over: claim.to.after(margin),
         })
     }
 

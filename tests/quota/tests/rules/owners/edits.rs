@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::change::Revision;
 use shared::quota::owner::{Input, Output};
-use shared::quota::{Claim, Handover, Label, OnUnreachable, Rule};
+use shared::quota::{Claim, Handover, Label, OnUnreachable, Rule, Told};
 use uuid::Uuid;
 
 use super::{TOKENS, WALL, World, account, reading, rule, settings};
@@ -82,32 +82,48 @@ fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
     assert!(granted(Some(predecessor), 105) > 0);
 }
 
-/// All was granted of a minute's limit; then the store is to count it. Who has not heard of that spends what it has until its end.
+/// All was granted of a limit that is edited then. Who has not heard of that spends what it has until its end: how long after it
+/// as much may be granted again.
+fn granted_again_after(former: Rule, form: Rule) -> Duration {
+    let mut world = World::with(None, former);
+    world.go_on(4, &[1, 2]);
+    let (mut granted, mut valid) = (0, Duration::ZERO);
+    while granted < TOKENS {
+        let given = world.want(1);
+        assert!(given > 0);
+        granted += given;
+        let grants = world.told.iter().filter_map(|(.., told)| match told {
+            Told::Grant { expires_in, .. } => Some(*expires_in),
+            _ => None,
+        });
+        valid = grants.fold(valid, Duration::max);
+    }
+    let over = world.since + valid;
+    world.edit(Some(form));
+    while world.want(2) == 0 {
+        world.go_on(1, &[1, 2]);
+        assert!(world.since < over + 2 * form.period);
+    }
+    world.since - over
+}
+
 #[test]
 fn the_rules_of_edits_hold_for_what_may_be_spent_after_the_store_counts_it() {
-    let minute = Rule {
-        period: Duration::from_secs(60),
+    let of = |seconds: u64| Rule {
+        period: Duration::from_secs(seconds),
         on_unreachable: OnUnreachable::Closed,
         ..rule()
     };
-    let long = Rule {
-        period: Duration::from_secs(120),
-        ..minute
-    };
-    let mut world = World::with(None, minute);
-    world.go_on(4, &[1, 2]);
-    assert_eq!(world.want(1), TOKENS);
-    let over = world.since + minute.validity();
-    world.edit(Some(long));
-    while world.want(2) == 0 {
-        world.go_on(1, &[1, 2]);
-        assert!(world.since < over + 2 * long.period);
+    // The one was counted in memory, the other in the store by longer buckets.
+    for former in [of(60), of(86_400)] {
+        let form = of(120);
+        let after = granted_again_after(former, form);
+        assert!(
+            after >= form.period,
+            "VULCAN_SIM_ORDER=all granted of a period of {:?}, one of two minutes, wants: as much granted {after:?} after it may have been spent",
+            former.period
+        );
     }
-    let after = world.since - over;
-    assert!(
-        after >= long.period,
-        "VULCAN_SIM_ORDER=all granted of a minute, a period that the store counts, wants: as much granted {after:?} after it may have been spent"
-    );
 }
 
 /// The store counts it from now on, and does not know yet what was granted before.

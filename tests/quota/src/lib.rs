@@ -165,6 +165,19 @@ const MEASURED: u64 = 12;
 pub fn measure(seed: u64, proxies: usize, threshold: u64, period: std::time::Duration, load: f64, fixed: bool) -> Cost {
     let mut world = World::new(seed, Focus::Peace, false);
     world.set_up_measure(proxies, threshold, period, load, fixed);
+    cost(world, threshold, period)
+}
+
+/// Likewise of three proxies, one at a time: of each for so long.
+pub fn measure_moving(seed: u64, threshold: u64, period: std::time::Duration, stay: std::time::Duration) -> Cost {
+    let (proxies, load) = (3, 1.5);
+    let mut world = World::new(seed, Focus::Peace, false);
+    world.set_up_measure(proxies, threshold, period, load, false);
+    world.load.moving(proxies, stay.as_nanos() as u64);
+    cost(world, threshold, period)
+}
+
+fn cost(mut world: World, threshold: u64, period: std::time::Duration) -> Cost {
     world.begin();
     let length = period.as_nanos() as u64;
     let warm = 2 * SECOND + 2 * length;
@@ -172,7 +185,7 @@ pub fn measure(seed: u64, proxies: usize, threshold: u64, period: std::time::Dur
     world.oracle.tally = oracle::Tally::default();
     let end = warm + (MEASURED + 1) * length;
     world.run(end);
-    assert_eq!(world.violation, None, "seed {seed}");
+    assert_eq!(world.violation, None);
     let tally = world.oracle.tally;
     let asked = tally.asked * MEASURED / (MEASURED + 1);
     let permitted = (threshold * MEASURED).min(asked);

@@ -58,6 +58,12 @@ impl Load {
         self.uniform = Some(rate);
     }
 
+    /// All of it is asked of one proxy, and after so long of the next one.
+    pub fn moving(&mut self, proxies: usize, stay: u64) {
+        self.uniform = self.uniform.map(|rate| rate * proxies as f64);
+        self.turns = Some(stay);
+    }
+
     fn pause(&self, dice: &mut Dice) -> u64 {
         match self.uniform {
             // Exponential, as those of many independent callers are.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use quota_sim::{Cost, measure};
+use quota_sim::{Cost, measure, measure_moving};
 
 fn row(proxies: usize, threshold: u64, seconds: u64, fixed: bool) -> Cost {
     loaded(proxies, threshold, seconds, fixed, 1.5)
@@ -33,8 +33,20 @@ fn a_peaceful_fleet_admits_nearly_what_it_may() {
 
 #[test]
 fn where_more_is_asked_for_than_there_is_messages_are_few() {
-    let cost = row(3, 3_000, 1, false);
-    assert!(cost.messages < 0.02 && cost.admitted > 0.96, "{cost:?}");
+    for fixed in [false, true] {
+        let cost = row(3, 3_000, 1, fixed);
+        assert!(cost.messages < 0.02 && cost.admitted > 0.96, "{cost:?}");
+    }
+}
+
+/// What was granted ahead to the proxy that had it goes to the one that has it now.
+#[test]
+fn a_load_that_moves_takes_along_what_is_free() {
+    let stay = Duration::from_millis(3_700);
+    let admitted: f64 = (1..=3)
+        .map(|seed| measure_moving(seed, 1_000, Duration::from_secs(10), stay).admitted)
+        .sum();
+    assert!(admitted / 3.0 > 0.94, "{admitted}");
 }
 
 /// By how much of the threshold there is for each proxy.

@@ -192,6 +192,9 @@ impl Owner {
             }
         }
         let is_wanted = !account.wants.is_empty();
+        if unspent > 0 && grant.at > self.now {
+            account.takers.gave_back(&instance, self.now);
+        }
         if unsettled {
             charged.push((grant.bucket, used));
             self.await_refund(instance, id, &grant, charged);

@@ -9,14 +9,16 @@
 //! that counts then. So it is enough that at no moment from which on something may be spent more than the threshold counts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::Owner;
 use super::account::{Wanted, tokens_in};
+use super::claim::Held;
 use super::peer::Part;
 use super::serve::Unmet;
-use crate::quota::message::{AccountId, Shard};
+use crate::quota::message::{AccountId, Shard, Told};
 use crate::quota::{Label, Rule};
 
 /// What a proxy is granted ahead it is expected to spend within so many buckets.
@@ -26,7 +28,11 @@ const TAKERS_MAX: usize = 256;
 
 /// The proxies that wanted more of an account than there was. What comes free is shared by what they ask for.
 #[derive(Debug, Default)]
-pub struct Takers(Vec<Taker>);
+pub struct Takers {
+    known: Vec<Taker>,
+    /// When others gave back what they had been granted ahead, for one that was new.
+    shared_at: Label,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Taker {
@@ -34,41 +40,82 @@ struct Taker {
     /// Tokens per second, thousandths.
     rate: u64,
     at: Label,
+    /// It has been asking since then.
+    since: Label,
     /// It was granted its share of what comes free until then.
     served: Label,
 }
 
 impl Takers {
     pub fn remove(&mut self, instance: &Uuid) {
-        self.0.retain(|taker| taker.instance != *instance);
+        self.known.retain(|taker| taker.instance != *instance);
     }
 
     /// Who has not asked for long asks no more.
     pub fn forget(&mut self, rule: &Rule, now: Label) {
-        self.0.retain(|taker| taker.is_there(rule, now));
+        self.known.retain(|taker| now.since(taker.at) < rule.validity() * 2);
+    }
+
+    /// It does not wait for its share of what comes free.
+    pub fn gave_back(&mut self, instance: &Uuid, now: Label) {
+        if let Some(taker) = self.known.iter_mut().find(|taker| taker.instance == *instance) {
+            taker.served = taker.served.min(now);
+        }
     }
 
     /// What all of those ask for that have not got their share of what comes free at that moment, but this one.
     fn others(&self, instance: &Uuid, rule: &Rule, (now, at): (Label, Label)) -> u64 {
-        let others = self.0.iter().filter(|taker| taker.instance != *instance);
+        let others = self.known.iter().filter(|taker| taker.instance != *instance);
         let due = others.filter(|taker| taker.is_there(rule, now) && taker.served < at);
         due.fold(0, |sum, taker| sum.saturating_add(taker.rate))
     }
 
-    fn note(&mut self, taker: Taker) {
-        let known = self.0.iter_mut().find(|other| other.instance == taker.instance);
+    /// Whether its load has not just come to it, and may not go on to the next one as soon.
+    fn has_stayed(&self, instance: &Uuid, rule: &Rule, now: Label) -> bool {
+        let known = self.known.iter().find(|taker| taker.instance == *instance);
+        known.is_some_and(|taker| now >= taker.since.after(rule.validity()))
+    }
+
+    /// Whether it is a new one. Of more than are remembered nobody is.
+    fn note(&mut self, taker: Taker) -> bool {
+        let known = self.known.iter_mut().find(|other| other.instance == taker.instance);
         if let Some(other) = known {
-            let served = taker.served.max(other.served);
-            *other = Taker { served, ..taker };
-        } else if self.0.len() < TAKERS_MAX {
-            self.0.push(taker);
+            let (since, served) = (other.since, taker.served.max(other.served));
+            *other = Taker { since, served, ..taker };
+            return false;
         }
+        let has_room = self.known.len() < TAKERS_MAX;
+        if has_room {
+            self.known.push(taker);
+        }
+        has_room
+    }
+
+    /// Those who hold what was granted ahead. They give it back and ask anew, if anybody asks them.
+    fn share_anew(&mut self, but: &Uuid, rule: &Rule, now: Label) -> Vec<Uuid> {
+        if now.since(self.shared_at) < rule.patience() {
+            return Vec::new();
+        }
+        self.shared_at = now;
+        let soon = now.after(rule.patience());
+        let others = self.known.iter_mut().filter(|taker| taker.instance != *but);
+        let holders = others.filter(|taker| taker.served > soon);
+        let told = holders.map(|taker| {
+            taker.served = now;
+            taker.instance
+        });
+        told.collect()
     }
 }
 
 impl Taker {
+    /// It asks again before it is through with what it was granted; who was granted nothing was told when.
     fn is_there(&self, rule: &Rule, now: Label) -> bool {
-        now.since(self.at) < rule.validity() * 2
+        let until = match self.served > self.at {
+            true => self.served.after(rule.patience()),
+            false => self.at.after(rule.validity() * 2),
+        };
+        now < until
     }
 }
 
@@ -121,7 +168,13 @@ impl Owner {
             && let Some(account) = held.accounts.get(id)
         {
             let kept = self.kept_back(held, rule, expires);
-            let moments = come_free(rule, now, expires.before(soon));
+            let has_stayed = account.takers.has_stayed(&instance, rule, now);
+            let far = expires.before(soon);
+            let until = match has_stayed {
+                true => far,
+                false => far.min(now.after(rule.patience())),
+            };
+            let moments = come_free(rule, now, until);
             let last = moments.last().copied().unwrap_or(Label::ZERO);
             let peaks = account.window.peaks(rule, &moments);
             let mut sum = given;
@@ -141,6 +194,7 @@ impl Owner {
                         bucket,
                         from,
                         expires,
+                        spent_by: expires,
                     });
                 }
             }
@@ -149,14 +203,20 @@ impl Owner {
             }
         }
         let account = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(id));
+        let mut told = Vec::new();
         if let Some(account) = account {
-            account.takers.note(Taker {
+            let is_new = account.takers.note(Taker {
                 instance,
                 rate: want.rate,
                 at: now,
+                since: now,
                 served,
             });
+            if is_new && is_spent {
+                told = account.takers.share_anew(&instance, rule, now);
+            }
         }
+        told.into_iter().for_each(|other| self.ask_anew(shard, *id, other));
         parts
     }
 
@@ -175,6 +235,21 @@ impl Owner {
             if let Some(account) = held.and_then(|held| held.accounts.get_mut(&grant.account)) {
                 account.window.withdraw(grant.at, grant.bucket, grant.tokens);
             }
+        }
+    }
+
+    /// What it was granted ahead is not its share any more: perhaps its load has gone to another.
+    fn ask_anew(&mut self, shard: Shard, account: AccountId, taker: Uuid) {
+        if let Some(epoch) = self.held.get(&shard).and_then(Held::epoch) {
+            let retry_in = Duration::ZERO;
+            self.tell(
+                taker,
+                Told::Exhausted {
+                    account,
+                    epoch,
+                    retry_in,
+                },
+            );
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Grant {
     pub forgotten: Label,
     /// It may be called back for somebody else.
     pub is_recallable: bool,
+    /// But not before that: its proxy should have spent it by then.
+    pub spent_by: Label,
 }
 
 /// Tokens of an account, and when they may be spent.
@@ -84,6 +86,8 @@ pub struct Part {
     pub bucket: u64,
     pub from: Label,
     pub expires: Label,
+    /// When it should be spent, by what its proxy says that it spends.
+    pub spent_by: Label,
 }
 
 impl Peer {
@@ -130,6 +134,7 @@ impl Peer {
             bucket,
             from,
             expires,
+            spent_by,
         } = part;
         let revision = rule.revision;
         self.last_grant += 1;
@@ -144,6 +149,7 @@ impl Peer {
             forgotten: expires.after(rule.validity()).after(LATE),
             // What cannot be spent yet its proxy gives back unasked.
             is_recallable: from <= now,
+            spent_by,
         };
         self.grants.insert(self.last_grant, grant);
         self.outbox.push(Told::Grant {

@@ -225,6 +225,7 @@ impl Owner {
                 bucket: offer.bucket,
                 from: now,
                 expires: offer.expires,
+                spent_by: spent_by(rule, tokens, want.rate, now),
             };
             peer.grant(id, epoch, rule, part, now);
         }
@@ -246,8 +247,7 @@ impl Owner {
                 continue;
             }
             let mut grants = peer.grants.iter_mut();
-            if let Some((grant, of)) =
-                grants.find(|(_, of)| of.account == id && of.is_recallable && now.since(of.at) >= old)
+            if let Some((grant, of)) = grants.find(|(_, of)| of.account == id && of.is_recallable && now >= of.spent_by)
             {
                 of.is_recallable = false;
                 account.recalled_at = now;
@@ -280,7 +280,7 @@ impl Owner {
         let unspent = unspent.flat_map(|(_, peer)| peer.grants.values());
         let unspent = unspent.filter(|of| of.account == id && of.is_recallable && of.expires > now);
         let recallable = unspent
-            .map(|of| of.at.max(account.recalled_at).after(recalled_after(rule)))
+            .map(|of| of.spent_by.max(account.recalled_at.after(recalled_after(rule))))
             .min();
         let or_recalled = |chance: Label| recallable.map_or(chance, |at| chance.min(at.max(now)));
         let mut told = Vec::new();
@@ -350,6 +350,17 @@ impl Owner {
             }
         }
     }
+}
+
+/// When its proxy should have spent so many, by what it says that it spends, and half as much time again. A few are granted
+/// whether they are spent or not.
+fn spent_by(rule: &Rule, tokens: u64, rate: u64, now: Label) -> Label {
+    if tokens <= BURST {
+        return now.after(recalled_after(rule));
+    }
+    let nanos = u128::from(tokens) * 1_000_000_000_000 / u128::from(rate.max(1)) * 3 / 2;
+    let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+    now.after(takes.max(recalled_after(rule)))
 }
 
 fn recalled_after(rule: &Rule) -> Duration {

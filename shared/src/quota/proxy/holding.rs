@@ -22,8 +22,10 @@ const IDLE: usize = 4;
 const EARLIER_MAX: usize = 8;
 /// How often what is left of an open allowance is looked at.
 const LOOKS: u32 = 3;
+/// So many tokens that were to be spent and were not are no chance.
+const MISSED: u128 = 8;
 /// Below this part of an allowance more is asked for, if it had enough tokens for that.
-const LOW: u32 = 4;
+pub(super) const LOW: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -156,6 +158,17 @@ impl Holding {
             self.rate = (self.rate + u64::try_from(rate).unwrap_or(u64::MAX >> 1)) / 2;
             (self.demanded, self.rated_at) = (0, now);
         }
+    }
+
+    /// Nobody asks any more, by what was asked for before: others may need what there is.
+    fn has_stopped(&self, now: Time) -> bool {
+        let since = match (&self.open, self.next.front()) {
+            (Some(open), _) if open.rest > 0 => open.moved,
+            (None, Some(next)) => next.not_before,
+            _ => now,
+        };
+        let missed = u128::from(self.rate) * now.since(since).as_nanos() / 1_000_000_000_000;
+        self.queued == 0 && missed >= MISSED
     }
 
     pub fn record(&mut self, spent: Spent) {
@@ -374,6 +387,9 @@ impl Proxy {
         }
         if holding.next.iter().filter(|next| next.not_before <= now).count() >= IDLE {
             self.give_back_next(key, now);
+        }
+        if self.holdings.get(&key).is_some_and(|holding| holding.has_stopped(now)) {
+            self.give_back_all(key, now);
         }
         self.advance(key, now);
         self.want(key, now);

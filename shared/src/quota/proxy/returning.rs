@@ -33,6 +33,13 @@ impl Proxy {
         self.slots.forgive(key);
     }
 
+    /// All that is held, and what was used of it.
+    pub(super) fn give_back_all(&mut self, key: KeyHash, now: Time) {
+        self.give_back_next(key, now);
+        self.close(key, now);
+        self.links.values_mut().for_each(|link| link.hurry(now));
+    }
+
     /// Nothing of it was used.
     pub(super) fn give_back(&mut self, allowance: &Allowance, now: Time) {
         let nothing = Used {

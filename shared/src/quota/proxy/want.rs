@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::holding::Holding;
+use super::holding::{Holding, LOW};
 use super::{Proxy, Verdict};
 use crate::quota::OnUnreachable;
 use crate::quota::message::{AccountId, KeyHash, Said, Want};
@@ -85,6 +85,10 @@ impl Proxy {
     pub fn prefetch(&mut self, account: AccountId, now: Time) {
         if self.slots.rest(account.key) == 0 {
             self.advance(account.key, now);
+            if self.slots.rest(account.key) >= 2 * LOW {
+                // It will be low.
+                return;
+            }
         }
         let Some(holding) = self.holdings.get(&account.key) else {
             return;

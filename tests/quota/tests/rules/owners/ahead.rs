@@ -40,6 +40,17 @@ impl World {
         });
         grants.collect()
     }
+
+    /// All was granted 9 s ago. These ask for it, at such rates, and are granted nothing; 2 s later they are still there, and
+    /// granted what comes free.
+    fn ask_on(&mut self, wants: &[(u128, u64)]) -> Vec<Vec<(Duration, u64)>> {
+        for (from, rate) in wants {
+            assert_eq!(self.ask_for(*from, 0, *rate), []);
+        }
+        self.go_on(2, &[1, 2]);
+        let granted = wants.iter().map(|(from, rate)| self.ask_for(*from, 0, *rate));
+        granted.collect()
+    }
 }
 
 fn sum(grants: &[(Duration, u64)]) -> u64 {
@@ -54,8 +65,8 @@ fn the_rules_of_grants_ahead_hold_for_an_owner() {
     assert_eq!(all, [(Duration::ZERO, THRESHOLD)]);
     // What was granted may be spent for its validity, and counts for a period and a bucket after that.
     let lasts = rule.validity() + rule.span() - rule.bucket() * 2;
-    world.go_on(11, &[1, 2]);
-    let ahead = world.ask_for(1, 0, 100);
+    world.go_on(9, &[1, 2]);
+    let ahead = world.ask_on(&[(1, 100)]).remove(0);
     let first = ahead.iter().map(|(after, _)| *after).min();
     assert!(
         first.is_some_and(|first| first + Duration::from_secs(11) >= lasts),
@@ -70,9 +81,10 @@ fn the_rules_of_grants_ahead_hold_for_an_owner() {
 fn the_rules_of_grants_ahead_hold_where_some_may_be_spent_later_than_others() {
     let mut world = world();
     world.ask_for(1, THRESHOLD, 100);
-    world.go_on(11, &[1, 2]);
+    world.go_on(9, &[1, 2]);
     // All of it comes free at once. One proxy spends it slowly, the other would at once.
-    let (slow, fast) = (sum(&world.ask_for(1, 0, 100)), sum(&world.ask_for(2, 0, 100_000)));
+    let granted = world.ask_on(&[(1, 100), (2, 100_000)]);
+    let (slow, fast) = (sum(&granted[0]), sum(&granted[1]));
     assert!(
         slow + fast <= THRESHOLD && slow > 0 && fast > 0,
         "VULCAN_SIM_ORDER=all of it, 11 s, two wants: {slow} and {fast} of {THRESHOLD} granted for one period"
@@ -83,8 +95,8 @@ fn the_rules_of_grants_ahead_hold_where_some_may_be_spent_later_than_others() {
 fn handed_over(between: impl FnOnce(&mut World)) -> (u64, u64, u64) {
     let mut world = world();
     let all = sum(&world.ask_for(1, THRESHOLD, 100));
-    world.go_on(11, &[1, 2]);
-    let ahead = sum(&world.ask_for(1, 0, 100));
+    world.go_on(9, &[1, 2]);
+    let ahead = sum(&world.ask_on(&[(1, 100)])[0]);
     between(&mut world);
     let outputs = world.owner.handle(Input::Leave, reading(world.since));
     let handed = outputs.iter().filter_map(|output| match output {
@@ -118,15 +130,44 @@ fn the_rules_of_grants_ahead_hold_for_a_proxy_that_the_roster_lost_and_not_for_o
 fn what_comes_free_is_shared_by_what_is_asked_for() {
     let mut world = world();
     world.ask_for(1, THRESHOLD, 100);
-    world.go_on(11, &[1, 2]);
-    // Both are known to want more than there is.
-    let one = sum(&world.ask_for(1, 0, 4_000));
-    let other = sum(&world.ask_for(2, 0, 4_000));
-    assert_eq!(one + other, THRESHOLD, "the first knew of no other");
-    world.go_on(3, &[1, 2]);
     world.go_on(9, &[1, 2]);
-    let (one, other) = (sum(&world.ask_for(1, 0, 4_000)), sum(&world.ask_for(2, 0, 2_000)));
-    assert_eq!(one + other, THRESHOLD, "{one} and {other}");
+    let granted = world.ask_on(&[(1, 4_000), (2, 2_000)]);
+    let granted: Vec<u64> = granted.iter().map(|grants| sum(grants)).collect();
+    assert_eq!(granted, [THRESHOLD * 2 / 3, THRESHOLD / 3]);
+}
+
+/// Its load may go on to the next one as soon, and what it holds then is of no use.
+#[test]
+fn whose_load_has_just_come_is_granted_little_ahead() {
+    let mut world = world();
+    world.ask_for(1, THRESHOLD, 100);
+    world.go_on(11, &[1, 2]);
+    assert_eq!(world.ask_for(1, 0, 100), []);
+}
+
+/// Its load may have come from them.
+#[test]
+fn who_asks_anew_has_others_share_what_they_were_granted_ahead() {
+    let mut world = world();
+    world.ask_for(1, THRESHOLD, 100);
+    world.go_on(9, &[1, 2]);
+    assert!(sum(&world.ask_on(&[(1, 4_000)])[0]) > 0);
+    world.ask_for(2, 0, 4_000);
+    let (to, .., told) = world.told.first().unwrap();
+    assert_eq!(*to, proxy(1).instance);
+    assert!(
+        matches!(
+            told,
+            Told::Exhausted {
+                retry_in: Duration::ZERO,
+                ..
+            }
+        ),
+        "{told:?}"
+    );
+    world.ask_for(2, 0, 4_000);
+    let again = world.told.iter().filter(|(to, ..)| *to == proxy(1).instance);
+    assert_eq!(again.count(), 0, "nobody new is there");
 }
 
 /// A line of a stream has an end.

@@ -247,6 +247,7 @@ impl Owner {
         }
         self.look_for_restless();
         self.import_strays();
+        self.look_at_handovers();
         self.look_at_permits(&former);
         if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);

@@ -42,6 +42,8 @@ struct Taker {
     at: Label,
     /// It has been asking since then.
     since: Label,
+    /// Others may hold what is its share by now.
+    is_new: bool,
     /// It was granted its share of what comes free until then.
     served: Label,
 }
@@ -56,7 +58,7 @@ impl Takers {
         self.known.retain(|taker| now.since(taker.at) < rule.validity() * 2);
     }
 
-    /// It does not wait for its share of what comes free.
+    /// If it is there yet, it asks for its share of what comes free.
     pub fn gave_back(&mut self, instance: &Uuid, now: Label) {
         if let Some(taker) = self.known.iter_mut().find(|taker| taker.instance == *instance) {
             taker.served = taker.served.min(now);
@@ -76,29 +78,38 @@ impl Takers {
         known.is_some_and(|taker| now >= taker.since.after(rule.validity()))
     }
 
-    /// Whether it is a new one. Of more than are remembered nobody is.
-    fn note(&mut self, taker: Taker) -> bool {
+    fn note(&mut self, taker: Taker, rule: &Rule) {
         let known = self.known.iter_mut().find(|other| other.instance == taker.instance);
         if let Some(other) = known {
-            let (since, served) = (other.since, taker.served.max(other.served));
-            *other = Taker { since, served, ..taker };
-            return false;
-        }
-        let has_room = self.known.len() < TAKERS_MAX;
-        if has_room {
+            let served = taker.served.max(other.served);
+            let (since, is_new) = match taker.at.since(other.at) < rule.validity() * 2 {
+                true => (other.since, other.is_new),
+                false => (taker.since, true),
+            };
+            *other = Taker {
+                since,
+                is_new,
+                served,
+                ..taker
+            };
+        } else if self.known.len() < TAKERS_MAX {
             self.known.push(taker);
         }
-        has_room
     }
 
-    /// Those who hold what was granted ahead. They give it back and ask anew, if anybody asks them.
-    fn share_anew(&mut self, but: &Uuid, rule: &Rule, now: Label) -> Vec<Uuid> {
-        if now.since(self.shared_at) < rule.patience() {
+    /// Those who hold what was granted ahead, if this one is new. They give it back and ask anew, if anybody asks them.
+    fn share_anew(&mut self, with: &Uuid, rule: &Rule, now: Label) -> Vec<Uuid> {
+        let new = self
+            .known
+            .iter_mut()
+            .find(|taker| taker.instance == *with && taker.is_new);
+        let Some(new) = new.filter(|_| now.since(self.shared_at) >= rule.portion()) else {
             return Vec::new();
-        }
+        };
+        new.is_new = false;
         self.shared_at = now;
         let soon = now.after(rule.patience());
-        let others = self.known.iter_mut().filter(|taker| taker.instance != *but);
+        let others = self.known.iter_mut().filter(|taker| taker.instance != *with);
         let holders = others.filter(|taker| taker.served > soon);
         let told = holders.map(|taker| {
             taker.served = now;
@@ -109,7 +120,7 @@ impl Takers {
 }
 
 impl Taker {
-    /// It asks again before it is through with what it was granted; who was granted nothing was told when.
+    /// It asks again before it is through with what it was granted; who was granted nothing may have been told to come later.
     fn is_there(&self, rule: &Rule, now: Label) -> bool {
         let until = match self.served > self.at {
             true => self.served.after(rule.patience()),
@@ -205,14 +216,16 @@ impl Owner {
         let account = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(id));
         let mut told = Vec::new();
         if let Some(account) = account {
-            let is_new = account.takers.note(Taker {
+            let taker = Taker {
                 instance,
                 rate: want.rate,
                 at: now,
                 since: now,
+                is_new: true,
                 served,
-            });
-            if is_new && is_spent {
+            };
+            account.takers.note(taker, rule);
+            if is_spent {
                 told = account.takers.share_anew(&instance, rule, now);
             }
         }

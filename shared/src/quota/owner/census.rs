@@ -89,8 +89,10 @@ impl Held {
 impl Owner {
     /// What the predecessor charged is all that was ever granted.
     pub(super) fn handed_over(&mut self, handover: Handover) {
-        let now = self.now;
-        let Some(held) = self.held.get_mut(&handover.shard).filter(|held| held.claim.is_some()) else {
+        // What the store counts by an edit that has not come here is in no hand-over.
+        let is_ahead = handover.revision > self.history.current().revision;
+        let held = self.held.get_mut(&handover.shard);
+        let Some(held) = held.filter(|held| held.claim.is_some() && !is_ahead) else {
             self.handovers.insert(handover.shard, handover);
             return;
         };
@@ -104,13 +106,20 @@ impl Owner {
         held.vouched = handover.vouched.unwrap_or(Label::ZERO).before(2 * DELTA);
         self.distrust_edited(handover.shard, handover.revision, over);
         for charge in handover.charges {
-            let end = now.before(shrink(charge.age)).after(stretch(charge.ahead));
+            let end = self.now.before(shrink(charge.age)).after(stretch(charge.ahead));
             self.import(Spent {
                 account: charge.account,
                 tokens: charge.tokens,
                 bucket: charge.bucket,
                 until: end,
             });
+        }
+    }
+
+    /// Those that waited for the limits that they go by.
+    pub(super) fn look_at_handovers(&mut self) {
+        for handover in std::mem::take(&mut self.handovers).into_values() {
+            self.handed_over(handover);
         }
     }
 

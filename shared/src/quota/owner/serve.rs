@@ -225,7 +225,7 @@ impl Owner {
                 bucket: offer.bucket,
                 from: now,
                 expires: offer.expires,
-                spent_by: spent_by(rule, tokens, want.rate, now),
+                spent_by: spent_by(rule, tokens, &want, now),
             };
             peer.grant(id, epoch, rule, part, now);
         }
@@ -352,15 +352,16 @@ impl Owner {
     }
 }
 
-/// When its proxy should have spent so many, by what it says that it spends, and half as much time again. A few are granted
-/// whether they are spent or not.
-fn spent_by(rule: &Rule, tokens: u64, rate: u64, now: Label) -> Label {
-    if tokens <= BURST {
+/// When its proxy should have spent so many, by what it says that it spends, and a quarter more time: before they are over, if it
+/// spends a portion in a portion's time. What requests wait for is spent at once, and a few are granted whether they are or not.
+fn spent_by(rule: &Rule, tokens: u64, want: &Wanted, now: Label) -> Label {
+    let later = tokens.saturating_sub(want.queued.max(want.least));
+    if later <= BURST {
         return now.after(recalled_after(rule));
     }
-    let nanos = u128::from(tokens) * 1_000_000_000_000 / u128::from(rate.max(1)) * 3 / 2;
+    let nanos = u128::from(later) * 1_000_000_000_000 / u128::from(want.rate.max(1)) * 5 / 4;
     let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-    now.after(takes.max(recalled_after(rule)))
+    now.after(takes.min(rule.portion() * 5 / 4).max(recalled_after(rule)))
 }
 
 fn recalled_after(rule: &Rule) -> Duration {

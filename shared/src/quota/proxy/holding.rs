@@ -22,7 +22,7 @@ const IDLE: usize = 4;
 const EARLIER_MAX: usize = 8;
 /// How often what is left of an open allowance is looked at.
 const LOOKS: u32 = 3;
-/// So many tokens that were to be spent and were not are no chance.
+/// So many requests that were to come and did not are no chance.
 const MISSED: u128 = 8;
 /// Below this part of an allowance more is asked for, if it had enough tokens for that.
 pub(super) const LOW: u32 = 4;
@@ -160,15 +160,19 @@ impl Holding {
         }
     }
 
-    /// Nobody asks any more, by what was asked for before: others may need what there is.
+    /// Nobody asks any more, by what was asked for before, and others need what there is: some of it was granted ahead.
     fn has_stopped(&self, now: Time) -> bool {
+        let mut held = self.open.iter().map(|open| &open.allowance).chain(&self.next);
+        if !held.any(|allowance| allowance.is_ahead) {
+            return false;
+        }
         let since = match (&self.open, self.next.front()) {
             (Some(open), _) if open.rest > 0 => open.moved,
             (None, Some(next)) => next.not_before,
             _ => now,
         };
         let missed = u128::from(self.rate) * now.since(since).as_nanos() / 1_000_000_000_000;
-        self.queued == 0 && missed >= MISSED
+        self.queued == 0 && missed >= MISSED * u128::from(self.least.max(1))
     }
 
     pub fn record(&mut self, spent: Spent) {
@@ -388,7 +392,8 @@ impl Proxy {
         if holding.next.iter().filter(|next| next.not_before <= now).count() >= IDLE {
             self.give_back_next(key, now);
         }
-        if self.holdings.get(&key).is_some_and(|holding| holding.has_stopped(now)) {
+        let holding = self.holdings.get(&key).filter(|holding| holding.has_stopped(now));
+        if holding.is_some_and(|holding| !self.is_cut_off(holding.account.shard(), now)) {
             self.give_back_all(key, now);
         }
         self.advance(key, now);

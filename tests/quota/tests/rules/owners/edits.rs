@@ -180,3 +180,37 @@ fn the_rules_of_hand_overs_hold_for_limits_that_the_predecessor_knew_otherwise()
         "VULCAN_SIM_ORDER=spent of a limit that the store counts, the end, a successor with a shorter period: {granted} granted"
     );
 }
+
+/// The predecessor had the store count it by an edit that the successor reads later.
+#[test]
+fn the_rules_of_hand_overs_hold_for_limits_that_the_successor_knows_otherwise() {
+    let minute = Rule {
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    };
+    let to = Label::from_nanos(WALL).after(Duration::from_secs(2));
+    let found = Claim {
+        epoch: 1,
+        owner: Uuid::from_u128(70),
+        from: to.before(settings().claim),
+        to,
+    };
+    let mut world = World::with(Some(found), minute);
+    world.hand(Input::Handover(Handover {
+        shard: account().shard(),
+        epoch: 1,
+        charges: Vec::new(),
+        revision: Revision(2),
+        vouched: None,
+    }));
+    let granted = world.want(1);
+    assert!(
+        granted == 0,
+        "VULCAN_SIM_ORDER=an edit, spent of what the store counts, the end, a successor that has not read it: {granted} granted"
+    );
+    world.edit(Some(minute));
+    world.go_on(1, &[1, 2]);
+    assert_eq!(world.want(1), 0, "it was edited as well");
+    world.go_on(14, &[1, 2]);
+    assert_eq!(world.want(1), TOKENS);
+}

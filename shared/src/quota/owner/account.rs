@@ -248,6 +248,7 @@ impl Owner {
         self.look_for_restless();
         self.import_strays();
         self.look_at_handovers();
+        self.distrust_new_edits();
         self.look_at_permits(&former);
         if let Some(oldest) = self.oldest_revision() {
             self.history.forget_before(oldest);

@@ -258,11 +258,29 @@ impl Owner {
     /// charged had nothing to tell of it.
     fn distrust_edited(&mut self, shard: Shard, since: Revision, until: Label) {
         let Some(held) = self.held.get_mut(&shard) else { return };
+        let current = self.history.current();
+        if since >= current.revision {
+            return;
+        }
+        // Those that were deleted may be made again.
+        held.edited_since = Some((since, until));
         let counted_here = |rule: &&Rule| rule.period <= self.settings.ledger_above;
-        let rules = self.history.current().rules.values().filter(counted_here);
+        let rules = current.rules.values().filter(counted_here);
         for rule in rules.filter(|rule| rule.revision > since) {
             let blind = held.blind_limits.entry(rule.limit).or_default();
             *blind = until.max(*blind);
+        }
+    }
+
+    pub(super) fn distrust_new_edits(&mut self) {
+        let latest = self.now.before(stretch(self.settings.ledger_above) * 2);
+        for held in self.held.values_mut() {
+            held.edited_since = held.edited_since.filter(|(_, until)| *until > latest);
+        }
+        let edited = self.held.iter();
+        let edited = edited.filter_map(|(shard, held)| held.edited_since.map(|edited| (*shard, edited)));
+        for (shard, (since, until)) in edited.collect::<Vec<_>>() {
+            self.distrust_edited(shard, since, until);
         }
     }
 

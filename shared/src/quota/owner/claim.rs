@@ -12,6 +12,7 @@ use super::silence::Silence;
 use super::skip::Skip;
 use super::standby::{Ghost, Holder};
 use super::{Output, Owner};
+use crate::change::Revision;
 use crate::quota::cell::{CellKey, CellValue, Claim, Outcome};
 use crate::quota::ledger::Ledger;
 use crate::quota::message::{AccountId, Charge, Handover, SHARDS, Shard};
@@ -37,6 +38,8 @@ pub struct Held {
     /// been spent as they were.
     pub unrecorded: BTreeMap<Uuid, Label>,
     pub census: Option<Census>,
+    /// What is known of a predecessor's charges goes by limits of that revision; by others they were spent until then.
+    pub edited_since: Option<(Revision, Label)>,
     pub handed: bool,
     /// What was spent of limits that are deleted, as far as they may be made again before it counts no more.
     pub strays: Vec<Spent>,
@@ -243,6 +246,7 @@ impl Owner {
         let ledgers = held.accounts.values().filter_map(|account| account.ledger.as_ref());
         // Neither the store nor a hand-over would tell of it, and every proxy does.
         let is_owed = ledgers.map(Ledger::owed).any(|tokens| tokens > 0);
+        let is_owed = is_owed || self.history.has_deleted(self.settings.ledger_above, now);
         if blind || is_owed || !held.blind_limits.is_empty() || !held.unrecorded.is_empty() {
             return;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::change::Revision;
-use crate::quota::{Label, OnUnreachable, Rule, Rules};
+use crate::quota::{Label, OnUnreachable, Rule, Rules, stretch};
 
 /// Forms of one limit that are told apart; older ones are merged into the one that permits most.
 const FORMS_MAX: usize = 8;
@@ -81,6 +81,17 @@ impl History {
     /// What these limits charged by a moment ago may count yet.
     pub fn former<'a>(&'a self, rules: &'a Rules) -> impl Iterator<Item = &'a Rule> {
         rules.rules.values().chain(self.deleted.values().map(|(rule, _)| rule))
+    }
+
+    /// Whether a limit was deleted that the store counted, and that may be made again as one that it does not count before what was
+    /// spent by then is over.
+    pub fn has_deleted(&self, ledger_above: Duration, now: Label) -> bool {
+        let mut stored = self.deleted.values().filter(|(rule, _)| rule.period > ledger_above);
+        let counts = |(rule, until): &(Rule, Label)| {
+            let deleted = until.before(rule.span()).before(rule.validity());
+            now < deleted.after(rule.validity()).after(stretch(ledger_above) * 2)
+        };
+        stored.any(counts)
     }
 
     /// How long what was spent of a standby counts, for whichever limit.

@@ -148,6 +148,27 @@ fn the_rules_of_hand_overs_hold_for_what_the_store_is_not_told_of() {
     );
 }
 
+/// A limit that is made again with a shorter period is counted by who did not see that it was deleted.
+#[test]
+fn the_rules_of_hand_overs_hold_for_a_limit_that_was_deleted() {
+    let hands_over = |period: Duration, seconds: u64| {
+        let mut world = World::with(None, Rule { period, ..rule() });
+        world.go_on(4, &[1, 2]);
+        assert!(world.want(1) > 0);
+        world.edit(None);
+        world.go_on(seconds, &[1, 2]);
+        let outputs = world.owner.handle(Input::Leave, reading(world.since));
+        outputs.iter().any(|output| matches!(output, Output::Handover(_)))
+    };
+    assert!(hands_over(rule().period, 1));
+    let day = Duration::from_secs(86_400);
+    assert!(
+        !hands_over(day, 1),
+        "VULCAN_SIM_ORDER=some granted of what the store counts, deleted, the end: handed over without it"
+    );
+    assert!(hands_over(day, 200), "nothing of it counts within a minute");
+}
+
 /// What the store counted by the form that the predecessor knew is in no hand-over.
 #[test]
 fn the_rules_of_hand_overs_hold_for_limits_that_the_predecessor_knew_otherwise() {

@@ -57,9 +57,11 @@ impl Rule {
     /// By so many buckets after its grant an allowance is over. Until then a proxy may be granted what is not free yet.
     pub const VALID_BUCKETS: u32 = 24;
 
+    /// Owners tell by its length alone what was counted by another form: that of a sliding window is odd in nanoseconds, and a
+    /// whole period is even, of whatever unit it is.
     pub fn bucket(&self) -> Duration {
         match self.algorithm {
-            Algorithm::Sliding => self.period / BUCKETS,
+            Algorithm::Sliding => Duration::from_nanos(nanos(self.bucket_sliding()) | 1),
             Algorithm::Fixed => self.period,
         }
     }

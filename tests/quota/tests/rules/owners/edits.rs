@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::change::Revision;
 use shared::quota::owner::{Input, Output};
-use shared::quota::{Claim, Handover, Label, OnUnreachable, Rule, Told};
+use shared::quota::{Algorithm, Claim, Handover, Label, OnUnreachable, Rule, Told};
 use uuid::Uuid;
 
 use super::{TOKENS, WALL, World, account, reading, rule, settings};
@@ -234,4 +234,18 @@ fn the_rules_of_hand_overs_hold_for_limits_that_the_successor_knows_otherwise() 
     assert_eq!(world.want(1), 0, "it was edited as well");
     world.go_on(14, &[1, 2]);
     assert_eq!(world.want(1), TOKENS);
+}
+
+/// By its length alone an owner tells whether its store, or its windows, know of what was counted in a bucket.
+#[test]
+fn no_bucket_of_a_sliding_window_is_as_long_as_a_fixed_one() {
+    for seconds in [1, 7, 30, 60] {
+        let of = |algorithm: Algorithm, seconds: u64| Rule {
+            algorithm,
+            period: Duration::from_secs(seconds),
+            ..rule()
+        };
+        let fixed = of(Algorithm::Fixed, seconds);
+        assert_ne!(fixed.bucket(), of(Algorithm::Sliding, 120 * seconds).bucket());
+    }
 }

@@ -169,32 +169,24 @@ fn the_rules_of_hand_overs_hold_for_a_limit_that_was_deleted() {
     assert!(hands_over(day, 200), "nothing of it counts within a minute");
 }
 
+/// Of the limits by which the predecessor handed over that nothing is charged.
+fn after_a_hand_over(revision: Revision) -> World {
+    let mut world = World::successor(1);
+    world.hand(Input::Handover(Handover {
+        shard: account().shard(),
+        epoch: 1,
+        charges: Vec::new(),
+        revision,
+        vouched: None,
+    }));
+    world
+}
+
 /// What the store counted by the form that the predecessor knew is in no hand-over.
 #[test]
 fn the_rules_of_hand_overs_hold_for_limits_that_the_predecessor_knew_otherwise() {
-    let minute = Rule {
-        on_unreachable: OnUnreachable::Closed,
-        ..rule()
-    };
-    let granted = |revision: Revision| {
-        let to = Label::from_nanos(WALL).after(Duration::from_secs(2));
-        let found = Claim {
-            epoch: 1,
-            owner: Uuid::from_u128(70),
-            from: to.before(settings().claim),
-            to,
-        };
-        let mut world = World::with(Some(found), minute);
-        world.hand(Input::Handover(Handover {
-            shard: account().shard(),
-            epoch: 1,
-            charges: Vec::new(),
-            revision,
-            vouched: None,
-        }));
-        world.want(1)
-    };
-    assert_eq!(granted(minute.revision), TOKENS);
+    let granted = |revision: Revision| after_a_hand_over(revision).want(1);
+    assert_eq!(granted(rule().revision), TOKENS);
     let granted = granted(Revision::ZERO);
     assert!(
         granted == 0,
@@ -205,31 +197,16 @@ fn the_rules_of_hand_overs_hold_for_limits_that_the_predecessor_knew_otherwise()
 /// The predecessor had the store count it by an edit that the successor reads later.
 #[test]
 fn the_rules_of_hand_overs_hold_for_limits_that_the_successor_knows_otherwise() {
-    let minute = Rule {
-        on_unreachable: OnUnreachable::Closed,
-        ..rule()
-    };
-    let to = Label::from_nanos(WALL).after(Duration::from_secs(2));
-    let found = Claim {
-        epoch: 1,
-        owner: Uuid::from_u128(70),
-        from: to.before(settings().claim),
-        to,
-    };
-    let mut world = World::with(Some(found), minute);
-    world.hand(Input::Handover(Handover {
-        shard: account().shard(),
-        epoch: 1,
-        charges: Vec::new(),
-        revision: Revision(2),
-        vouched: None,
-    }));
+    let mut world = after_a_hand_over(Revision(2));
     let granted = world.want(1);
     assert!(
         granted == 0,
         "VULCAN_SIM_ORDER=an edit, spent of what the store counts, the end, a successor that has not read it: {granted} granted"
     );
-    world.edit(Some(minute));
+    world.edit(Some(Rule {
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    }));
     world.go_on(1, &[1, 2]);
     assert_eq!(world.want(1), 0, "it was edited as well");
     world.go_on(14, &[1, 2]);

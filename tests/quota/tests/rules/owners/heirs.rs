@@ -77,7 +77,7 @@ impl World {
     }
 
     /// The owner of the epoch after that.
-    fn successor(epoch: u64) -> World {
+    pub(super) fn successor(epoch: u64) -> World {
         let to = Label::from_nanos(WALL).after(3 * SECOND);
         let found = Claim {
             epoch,

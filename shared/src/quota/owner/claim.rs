@@ -14,7 +14,6 @@ use super::standby::{Ghost, Holder};
 use super::{Output, Owner};
 use crate::change::Revision;
 use crate::quota::cell::{CellKey, CellValue, Claim, Outcome};
-use crate::quota::ledger::Ledger;
 use crate::quota::message::{AccountId, Charge, Handover, SHARDS, Shard};
 use crate::quota::permits::owner::Ledger as Permits;
 use crate::quota::{DELTA, Label, stretch};
@@ -234,6 +233,14 @@ impl Owner {
         held.retry_at = self.now.after(RETRY);
     }
 
+    /// Whether all that was spent is known here or in the store. What is in neither, only the proxies can tell.
+    pub(super) fn is_all_recorded(&self, held: &Held) -> bool {
+        let mut ledgers = held.accounts.values().filter_map(|account| account.ledger.as_ref());
+        let is_owed = ledgers.any(|ledger| ledger.owed() > 0);
+        let has_deleted = self.history.has_deleted(self.settings.ledger_above, self.now);
+        !is_owed && !has_deleted && held.blind_limits.is_empty() && held.unrecorded.is_empty()
+    }
+
     fn give_up(&mut self, shard: Shard) {
         let now = self.now;
         let Some(mut held) = self.held.remove(&shard) else {
@@ -243,11 +250,7 @@ impl Owner {
         self.put_back_rows(&mut held);
         let vouched = self.vouched(&held);
         let blind = held.blind.after(stretch(self.settings.ledger_above)) > now;
-        let ledgers = held.accounts.values().filter_map(|account| account.ledger.as_ref());
-        // Neither the store nor a hand-over would tell of it, and every proxy does.
-        let is_owed = ledgers.map(Ledger::owed).any(|tokens| tokens > 0);
-        let is_owed = is_owed || self.history.has_deleted(self.settings.ledger_above, now);
-        if blind || is_owed || !held.blind_limits.is_empty() || !held.unrecorded.is_empty() {
+        if blind || !self.is_all_recorded(&held) {
             return;
         }
         let charges = held.accounts.iter().flat_map(|(account, of)| {

@@ -102,9 +102,7 @@ impl Owner {
         let held = self.held.get(&shard)?;
         let epoch = held.epoch()?;
         let counted_since = now.before(self.settings.ledger_above * 2);
-        let has_deleted = self.history.has_deleted(self.settings.ledger_above, now);
-        let is_otherwise = has_deleted || !held.blind_limits.is_empty() || !held.unrecorded.is_empty();
-        let is_whole = held.census.is_none() && held.blind <= now && !is_otherwise;
+        let is_whole = held.census.is_none() && held.blind <= now && self.is_all_recorded(held);
         let has_strays = held.strays.iter().any(|spent| spent.until > counted_since);
         if !is_whole || has_strays || held.accounts.len() > CHARGES_MAX {
             return None;

@@ -41,13 +41,18 @@ impl World {
         grants.collect()
     }
 
-    /// All was granted 9 s ago. These ask for it, at such rates, and are granted nothing; 2 s later they are still there, and
-    /// granted what comes free.
-    fn ask_on(&mut self, wants: &[(u128, u64)]) -> Vec<Vec<(Duration, u64)>> {
+    /// All was granted 8 s ago. These ask for it, at such rates, and are granted nothing; 3 s later, which is longer than an
+    /// allowance is valid, they are still there.
+    fn stay(&mut self, wants: &[(u128, u64)]) {
         for (from, rate) in wants {
             assert_eq!(self.ask_for(*from, 0, *rate), []);
         }
-        self.go_on(2, &[1, 2]);
+        self.go_on(3, &[1, 2]);
+    }
+
+    /// What they are granted then of what comes free.
+    fn ask_on(&mut self, wants: &[(u128, u64)]) -> Vec<Vec<(Duration, u64)>> {
+        self.stay(wants);
         let granted = wants.iter().map(|(from, rate)| self.ask_for(*from, 0, *rate));
         granted.collect()
     }
@@ -65,7 +70,7 @@ fn the_rules_of_grants_ahead_hold_for_an_owner() {
     assert_eq!(all, [(Duration::ZERO, THRESHOLD)]);
     // What was granted may be spent for its validity, and counts for a period and a bucket after that.
     let lasts = rule.validity() + rule.span() - rule.bucket() * 2;
-    world.go_on(9, &[1, 2]);
+    world.go_on(8, &[1, 2]);
     let ahead = world.ask_on(&[(1, 100)]).remove(0);
     let first = ahead.iter().map(|(after, _)| *after).min();
     assert!(
@@ -81,10 +86,13 @@ fn the_rules_of_grants_ahead_hold_for_an_owner() {
 fn the_rules_of_grants_ahead_hold_where_some_may_be_spent_later_than_others() {
     let mut world = world();
     world.ask_for(1, THRESHOLD, 100);
-    world.go_on(9, &[1, 2]);
-    // All of it comes free at once. One proxy spends it slowly, the other would at once.
-    let granted = world.ask_on(&[(1, 100), (2, 100_000)]);
-    let (slow, fast) = (sum(&granted[0]), sum(&granted[1]));
+    world.go_on(8, &[1, 2]);
+    // All of it comes free at once. One proxy spends it slowly, the other has come to want all of it.
+    world.stay(&[(1, 100), (2, 100)]);
+    let slow = world.ask_for(1, 0, 100);
+    let fast = world.ask_for(2, 0, 100_000);
+    assert!(slow.last() > fast.last(), "{slow:?} and {fast:?}");
+    let (slow, fast) = (sum(&slow), sum(&fast));
     assert!(
         slow + fast <= THRESHOLD && slow > 0 && fast > 0,
         "VULCAN_SIM_ORDER=all of it, 11 s, two wants: {slow} and {fast} of {THRESHOLD} granted for one period"
@@ -95,7 +103,7 @@ fn the_rules_of_grants_ahead_hold_where_some_may_be_spent_later_than_others() {
 fn handed_over(between: impl FnOnce(&mut World)) -> (u64, u64, u64) {
     let mut world = world();
     let all = sum(&world.ask_for(1, THRESHOLD, 100));
-    world.go_on(9, &[1, 2]);
+    world.go_on(8, &[1, 2]);
     let ahead = sum(&world.ask_on(&[(1, 100)])[0]);
     between(&mut world);
     let outputs = world.owner.handle(Input::Leave, reading(world.since));
@@ -130,7 +138,7 @@ fn the_rules_of_grants_ahead_hold_for_a_proxy_that_the_roster_lost_and_not_for_o
 fn what_comes_free_is_shared_by_what_is_asked_for() {
     let mut world = world();
     world.ask_for(1, THRESHOLD, 100);
-    world.go_on(9, &[1, 2]);
+    world.go_on(8, &[1, 2]);
     let granted = world.ask_on(&[(1, 4_000), (2, 2_000)]);
     let granted: Vec<u64> = granted.iter().map(|grants| sum(grants)).collect();
     assert_eq!(granted, [THRESHOLD * 2 / 3, THRESHOLD / 3]);
@@ -150,7 +158,7 @@ fn whose_load_has_just_come_is_granted_little_ahead() {
 fn who_asks_anew_has_others_share_what_they_were_granted_ahead() {
     let mut world = world();
     world.ask_for(1, THRESHOLD, 100);
-    world.go_on(9, &[1, 2]);
+    world.go_on(8, &[1, 2]);
     assert!(sum(&world.ask_on(&[(1, 4_000)])[0]) > 0);
     world.ask_for(2, 0, 4_000);
     let (to, .., told) = world.told.first().unwrap();

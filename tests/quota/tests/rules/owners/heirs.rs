@@ -256,6 +256,28 @@ fn the_rules_of_heirs_hold_by_the_last_testament() {
     }
 }
 
+/// The store is to count what was counted here, and has not been told of it.
+#[test]
+fn the_rules_of_heirs_hold_for_what_the_store_does_not_know_of() {
+    let mut world = World::with(None, closed());
+    world.go_on(4, &[1, 2]);
+    assert_eq!(world.want(2), TOKENS);
+    world.is_away = true;
+    world.edit(Some(Rule {
+        period: 100 * SECOND,
+        ..closed()
+    }));
+    world.go_on(2, &[1]);
+    let told = world.ask();
+    assert!(
+        told.is_none(),
+        "VULCAN_SIM_ORDER=a grant, a period that the store counts, no answer of it, its proxy's restart: told {told:?}"
+    );
+    world.is_away = false;
+    assert_eq!(world.want(1), 0);
+    assert!(world.ask().is_some());
+}
+
 /// By a form of the limit that the store counted, its first life spent what no testament tells of.
 #[test]
 fn the_rules_of_heirs_hold_for_limits_that_were_edited_since() {

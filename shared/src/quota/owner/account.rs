@@ -213,16 +213,21 @@ impl Owner {
         }
         let current = self.history.current();
         let recounted = |rule: &&Rule| current.of(&rule.limit).is_some_and(|now| !now.counts_like(rule));
-        let recounted = self.history.former(&former).filter(recounted);
+        let recounted: Vec<Rule> = self.history.former(&former).filter(recounted).copied().collect();
         for rule in recounted {
+            let until = now.after(rule.validity());
             for held in self.held.values_mut() {
                 if rule.period > ledger_above {
-                    held.blind_limits.insert(rule.limit, now.after(rule.validity()));
+                    held.blind_limits.insert(rule.limit, until);
                 } else if held.blind > now.before(rule.span()) {
-                    held.unrecorded.insert(rule.limit, now.after(rule.validity()));
+                    held.unrecorded.insert(rule.limit, until);
                 }
             }
+            if rule.period <= ledger_above {
+                self.history.moved_on(rule.limit, until, ledger_above, now);
+            }
         }
+        let current = self.history.current();
         for (id, account) in self.held.values_mut().flat_map(|held| &mut held.accounts) {
             let Some(rule) = current.of(&id.limit) else {
                 account.wants.clear();
@@ -282,7 +287,7 @@ impl Owner {
         let rules = self.history.current();
         held.unrecorded.retain(|limit, until| {
             let counts = rules.of(limit).map_or(Duration::ZERO, Rule::span);
-            *until > latest.min(now.before(counts))
+            held.blind.min(*until) > latest.min(now.before(counts))
         });
         held.tidy_strays(now);
         let moment = held.moment(now);

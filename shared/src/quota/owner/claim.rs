@@ -219,6 +219,8 @@ impl Owner {
         // The clocks of proxies and of both owners may each have been a little off since they were last compared.
         let margin = 2 * DELTA + (stretch(self.settings.claim) - self.settings.claim) * 2;
         held.blind = predecessor.to.after(margin).after(held.skip.by());
+        let moved = self.history.moved(self.settings.ledger_above, now);
+        held.unrecorded.extend(moved);
         held.census = Some(Census::default());
         self.outputs.push(Output::ReadRoster(shard));
         if let Some(handover) = self.handovers.remove(&shard) {

@@ -82,6 +82,41 @@ fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
     assert!(granted(Some(predecessor), 105) > 0);
 }
 
+/// What its predecessor had granted by the form before, that one may have had no time to tell the store.
+#[test]
+fn the_rules_of_edits_hold_for_a_successor_of_one_that_was_killed() {
+    let short = Rule {
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    };
+    let long = Rule {
+        period: Duration::from_secs(1_000),
+        ..short
+    };
+    let granted = |seconds: u64| {
+        let mut world = World::with(None, short);
+        world.hand(Input::Shards(0));
+        world.edit(Some(long));
+        world.go_on(seconds, &[1, 2]);
+        let to = world.owner.label().after(Duration::from_secs(3));
+        world.found = Some(Claim {
+            epoch: 8,
+            owner: Uuid::from_u128(70),
+            from: to.before(settings().claim),
+            to,
+        });
+        world.hand(Input::Shards(1 << account().shard()));
+        world.go_on(5, &[1, 2]);
+        world.want(2)
+    };
+    let soon = granted(1);
+    assert!(
+        soon == 0,
+        "VULCAN_SIM_ORDER=a period that the store counts, its owner killed, a successor, no census: {soon} granted"
+    );
+    assert!(granted(125) > 0, "it has had the time");
+}
+
 /// All was granted of a limit that is edited then. Who has not heard of that spends what it has until its end: how long after it
 /// as much may be granted again.
 fn granted_again_after(former: Rule, form: Rule) -> Duration {

@@ -48,17 +48,20 @@ fn the_rules_of_edits_hold_for_a_limit_that_is_made_again() {
     assert_eq!(later, TOKENS);
 }
 
-/// An owner whose proxies have not said what they spent by its predecessor's grants; then the store is to count the limit.
-#[test]
-fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
+/// A limit that owners count, and its next form, of so many seconds, which the store does.
+fn grows_to(seconds: u64) -> (Rule, Rule) {
     let short = Rule {
         on_unreachable: OnUnreachable::Closed,
         ..rule()
     };
-    let long = Rule {
-        period: Duration::from_secs(100),
-        ..short
-    };
+    let period = Duration::from_secs(seconds);
+    (short, Rule { period, ..short })
+}
+
+/// An owner whose proxies have not said what they spent by its predecessor's grants; then the store is to count the limit.
+#[test]
+fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
+    let (short, long) = grows_to(100);
     let to = Label::from_nanos(WALL).after(Duration::from_secs(3));
     let predecessor = Claim {
         epoch: 1,
@@ -85,14 +88,7 @@ fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
 /// What its predecessor had granted by the form before, that one may have had no time to tell the store.
 #[test]
 fn the_rules_of_edits_hold_for_a_successor_of_one_that_was_killed() {
-    let short = Rule {
-        on_unreachable: OnUnreachable::Closed,
-        ..rule()
-    };
-    let long = Rule {
-        period: Duration::from_secs(1_000),
-        ..short
-    };
+    let (short, long) = grows_to(1_000);
     let granted = |seconds: u64| {
         let mut world = World::with(None, short);
         world.hand(Input::Shards(0));

@@ -1,6 +1,7 @@
 //! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
 
 mod ahead;
+mod clocks;
 mod edits;
 mod heirs;
 mod ledgers;

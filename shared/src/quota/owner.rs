@@ -361,7 +361,7 @@ impl Owner {
                     };
                     self.counted(up.from, shard, epoch, answer);
                 }
-                Said::Behind { label } if label > now.after(DELTA) => {
+                Said::Behind { label } if label > now => {
                     self.resign(label);
                     return;
                 }

@@ -23,11 +23,12 @@ macro_rules! embedded {
 }
 
 /// All of them, in order. A file `NNNN_name.cql` beside this crate's manifest stands for one.
-pub const ALL: [Migration; 4] = embedded! {
+pub const ALL: [Migration; 5] = embedded! {
     1 "0001_log",
     2 "0002_state",
     3 "0003_control_planes",
     4 "0004_limits",
+    5 "0005_claims_recorded",
 };
 
 impl Migration {

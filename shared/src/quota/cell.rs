@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Label;
 use super::message::{AccountId, Shard};
+use crate::change::Revision;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CellKey {
@@ -32,6 +33,8 @@ pub struct Claim {
     pub from: Label,
     /// No allowance of this claim is valid any longer.
     pub to: Label,
+    /// What was counted until these edits of limits is with whoever counts it since. None: it was not asked for.
+    pub recorded: Option<Revision>,
 }
 
 /// One account with a period over a minute: all its buckets in one row. One row per bucket would let two owners whose

@@ -128,8 +128,7 @@ pub struct Owner {
     numbers: Numbers,
     restless: Restless,
     held: BTreeMap<Shard, Held>,
-    /// What was heard of other owners' label time: how far it was ahead of this one's, and when, nanoseconds.
-    others: BTreeMap<Uuid, (i64, Time)>,
+    others: BTreeMap<Uuid, Heard>,
     resigned: bool,
     /// Of predecessors of claims that are not made yet.
     handovers: BTreeMap<Shard, Handover>,
@@ -137,6 +136,14 @@ pub struct Owner {
     /// Of the last level of permits, to whichever proxy.
     levels: u64,
     outputs: Vec<Output>,
+}
+
+/// What was heard of another owner's label time.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// How far it was ahead of this one's, nanoseconds: at least, and at most.
+    ahead: (i64, i64),
+    at: Time,
 }
 
 /// Word of another owner's label time is forgotten after so many beats.
@@ -249,34 +256,37 @@ impl Owner {
     /// has to wait for the others.
     fn other(&mut self, owner: Uuid, label: Label, asked: Time) {
         // Told between the asking and now; what the way took is not known better than that.
-        if self.mono.since(asked) > DELTA {
-            return;
+        let (at, way) = (self.mono, self.mono.since(asked));
+        if way <= DELTA {
+            let least = label.as_nanos() as i64 - self.now.as_nanos() as i64;
+            let ahead = (least, least + way.as_nanos() as i64);
+            self.others.insert(owner, Heard { ahead, at });
         }
-        let ahead = label.as_nanos() as i64 - self.now.as_nanos() as i64;
-        self.others.insert(owner, (ahead, self.mono));
     }
 
     fn check_others(&mut self, reading: Reading) {
         let (mono, lasts) = (self.mono, self.settings.beat * OTHERS_BEATS);
-        self.others.retain(|_, (_, heard)| mono.since(*heard) < lasts);
-        let middle = self.middle();
+        self.others.retain(|_, heard| mono.since(heard.at) < lasts);
+        let middle = self.middle(|heard| heard.ahead.0);
         if middle > DELTA.as_nanos() as i64 {
-            self.resign(Label::from_nanos(self.now.as_nanos() + middle as u64));
+            self.resign(self.now.after(Duration::from_nanos(middle as u64)));
         } else if self.is_astray() && self.clock.is_ahead(reading) {
-            self.resign(Label::ZERO);
+            // To theirs, and no further: they may be before the wall clock, too, and would send it forward again.
+            let back = Duration::from_nanos(self.middle(|heard| heard.ahead.1).unsigned_abs());
+            self.resign(self.now.before(back));
         }
     }
 
     /// How far the middle of all label times is ahead of this one. Of two, the later: label time does not go back.
-    fn middle(&self) -> i64 {
-        let mut ahead: Vec<i64> = self.others.values().map(|(ahead, _)| *ahead).chain([0]).collect();
+    fn middle(&self, ahead: impl Fn(&Heard) -> i64) -> i64 {
+        let mut ahead: Vec<i64> = self.others.values().map(ahead).chain([0]).collect();
         ahead.sort_unstable();
         ahead[ahead.len() / 2]
     }
 
-    /// Whether this one's label time is far before the others'.
+    /// Whether it is surely far before the others': those that only seem far behind no proxy sends forward.
     fn is_astray(&self) -> bool {
-        self.middle() < -(DELTA.as_nanos() as i64)
+        self.middle(|heard| heard.ahead.1) < -(DELTA.as_nanos() as i64)
     }
 
     fn message(&mut self, up: Up) {
@@ -351,7 +361,7 @@ impl Owner {
                     };
                     self.counted(up.from, shard, epoch, answer);
                 }
-                Said::Behind { label } if label > now.after(DELTA) => {
+                Said::Behind { label } if label > now => {
                     self.resign(label);
                     return;
                 }

@@ -292,7 +292,9 @@ impl Proxy {
             }
         }
         let earliest = self.earliest_at(now);
-        let behind = earliest.filter(|earliest| *earliest > down.now.after(DELTA));
+        // It read what it answers after that was sent, and what it grants is valid from then on: how long the ways took is no matter.
+        let (since, label) = sent.map_or((now, down.now), |sent| (sent, down.heard_at));
+        let behind = earliest.filter(|_| self.earliest_at(since) > Some(label.after(DELTA)));
         if let Some(label) = behind {
             self.say(down.from, Said::Behind { label });
         } else if earliest.is_none_or(|earliest| down.now > earliest) {
@@ -383,9 +385,10 @@ impl Proxy {
         }
     }
 
-    /// The least that label time can be.
-    fn earliest_at(&self, now: Time) -> Option<Label> {
-        self.earliest.map(|(label, at)| label.after(shrink(now.since(at))))
+    /// The least that label time can be, or could unless it was set forward since.
+    fn earliest_at(&self, time: Time) -> Option<Label> {
+        let at = |(label, at): (Label, Time)| label.after(shrink(time.since(at))).before(stretch(at.since(time)));
+        self.earliest.map(at)
     }
 
     /// A newer owner: what the older ones granted is void, and they are not listened to. It is asked, whatever they said of

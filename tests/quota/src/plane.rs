@@ -196,6 +196,8 @@ impl World {
                 if world.planes[plane].paused_until > world.now {
                     return;
                 }
+                // Label time is as of the last input.
+                world.owner(plane, Input::Tick);
                 let Some(owner) = &world.planes[plane].owner else {
                     return;
                 };

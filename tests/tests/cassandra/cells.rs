@@ -19,6 +19,7 @@ fn claim(epoch: u64, owner: u128) -> CellValue {
         owner: Uuid::from_u128(owner),
         from: Label::from_nanos(0),
         to: Label::from_nanos(10_000_000_000),
+        recorded: None,
     })
 }
 

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use scylla::response::query_result::QueryResult;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row as Columns};
+use shared::change::Revision;
 use shared::quota::{AccountId, CellKey, CellValue, Claim, Label, Outcome, Row, Shard};
 use uuid::Uuid;
 
@@ -17,9 +18,10 @@ use super::failure::{Failure, malformed};
 use crate::store::ReadError;
 use crate::store::cells::{Cells, kept_for};
 
-const CLAIM: &str = "SELECT epoch, owner, from_ns, to_ns FROM {keyspace}.limit_claims WHERE shard = ?";
-const SWAP_CLAIM: &str = "UPDATE {keyspace}.limit_claims SET epoch = ?, owner = ?, from_ns = ?, to_ns = ? WHERE shard = ? \
-                          IF epoch = ? AND owner = ? AND from_ns = ? AND to_ns = ?";
+const CLAIM: &str = "SELECT epoch, owner, from_ns, to_ns, recorded FROM {keyspace}.limit_claims WHERE shard = ?";
+const SWAP_CLAIM: &str = "UPDATE {keyspace}.limit_claims SET epoch = ?, owner = ?, from_ns = ?, to_ns = ?, recorded = ? \
+                          WHERE shard = ? \
+                          IF epoch = ? AND owner = ? AND from_ns = ? AND to_ns = ? AND recorded = ?";
 const ROW: &str = "SELECT version, op, bucket_ns, span_ns, buckets FROM {keyspace}.limit_ledger \
                    WHERE limit_id = ? AND token_hash = ?";
 const SWAP_ROW: &str = "UPDATE {keyspace}.limit_ledger USING TTL ? SET version = ?, op = ?, bucket_ns = ?, span_ns = ?, \
@@ -91,11 +93,13 @@ impl CassandraCells {
             new.owner,
             new.from.as_nanos().cast_signed(),
             new.to.as_nanos().cast_signed(),
+            recorded(new),
             i32::from(shard),
             expected.map(|expected| expected.epoch.cast_signed()),
             expected.map(|expected| expected.owner),
             expected.map(|expected| expected.from.as_nanos().cast_signed()),
             expected.map(|expected| expected.to.as_nanos().cast_signed()),
+            expected.and_then(recorded),
         );
         self.client.run(&self.swap_claim, values).await
     }
@@ -163,17 +167,22 @@ fn token_hash(id: &AccountId) -> Vec<u8> {
     [high.to_be_bytes(), low.to_be_bytes()].concat()
 }
 
+fn recorded(claim: &Claim) -> Option<i64> {
+    claim.recorded.map(|revision| revision.0.cast_signed())
+}
+
 fn claim(result: QueryResult) -> Result<Option<Claim>, ReadError> {
-    type Held = (Option<i64>, Option<Uuid>, Option<i64>, Option<i64>);
+    type Held = (Option<i64>, Option<Uuid>, Option<i64>, Option<i64>, Option<i64>);
     let rows = result.into_rows_result().map_err(malformed)?;
     match rows.maybe_first_row::<Held>().map_err(malformed)? {
-        Some((Some(epoch), Some(owner), Some(from), Some(to))) => Ok(Some(Claim {
+        Some((Some(epoch), Some(owner), Some(from), Some(to), recorded)) => Ok(Some(Claim {
             epoch: epoch.cast_unsigned(),
             owner,
             from: Label::from_nanos(from.cast_unsigned()),
             to: Label::from_nanos(to.cast_unsigned()),
+            recorded: recorded.map(|revision| Revision(revision.cast_unsigned())),
         })),
-        None | Some((None, None, None, None)) => Ok(None),
+        None | Some((None, None, None, None, None)) => Ok(None),
         Some(_) => Err(malformed("a claim lacks a part")),
     }
 }

@@ -1,6 +1,7 @@
 //! The cells of rate limits in the file: two tables beside the log's, and one that says when a row may go.
 
 use ::redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use shared::change::Revision;
 use shared::quota::{AccountId, CellKey, CellValue, Claim, Label, Outcome, Row};
 use uuid::Uuid;
 
@@ -11,6 +12,9 @@ use crate::store::tables;
 
 /// Shard → (epoch, owner, from, to).
 const CLAIMS: TableDefinition<'_, u8, (u64, u128, u64, u64)> = TableDefinition::new("limit_claims");
+
+/// Shard → the edits of limits up to which its claim says that all is recorded.
+const RECORDED: TableDefinition<'_, u8, u64> = TableDefinition::new("limit_claims_recorded");
 
 /// (Limit, hash of what is counted under) → (end, row as JSON). Not there for anybody from its end on, which is in
 /// seconds since the Unix epoch.
@@ -35,7 +39,10 @@ impl Core {
     pub fn cell(&self, key: &CellKey, now: u64) -> Result<Option<CellValue>, ReadError> {
         self.reading(|transaction| match key {
             CellKey::Claim(shard) => match read(transaction, CLAIMS)? {
-                Some(claims) => Ok(claims.get(shard)?.map(|held| CellValue::Claim(claim(held.value())))),
+                Some(claims) => {
+                    let recorded = read(transaction, RECORDED)?;
+                    Ok(held_claim(&claims, recorded.as_ref(), *shard)?.map(CellValue::Claim))
+                }
                 None => Ok(None),
             },
             CellKey::Row(id) => match read(transaction, LEDGER)? {
@@ -82,6 +89,7 @@ impl Core {
 
 fn stage(transaction: &WriteTransaction, swaps: &[Swap], now: u64) -> Result<Vec<Outcome>, ::redb::Error> {
     let mut claims = transaction.open_table(CLAIMS)?;
+    let mut recorded = transaction.open_table(RECORDED)?;
     let mut rows = Rows {
         ledger: transaction.open_table(LEDGER)?,
         ends: transaction.open_table(ENDS)?,
@@ -91,10 +99,14 @@ fn stage(transaction: &WriteTransaction, swaps: &[Swap], now: u64) -> Result<Vec
     for Swap { key, expected, new } in swaps {
         outcomes.push(match (key, new) {
             (CellKey::Claim(shard), CellValue::Claim(new)) => {
-                let held = claims.get(shard)?.map(|held| CellValue::Claim(claim(held.value())));
+                let held = held_claim(&claims, Some(&recorded), *shard)?.map(CellValue::Claim);
                 if held == *expected {
                     let value = (new.epoch, new.owner.as_u128(), new.from.as_nanos(), new.to.as_nanos());
                     claims.insert(shard, value)?;
+                    match new.recorded {
+                        Some(Revision(revision)) => recorded.insert(shard, revision)?,
+                        None => recorded.remove(shard)?,
+                    };
                     Outcome::Swapped
                 } else {
                     Outcome::Differs(held)
@@ -172,13 +184,26 @@ fn is_row(held: Option<&Row>, expected: Option<&CellValue>) -> bool {
     }
 }
 
-fn claim((epoch, owner, from, to): (u64, u128, u64, u64)) -> Claim {
-    Claim {
+fn held_claim(
+    claims: &impl ReadableTable<u8, (u64, u128, u64, u64)>,
+    recorded: Option<&impl ReadableTable<u8, u64>>,
+    shard: u8,
+) -> Result<Option<Claim>, ::redb::Error> {
+    let Some(held) = claims.get(shard)? else {
+        return Ok(None);
+    };
+    let (epoch, owner, from, to) = held.value();
+    let recorded = match recorded {
+        Some(recorded) => recorded.get(shard)?.map(|revision| Revision(revision.value())),
+        None => None,
+    };
+    Ok(Some(Claim {
         epoch,
         owner: Uuid::from_u128(owner),
         from: Label::from_nanos(from),
         to: Label::from_nanos(to),
-    }
+        recorded,
+    }))
 }
 
 fn row(

@@ -213,7 +213,7 @@ impl Owner {
         }
         let current = self.history.current();
         let recounted = |rule: &&Rule| current.of(&rule.limit).is_some_and(|now| !now.counts_like(rule));
-        let recounted: Vec<Rule> = self.history.former(&former).filter(recounted).copied().collect();
+        let recounted = self.history.former(&former).filter(recounted);
         for rule in recounted {
             let until = now.after(rule.validity());
             for held in self.held.values_mut() {
@@ -223,11 +223,7 @@ impl Owner {
                     held.unrecorded.insert(rule.limit, until);
                 }
             }
-            if rule.period <= ledger_above {
-                self.history.moved_on(rule.limit, until, ledger_above, now);
-            }
         }
-        let current = self.history.current();
         for (id, account) in self.held.values_mut().flat_map(|held| &mut held.accounts) {
             let Some(rule) = current.of(&id.limit) else {
                 account.wants.clear();

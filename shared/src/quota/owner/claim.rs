@@ -102,9 +102,13 @@ impl Owner {
                     self.outputs.push(Output::Get(CellKey::Claim(shard)));
                 }
                 Some(claim) if now.after(self.settings.claim * 3 / 4) > claim.to => {
-                    let to = now.after(self.settings.claim);
-                    let from = now.before(held.skip.all());
-                    self.swap_claim(shard, Some(claim), Claim { from, to, ..claim });
+                    let new = Claim {
+                        from: now.before(held.skip.all()),
+                        to: now.after(self.settings.claim),
+                        recorded: self.recorded(shard).or(claim.recorded),
+                        ..claim
+                    };
+                    self.swap_claim(shard, Some(claim), new);
                 }
                 Some(_) => {
                     if held.is_skip_overdue(now) {
@@ -194,6 +198,10 @@ impl Owner {
             owner: self.incarnation,
             from: to.before(self.settings.claim).before(skip.all()),
             to,
+            recorded: match &found {
+                Some(claim) => claim.recorded,
+                None => Some(self.history.current().revision),
+            },
         };
         self.swap_claim(shard, found, new);
     }
@@ -219,8 +227,13 @@ impl Owner {
         // The clocks of proxies and of both owners may each have been a little off since they were last compared.
         let margin = 2 * DELTA + (stretch(self.settings.claim) - self.settings.claim) * 2;
         held.blind = predecessor.to.after(margin).after(held.skip.by());
-        let moved = self.history.moved(self.settings.ledger_above, now);
-        held.unrecorded.extend(moved);
+        if let Some(recorded) = predecessor.recorded {
+            // By another form of these it may have granted what it had no time to tell the store of.
+            let rules = self.history.current().rules.values();
+            let edited = rules.filter(|rule| rule.revision > recorded);
+            let until = now.after(self.settings.ledger_above);
+            held.unrecorded.extend(edited.map(|rule| (rule.limit, until)));
+        }
         held.census = Some(Census::default());
         self.outputs.push(Output::ReadRoster(shard));
         if let Some(handover) = self.handovers.remove(&shard) {
@@ -233,6 +246,13 @@ impl Owner {
         self.give_up(shard);
         let held = self.held.entry(shard).or_default();
         held.retry_at = self.now.after(RETRY);
+    }
+
+    /// The edits up to which all is. None: not all is.
+    fn recorded(&self, shard: Shard) -> Option<Revision> {
+        let held = self.held.get(&shard)?;
+        let is_whole = held.census.is_none() && self.is_all_recorded(held);
+        is_whole.then(|| self.history.current().revision)
     }
 
     /// Whether all that was spent is known here or in the store. What is in neither, only the proxies can tell.

@@ -22,8 +22,6 @@ pub struct History {
     forms: BTreeMap<Uuid, Vec<Rule>>,
     /// What was deleted, until what it charged counts no more.
     deleted: BTreeMap<Uuid, (Rule, Label)>,
-    /// What an owner counted until not long ago, and the store may not have been told of: the last of it that may be spent.
-    moved: BTreeMap<Uuid, Label>,
     standby_counts: Duration,
 }
 
@@ -34,7 +32,6 @@ impl History {
             current: Rules::default(),
             forms: BTreeMap::new(),
             deleted: BTreeMap::new(),
-            moved: BTreeMap::new(),
             standby_counts: Duration::ZERO,
         }
     }
@@ -95,20 +92,6 @@ impl History {
             now < deleted.after(rule.validity()).after(stretch(ledger_above) * 2)
         };
         stored.any(counts)
-    }
-
-    /// Another form of a limit counts what owners counted by this one.
-    pub fn moved_on(&mut self, limit: Uuid, until: Label, ledger_above: Duration, now: Label) {
-        let latest = now.before(stretch(ledger_above) * 2);
-        self.moved.retain(|_, until| *until > latest);
-        self.moved.insert(limit, until);
-    }
-
-    /// What a successor's predecessor may have had no time to record.
-    pub fn moved(&self, ledger_above: Duration, now: Label) -> impl Iterator<Item = (Uuid, Label)> {
-        let latest = now.before(stretch(ledger_above) * 2);
-        let moved = self.moved.iter().map(|(limit, until)| (*limit, *until));
-        moved.filter(move |(_, until)| *until > latest)
     }
 
     /// How long what was spent of a standby counts, for whichever limit.

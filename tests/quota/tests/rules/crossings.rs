@@ -44,6 +44,8 @@ struct World {
     heard: u64,
     /// Of the owner.
     label: Label,
+    /// How long the owner has had what it answers.
+    kept: Duration,
 }
 
 impl World {
@@ -67,6 +69,7 @@ impl World {
             told: 0,
             heard: 0,
             label: Label::from_nanos(1_700_000_000_000_000_000),
+            kept: Duration::ZERO,
         };
         let rules = Rules {
             observed: Default::default(),
@@ -117,7 +120,7 @@ impl World {
             to: self.id,
             number: self.told,
             heard: self.heard,
-            heard_at: label,
+            heard_at: label.before(self.kept),
             now: label,
             items,
         }))
@@ -202,6 +205,43 @@ fn the_rules_of_label_time_hold_for_an_owner_that_is_behind() {
         rest == 0 && said.iter().any(|said| matches!(said, Said::Behind { .. })),
         "VULCAN_SIM_ORDER=a grant of 100 ms ago by label time: {rest} can be spent"
     );
+}
+
+/// Another owner's label time is ahead of one that answers by so much; it reads what it is asked at once, and answers in so long.
+fn granted_by_one_behind(ahead: u64, answers_in: u64) -> u32 {
+    let [ahead, answers_in] = [ahead, answers_in].map(Duration::from_millis);
+    let (mut world, account) = waiting();
+    let asked = world.heard;
+    (world.now, world.label) = (world.now + answers_in, world.label.after(answers_in));
+    let label = world.label;
+    world.label = label.after(ahead);
+    world.tell_from(Uuid::from_u128(70), Told::Powerless);
+    (world.heard, world.label, world.kept) = (asked, label, answers_in);
+    world.grant(account);
+    world.slots.rest(account.key)
+}
+
+#[test]
+fn the_rules_of_label_time_hold_for_an_owner_that_answers_late() {
+    assert_eq!(u64::from(granted_by_one_behind(15, 100)), TOKENS);
+    let rest = granted_by_one_behind(25, 100);
+    assert!(
+        rest == 0,
+        "VULCAN_SIM_ORDER=asked, 100 ms, a grant of 25 ms ago by label time: {rest} can be spent"
+    );
+}
+
+/// What it read came to it after a while, and so did its answer.
+#[test]
+fn an_owner_is_not_behind_by_what_the_way_took() {
+    let (mut world, account) = waiting();
+    let (asked, label) = (world.heard, world.label);
+    world.now = world.now + Duration::from_millis(200);
+    world.label = label.after(Duration::from_millis(200));
+    world.tell_from(Uuid::from_u128(70), Told::Powerless);
+    (world.heard, world.label) = (asked, label.after(Duration::from_millis(100)));
+    let said = world.grant(account);
+    assert_eq!(u64::from(world.slots.rest(account.key)), TOKENS, "{said:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What an owner goes by long after it was told, or for a moment only: chance hardly brings these about.
 
 mod ahead;
+mod clocks;
 mod edits;
 mod heirs;
 mod ledgers;
@@ -271,6 +272,7 @@ fn the_rules_of_claims_hold_when_the_one_before_ends_later() {
         owner: Uuid::from_u128(70),
         from: to.before(settings().claim),
         to,
+        recorded: None,
     }));
     let [claim] = world.claims[..] else {
         panic!("{:?}", world.claims)

@@ -22,6 +22,7 @@ fn predecessor() -> Claim {
         owner: Uuid::nil(),
         from: at(995),
         to: at(1_010),
+        recorded: None,
     }
 }
 

@@ -68,6 +68,7 @@ fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
         owner: Uuid::from_u128(70),
         from: to.before(settings().claim),
         to,
+        recorded: None,
     };
     let granted = |found: Option<Claim>, seconds: u64| {
         let mut world = World::with(found, short);
@@ -89,28 +90,56 @@ fn the_rules_of_edits_hold_while_nobody_knows_what_was_spent() {
 #[test]
 fn the_rules_of_edits_hold_for_a_successor_of_one_that_was_killed() {
     let (short, long) = grows_to(1_000);
-    let granted = |seconds: u64| {
+    let granted = |recorded: Option<Revision>| {
         let mut world = World::with(None, short);
         world.hand(Input::Shards(0));
         world.edit(Some(long));
-        world.go_on(seconds, &[1, 2]);
         let to = world.owner.label().after(Duration::from_secs(3));
         world.found = Some(Claim {
             epoch: 8,
             owner: Uuid::from_u128(70),
             from: to.before(settings().claim),
             to,
+            recorded,
         });
         world.hand(Input::Shards(1 << account().shard()));
         world.go_on(5, &[1, 2]);
         world.want(2)
     };
-    let soon = granted(1);
+    assert!(granted(Some(Revision(2))) > 0, "it has had the time");
+    assert!(granted(None) > 0, "it did not know of that");
+    let soon = granted(Some(Revision(1)));
     assert!(
         soon == 0,
         "VULCAN_SIM_ORDER=a period that the store counts, its owner killed, a successor, no census: {soon} granted"
     );
-    assert!(granted(125) > 0, "it has had the time");
+}
+
+#[test]
+fn the_rules_of_edits_hold_for_what_an_owner_says_to_be_recorded() {
+    let short = Rule {
+        on_unreachable: OnUnreachable::Closed,
+        ..rule()
+    };
+    let mut world = World::with(None, short);
+    world.go_on(4, &[1, 2]);
+    assert_eq!(world.want(1), TOKENS);
+    world.is_away = true;
+    world.edit(Some(Rule {
+        period: Duration::from_secs(1_000),
+        ..short
+    }));
+    world.go_on(8, &[1, 2]);
+    let recorded = |world: &World| world.claims.last().and_then(|claim| claim.recorded);
+    let says = recorded(&world);
+    assert!(
+        says == Some(Revision(1)),
+        "VULCAN_SIM_ORDER=a grant, a period that the store counts, no answer of it: {says:?} is said to be recorded"
+    );
+    world.is_away = false;
+    assert_eq!(world.want(2), 0);
+    world.go_on(8, &[1, 2]);
+    assert_eq!(recorded(&world), Some(Revision(2)));
 }
 
 /// All was granted of a limit that is edited then. Who has not heard of that spends what it has until its end: how long after it

@@ -84,6 +84,7 @@ impl World {
             owner: Uuid::from_u128(70),
             from: to.before(settings().claim),
             to,
+            recorded: None,
         };
         World::with(Some(found), closed())
     }
@@ -308,6 +309,7 @@ fn the_rules_of_departures_hold_for_an_owner_ahead_of_the_wall_clock() {
         owner: Uuid::from_u128(70),
         from: to.before(settings().claim),
         to,
+        recorded: None,
     };
     let rule = Rule {
         period: 4 * SECOND,

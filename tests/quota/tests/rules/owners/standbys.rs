@@ -91,6 +91,7 @@ fn predecessor() -> Claim {
         owner: Uuid::from_u128(70),
         from: to.before(settings().claim),
         to,
+        recorded: None,
     }
 }
 

@@ -49,7 +49,7 @@ fn claim(epoch: u64, to: u64) -> CellValue {
         owner: Uuid::from_u128(7),
         from: Label::from_nanos(1_764_000_000_123_456_789),
         to: Label::from_nanos(to),
-        // One was written before there was such a column.
+        // The first was written before there was such a column.
         recorded: (epoch > 1).then_some(Revision(epoch)),
     })
 }

@@ -142,7 +142,21 @@ impl Owner {
     /// For those who want more than there is.
     pub(super) fn grant_ahead(&mut self, shard: Shard, id: AccountId, rule: &Rule, unmet: &mut Unmet) {
         for (instance, want, given) in std::mem::take(&mut unmet.scarce) {
-            let parts = self.parts(shard, &id, rule, (instance, want, given));
+            // What is seldom asked for would lie there, while others are refused.
+            let is_spent = tokens_in(rule.bucket() * SPENT_IN, want.asked) > 0;
+            let (parts, served) = match is_spent {
+                true => self.parts(shard, &id, rule, (instance, want, given)),
+                false => (Vec::new(), Label::ZERO),
+            };
+            let taker = Taker {
+                instance,
+                rate: want.rate,
+                at: self.now,
+                since: self.now,
+                is_new: true,
+                served,
+            };
+            self.note_taker(shard, &id, rule, taker, is_spent);
             if parts.is_empty() {
                 continue;
             }
@@ -160,77 +174,68 @@ impl Owner {
         Some((bucket, end.min(claim.to)))
     }
 
-    /// Its share of what comes free, by what it asks for and the others do who have not got theirs. `given`: what it has just got.
+    /// Its share of what comes free, by what it asks for and the others do who have not got theirs; and the last moment of those that
+    /// this is its share of. `given`: what it has just got.
     fn parts(
-        &mut self,
+        &self,
         shard: Shard,
         id: &AccountId,
         rule: &Rule,
         (instance, want, given): (Uuid, Wanted, u64),
-    ) -> Vec<Part> {
-        let now = self.now;
-        let soon = rule.bucket() * SPENT_IN;
-        // What is seldom asked for would lie there, while others are refused.
-        let is_spent = tokens_in(soon, want.asked) > 0;
-        let horizon = self.horizon(shard, rule).filter(|_| is_spent);
-        let mut parts = Vec::new();
-        let mut served = Label::ZERO;
-        if let (Some((bucket, expires)), Some(held)) = (horizon, self.held.get(&shard))
-            && let Some(account) = held.accounts.get(id)
-        {
-            let kept = self.kept_back(held, rule, expires);
-            let has_stayed = account.takers.has_stayed(&instance, rule, now);
-            let far = expires.before(soon);
-            let until = match has_stayed {
-                true => far,
-                false => far.min(now.after(rule.patience())),
-            };
-            let moments = come_free(rule, now, until);
-            let last = moments.last().copied().unwrap_or(Label::ZERO);
-            let peaks = account.window.peaks(rule, &moments);
-            let mut sum = given;
-            for (from, peak) in moments.into_iter().zip(peaks) {
-                let charged = peak.saturating_add(kept).saturating_add(sum - given);
-                let free = rule.threshold.saturating_sub(charged);
-                let others = account.takers.others(&instance, rule, (now, from));
-                let rates = others.saturating_add(want.rate).max(1);
-                let share = u128::from(free.saturating_add(sum)) * u128::from(want.rate) / u128::from(rates);
-                let share = u64::try_from(share).unwrap_or(u64::MAX);
-                let asked = tokens_in(from.after(soon).since(now), want.asked);
-                let tokens = share.min(asked).saturating_sub(sum).min(free).min(u64::from(u32::MAX));
-                if tokens > 0 && tokens >= want.least {
-                    sum += tokens;
-                    parts.push(Part {
-                        tokens,
-                        bucket,
-                        from,
-                        expires,
-                        spent_by: expires,
-                    });
-                }
-            }
-            if !parts.is_empty() {
-                served = last;
+    ) -> (Vec<Part>, Label) {
+        let (now, soon) = (self.now, rule.bucket() * SPENT_IN);
+        let held = self.held.get(&shard);
+        let account = held.and_then(|held| Some((held, held.accounts.get(id)?)));
+        let (Some((bucket, expires)), Some((held, account))) = (self.horizon(shard, rule), account) else {
+            return (Vec::new(), Label::ZERO);
+        };
+        let kept = self.kept_back(held, rule, expires);
+        let far = expires.before(soon);
+        let until = match account.takers.has_stayed(&instance, rule, now) {
+            true => far,
+            false => far.min(now.after(rule.patience())),
+        };
+        let moments = come_free(rule, now, until);
+        let last = moments.last().copied().unwrap_or(Label::ZERO);
+        let peaks = account.window.peaks(rule, &moments);
+        let (mut parts, mut sum) = (Vec::new(), given);
+        for (from, peak) in moments.into_iter().zip(peaks) {
+            let charged = peak.saturating_add(kept).saturating_add(sum - given);
+            let free = rule.threshold.saturating_sub(charged);
+            let others = account.takers.others(&instance, rule, (now, from));
+            let rates = others.saturating_add(want.rate).max(1);
+            let share = u128::from(free.saturating_add(sum)) * u128::from(want.rate) / u128::from(rates);
+            let share = u64::try_from(share).unwrap_or(u64::MAX);
+            let asked = tokens_in(from.after(soon).since(now), want.asked);
+            let tokens = share.min(asked).saturating_sub(sum).min(free).min(u64::from(u32::MAX));
+            if tokens > 0 && tokens >= want.least {
+                sum += tokens;
+                parts.push(Part {
+                    tokens,
+                    bucket,
+                    from,
+                    expires,
+                    spent_by: expires,
+                });
             }
         }
+        let served = match parts.is_empty() {
+            true => Label::ZERO,
+            false => last,
+        };
+        (parts, served)
+    }
+
+    /// Those who have got their share of the same without it are to come for a new one.
+    fn note_taker(&mut self, shard: Shard, id: &AccountId, rule: &Rule, taker: Taker, is_spent: bool) {
         let account = self.held.get_mut(&shard).and_then(|held| held.accounts.get_mut(id));
-        let mut told = Vec::new();
-        if let Some(account) = account {
-            let taker = Taker {
-                instance,
-                rate: want.rate,
-                at: now,
-                since: now,
-                is_new: true,
-                served,
-            };
-            account.takers.note(taker, rule);
-            if is_spent {
-                told = account.takers.share_anew(&instance, rule, now);
-            }
+        let Some(account) = account else { return };
+        let (instance, now) = (taker.instance, taker.at);
+        account.takers.note(taker, rule);
+        if is_spent {
+            let told = account.takers.share_anew(&instance, rule, now);
+            told.into_iter().for_each(|other| self.ask_anew(shard, *id, other));
         }
-        told.into_iter().for_each(|other| self.ask_anew(shard, *id, other));
-        parts
     }
 
     /// Of a life that is over: what it could not spend yet it never will.

@@ -88,8 +88,8 @@ impl History {
     pub fn has_deleted(&self, ledger_above: Duration, now: Label) -> bool {
         let mut stored = self.deleted.values().filter(|(rule, _)| rule.period > ledger_above);
         let counts = |(rule, until): &(Rule, Label)| {
-            let deleted = until.before(rule.span()).before(rule.validity());
-            now < deleted.after(rule.validity()).after(stretch(ledger_above) * 2)
+            let spent = until.before(rule.span());
+            now < spent.after(stretch(ledger_above) * 2)
         };
         stored.any(counts)
     }

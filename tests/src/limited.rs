@@ -90,6 +90,15 @@ impl Witness {
         most(&self.seen(path), period)
     }
 
+    pub fn assert_kept(&self, path: &str, threshold: usize, period: Duration) {
+        let most = self.most(path, period);
+        println!(
+            "{path}: {} in all, at most {most} in {period:?}",
+            self.times(path).len()
+        );
+        assert!(most <= threshold, "{path}: {most} within {period:?}");
+    }
+
     pub fn since(&self, path: &str, begin: Instant) -> usize {
         self.times(path).into_iter().filter(|at| *at >= begin).count()
     }

@@ -71,12 +71,7 @@ impl Fleet {
     }
 
     fn assert_kept(&self, path: &str, threshold: usize) {
-        let most = self.witness.most(path, PERIOD);
-        println!(
-            "{path}: {} in all, at most {most} in {PERIOD:?}",
-            self.witness.times(path).len()
-        );
-        assert!(most <= threshold, "{path}: {most} within {PERIOD:?}");
+        self.witness.assert_kept(path, threshold, PERIOD);
     }
 }
 

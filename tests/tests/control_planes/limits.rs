@@ -24,17 +24,6 @@ async fn all_are_admitted(witness: &Witness) {
     println!("admitted again after {:?}", begin.elapsed());
 }
 
-fn assert_kept(witness: &Witness) {
-    for path in PATHS {
-        let most = witness.most(path, PERIOD);
-        println!(
-            "{path}: {} in all, at most {most} in {PERIOD:?}",
-            witness.times(path).len()
-        );
-        assert!(most <= THRESHOLD, "{path}: {most}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_control_planes_keep_the_limits_of_one_fleet() {
     let world = World::new();
@@ -97,6 +86,8 @@ async fn two_control_planes_keep_the_limits_of_one_fleet() {
 
     let heard = offer.stop().await;
     println!("{heard:?}");
-    assert_kept(&witness);
+    for path in PATHS {
+        witness.assert_kept(path, THRESHOLD, PERIOD);
+    }
     assert_eq!((heard.other, heard.none), (0, 0));
 }

@@ -1,5 +1,4 @@
-//! Three nodes of Cassandra, of which some stand still or are killed, while two control planes write.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! What two control planes write while nodes are away.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +10,10 @@ use controlplane::changelog::{Changelog, Decision, WriteError};
 use controlplane::store::{self, Log};
 use shared::change::{Body, Kind, Op, Revision, Verb};
 use tokio::task::JoinSet;
-use vulcan_tests::cassandra::{Cassandra, patiently};
+use vulcan_tests::cassandra::patiently;
 use vulcan_tests::eventually;
+
+use super::the_nodes;
 
 /// What was told of each write, by the name of the service that it put.
 type Told = Arc<Mutex<HashMap<String, Result<u64, WriteError>>>>;
@@ -91,7 +92,7 @@ async fn agrees(log: &dyn Log, told: &Told) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_is_enough_and_without_one_nothing_is_made_up() {
-    let cassandra = Cassandra::start(3, &[]);
+    let cassandra = the_nodes().await;
     let store = cassandra.store().parse().unwrap();
     let told = Told::default();
     let stop = Arc::new(AtomicBool::new(false));

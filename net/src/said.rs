@@ -42,9 +42,47 @@ impl<T: PartialEq> Said<T> {
     }
 }
 
+/// What is tried again several times a second: that it fails is said when it begins and once a minute, and its end once.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    /// While it lasts.
+    said: Option<Instant>,
+}
+
+impl Trouble {
+    /// A try failed. Whether to say so; it counts as said then.
+    pub fn is_news(&mut self, now: Instant) -> bool {
+        let is_news = self.said.is_none_or(|at| now.saturating_duration_since(at) >= EVERY);
+        if is_news {
+            self.said = Some(now);
+        }
+        is_news
+    }
+
+    /// A try did not fail. Whether to say that it is over.
+    pub fn ends(&mut self) -> bool {
+        self.said.take().is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_is_said_when_it_begins_once_a_minute_and_when_it_is_over() {
+        let (mut trouble, began) = (Trouble::default(), Instant::now());
+        assert!(!trouble.ends(), "none has been");
+        let tries = (0..1_500).map(|n| began + Duration::from_millis(100) * n);
+        let said: Vec<u64> = tries
+            .filter(|now| trouble.is_news(*now))
+            .map(|now| (now - began).as_secs())
+            .collect();
+        assert_eq!(said, [0, 60, 120]);
+        assert!(trouble.ends());
+        assert!(!trouble.ends(), "its end is said once");
+        assert!(trouble.is_news(began + Duration::from_secs(121)), "another one");
+    }
 
     #[test]
     fn a_repetition_is_no_news_for_a_minute() {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use net::clock::boottime;
+use net::said::Trouble;
 use shared::change::{Commit, Revision};
 use shared::time::Time;
 use tokio::sync::{mpsc, oneshot};
@@ -38,8 +39,17 @@ pub struct Writer {
     waiting: HashMap<Ticket, oneshot::Sender<Result<Committed, WriteError>>>,
     next_ticket: Ticket,
     effect: Option<Effect>,
-    /// The last append failed.
-    failing: bool,
+    /// Where the read begins that was put out last.
+    reads_from: Revision,
+    troubles: Troubles,
+}
+
+/// What is tried again ten times a second.
+#[derive(Default)]
+struct Troubles {
+    append: Trouble,
+    read: Trouble,
+    went_back: Trouble,
 }
 
 impl Writer {
@@ -51,7 +61,8 @@ impl Writer {
             waiting: HashMap::new(),
             next_ticket: 0,
             effect: None,
-            failing: false,
+            reads_from: Revision::ZERO,
+            troubles: Troubles::default(),
         }
     }
 
@@ -70,8 +81,10 @@ impl Writer {
                 },
                 input = finished(&mut self.effect) => {
                     self.effect = None;
-                    if let Input::Appended(result) = &input {
-                        self.tell(result);
+                    match &input {
+                        Input::Appended(result) => self.troubles.tell_append(result),
+                        Input::Tail(result) => self.troubles.tell_read(result, self.reads_from),
+                        _ => {}
                     }
                     input
                 }
@@ -95,22 +108,6 @@ impl Writer {
         }
     }
 
-    /// An append that failed is tried again ten times a second: that is told once.
-    fn tell(&mut self, result: &Result<(), AppendError>) {
-        match result {
-            Err(AppendError::Conflict) => tracing::debug!("another commit was faster"),
-            Err(error) if !self.failing => {
-                tracing::error!(%error, "the log takes no writes for now");
-                self.failing = true;
-            }
-            Ok(()) if self.failing => {
-                tracing::info!("the log takes writes again");
-                self.failing = false;
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-
     fn submitted(&mut self, submission: Submission) -> Input {
         let Submission { actor, decide, answer } = submission;
         let ticket = self.next_ticket;
@@ -123,7 +120,10 @@ impl Writer {
         for output in self.committer.handle(input, now) {
             match output {
                 Output::Append { after, commit } => self.effect = Some(append(self.log.clone(), after, commit)),
-                Output::ReadTail { from } => self.effect = Some(read_tail(self.log.clone(), from)),
+                Output::ReadTail { from } => {
+                    self.reads_from = from;
+                    self.effect = Some(read_tail(self.log.clone(), from));
+                }
                 Output::Publish { commit, head } => {
                     self.shared.publish(&commit, &head);
                     self.trim(commit.revision);
@@ -180,13 +180,41 @@ fn read_tail(log: Arc<dyn Log>, from: Revision) -> Effect {
             Ok(Tail { head, commits })
         };
         let tail: Result<Tail, ReadError> = tail.await;
-        match &tail {
-            Ok(tail) if tail.head < from => {
-                tracing::error!(held = %from, head = %tail.head, "the log went back: no write is decided on it");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "the log could not be read"),
-        }
         Input::Tail(tail)
     })
+}
+
+impl Troubles {
+    fn tell_append(&mut self, result: &Result<(), AppendError>) {
+        match result {
+            Err(AppendError::Conflict) => tracing::debug!("another commit was faster"),
+            Err(error) if self.append.is_news(Instant::now()) => {
+                tracing::error!(%error, "the log takes no writes for now");
+            }
+            Ok(()) if self.append.ends() => tracing::info!("the log takes writes again"),
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    fn tell_read(&mut self, result: &Result<Tail, ReadError>, from: Revision) {
+        let tail = match result {
+            Ok(tail) => tail,
+            Err(error) => {
+                if self.read.is_news(Instant::now()) {
+                    tracing::error!(%error, "the log cannot be read for now");
+                }
+                return;
+            }
+        };
+        if self.read.ends() {
+            tracing::info!("the log can be read again");
+        }
+        if tail.head >= from {
+            if self.went_back.ends() {
+                tracing::info!("the log is no longer behind what is held here");
+            }
+        } else if self.went_back.is_news(Instant::now()) {
+            tracing::error!(held = %from, head = %tail.head, "the log went back: no write is decided on it");
+        }
+    }
 }

@@ -192,7 +192,8 @@ impl From<Verdict> for Refusal {
                 }
             }
             Verdict::CostsTooMuch { quota } => {
-                let detail = format!("it counts for more than {} requests", quota.threshold);
+                let requests = if quota.threshold == 1 { "request" } else { "requests" };
+                let detail = format!("it counts for more than {} {requests}", quota.threshold);
                 quota_exceeded(quota, problem::QUOTA_EXCEEDED, detail, false)
             }
             Verdict::TooManyLimits => {
@@ -231,7 +232,11 @@ impl From<Expired> for Refusal {
 
 fn exceeded(quota: &Quota, is_spent: bool) -> (Type, String) {
     let Quota { threshold, period, .. } = quota;
-    let most = format!("{threshold} requests in {period} s are the most");
+    let most = match threshold {
+        0 => "no request is let pass".to_owned(),
+        1 => format!("1 request in {period} s is the most"),
+        _ => format!("{threshold} requests in {period} s are the most"),
+    };
     if is_spent {
         return (problem::QUOTA_EXCEEDED, most);
     }
@@ -243,7 +248,10 @@ fn exceeded(quota: &Quota, is_spent: bool) -> (Type, String) {
 }
 
 fn too_many_in_flight(most: u32, is_all: bool) -> (Type, String) {
-    let most = format!("{most} requests in flight at a time are the most");
+    let most = match most {
+        1 => "1 request in flight at a time is the most".to_owned(),
+        _ => format!("{most} requests in flight at a time are the most"),
+    };
     if is_all {
         return (problem::QUOTA_EXCEEDED, most);
     }
@@ -303,6 +311,40 @@ mod tests {
         assert!(head.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"));
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
         assert!(body.contains("urn:vulcan:head-too-large"));
+    }
+
+    #[test]
+    fn what_is_the_most_is_said_of_one_and_of_none_too() {
+        let quota = |threshold| Quota {
+            id: LimitId::try_from("00000000-0000-4000-8000-000000000001").unwrap(),
+            threshold,
+            period: 10,
+        };
+        let says = |verdict| Refusal::from(verdict).problem.detail.to_string();
+        let exceeded = |threshold, is_spent| {
+            says(Verdict::QuotaExceeded {
+                quota: quota(threshold),
+                retry_after: Duration::ZERO,
+                is_spent,
+            })
+        };
+        assert_eq!(exceeded(2, true), "2 requests in 10 s are the most");
+        assert_eq!(exceeded(1, true), "1 request in 10 s is the most");
+        assert_eq!(exceeded(0, true), "no request is let pass");
+        let unknown = "no control plane has said in time what is left; 1 request in 10 s is the most";
+        assert_eq!(exceeded(1, false), unknown);
+        let in_flight = |most| {
+            says(Verdict::TooManyInFlight {
+                quota: quota(100),
+                most,
+                retry_after: Duration::ZERO,
+                is_all: true,
+            })
+        };
+        assert_eq!(in_flight(2), "2 requests in flight at a time are the most");
+        assert_eq!(in_flight(1), "1 request in flight at a time is the most");
+        let costs_too_much = says(Verdict::CostsTooMuch { quota: quota(1) });
+        assert_eq!(costs_too_much, "it counts for more than 1 request");
     }
 
     #[test]

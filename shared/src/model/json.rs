@@ -20,7 +20,10 @@ pub fn parse(text: &str) -> Result<Value, Invalid> {
         .and_then(|value| deserializer.end().map(|()| value));
     match (value, repeated) {
         (_, Some(place)) => Err(Invalid::malformed(place, "the key is repeated")),
-        (Err(error), None) => Err(Invalid::malformed("", error)),
+        (Err(error), None) => Err(Invalid::malformed(
+            "",
+            format_args!("this cannot be read as JSON: {error}"),
+        )),
         (Ok(value), None) => Ok(value),
     }
 }

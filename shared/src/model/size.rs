@@ -21,8 +21,14 @@ const UNITS: [(&str, u64); 9] = [
 /// Up to 2^53 - 1 bytes.
 pub fn parse_size(value: &Value) -> Result<u64, &'static str> {
     const RULE: &str = "a size is an integer or a string with a unit: 10485760, \"10MB\", \"10MiB\"";
+    const TOO_LARGE: &str = "a size is at most 2^53 - 1 bytes";
     let size = match value {
-        Value::Number(number) => number.as_u64().ok_or(RULE)?,
+        Value::Number(number) => match (number.as_u64(), number.as_f64()) {
+            (Some(size), _) => size,
+            (None, Some(size)) if size < 0.0 => return Err("a size is not negative: 0 is the least"),
+            (None, Some(size)) if size > MAX as f64 => return Err(TOO_LARGE),
+            _ => return Err(RULE),
+        },
         Value::String(text) => {
             let (number, unit) = UNITS
                 .iter()
@@ -39,11 +45,7 @@ pub fn parse_size(value: &Value) -> Result<u64, &'static str> {
         }
         _ => return Err(RULE),
     };
-    if size <= MAX {
-        Ok(size)
-    } else {
-        Err("a size is at most 2^53 - 1 bytes")
-    }
+    if size <= MAX { Ok(size) } else { Err(TOO_LARGE) }
 }
 
 /// The one way to print a size: whole megabytes and more with their unit, everything else as the number of bytes.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::model::{
-    Address, HostPattern, ServiceName, UpstreamId, format_duration, format_size, host, parse_duration, parse_size,
+    Address, HostPattern, Limit, ServiceName, UpstreamId, format_duration, format_size, host, parse_duration,
+    parse_size,
 };
 
 #[test]
@@ -177,6 +178,7 @@ fn sizes() {
         assert_eq!(format_size(bytes), form);
         assert_eq!(parse_size(&form), Ok(bytes));
     }
+    let refusal = |text: &str| parse_size(&serde_json::from_str(text).unwrap()).expect_err(text);
     for bad in [
         "\"\"",
         "\"MB\"",
@@ -185,11 +187,28 @@ fn sizes() {
         "\"10mb\"",
         "\"-1MB\"",
         "1.5",
-        "-1",
         "null",
-        "\"9999999999TB\"",
     ] {
-        let value: Value = serde_json::from_str(bad).unwrap();
-        assert!(parse_size(&value).is_err(), "{bad}");
+        assert!(refusal(bad).starts_with("a size is an integer or a string"), "{bad}");
+    }
+    for (bad, detail) in [
+        ("-1", "a size is not negative: 0 is the least"),
+        ("-0.5", "a size is not negative: 0 is the least"),
+        ("9007199254740992", "a size is at most 2^53 - 1 bytes"),
+        ("1000000000000000000000000000000", "a size is at most 2^53 - 1 bytes"),
+        ("\"9999999999TB\"", "a size is at most 2^53 - 1 bytes"),
+    ] {
+        assert_eq!(refusal(bad), detail, "{bad}");
+    }
+}
+
+#[test]
+fn what_is_no_json_is_called_that() {
+    for bad in ["", "{", "threshold: 1", r#"{"threshold":1} x"#, "{'threshold':1}"] {
+        let invalid = Limit::parse("5b1f7c0e-7d1a-4f3e-9a53-0c1d2e3f4a5b", bad).expect_err(bad);
+        assert!(
+            invalid.errors[0].detail.starts_with("this cannot be read as JSON: "),
+            "{bad}: {invalid}"
+        );
     }
 }
